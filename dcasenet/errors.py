@@ -1,0 +1,67 @@
+"""Every exception the package raises on purpose, and nothing else.
+
+::
+
+    DcasenetError
+    ├── AudioError(ValueError)            the audio that was handed in
+    ├── UnknownModelError(ValueError)     a name or stage that does not exist
+    ├── TaskNotAvailableError             a verb that this checkpoint cannot answer
+    └── WeightsError(OSError)             a weights file: reading, writing, downloading
+        ├── ChecksumError                 its content is not what the manifest promises
+        └── OfflineError                  it would have to be downloaded, and may not be
+
+A message says what is wrong (with the value), what is accepted, and what to type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DcasenetError(Exception):
+    """Base class of every error of this package."""
+
+
+class AudioError(DcasenetError, ValueError):
+    """The audio cannot be used: missing, unreadable, empty, not finite or misshapen."""
+
+
+class UnknownModelError(DcasenetError, ValueError):
+    """No model, or no stage of a model, has this name.
+
+    Args:
+        kind: What was looked for, such as ``"model"`` or ``"stage of v3"``.
+        name: The name that does not exist.
+        known: The names that do.
+        more: A further sentence for the message.
+
+    Example:
+        >>> print(UnknownModelError("model", "V3", ["v1", "v2", "v3"]))
+        No model is named 'V3'. Did you mean 'v3'? Choose one of v1, v2, v3.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], more: str = "") -> None:
+        names = list(known)
+        close = get_close_matches(name.lower(), names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        end = f" {more}" if more else ""
+        super().__init__(
+            f"No {kind} is named {name!r}.{hint} Choose one of {', '.join(names)}.{end}"
+        )
+
+
+class TaskNotAvailableError(DcasenetError):
+    """The checkpoint has no head for the task that was asked for."""
+
+
+class WeightsError(DcasenetError, OSError):
+    """A weights file cannot be found, read, written or downloaded."""
+
+
+class ChecksumError(WeightsError):
+    """A weights file is not the one the manifest names: size or digest differ."""
+
+
+class OfflineError(WeightsError):
+    """A weights file is not on this machine and downloading is switched off."""

@@ -1,0 +1,137 @@
+"""The front end: a waveform becomes the normalised log-mel spectrogram that a network reads.
+
+Every number here is the authors' (their ``utils.py`` and ``dataloaders.py``; paper, Section 4.2)
+and is carried by each checkpoint as a `FrontEndSettings`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from dcasenet.spec import FrontEndSettings
+
+# A deviation below this is noise of a constant bin; dividing by less would blow it up (authors).
+MIN_DEVIATION = 1e-3
+# Stands for an exact zero of mel power, whose logarithm does not exist (authors' tagging loader).
+SILENCE = 1e-7
+# One step of the network spans this many frames (0.8 s): a shorter log-mel has no step at all.
+MIN_FRAMES = 40
+
+
+class LogMel(nn.Module):
+    """Waveform to normalised log-mel spectrogram, batched, on any device, always float32.
+
+    Steps: pre-emphasis (the first sample goes) → power STFT → mel → logarithm → normalisation of
+    each bin → bins above ``max_frequency`` set to 0. With ``normalization="clip"`` the mean and
+    deviation of a bin are those over the clip itself; with ``"fixed"`` they are the buffers
+    ``mean`` and ``deviation`` that a checkpoint stores.
+
+    Args:
+        settings: What the checkpoint was trained with.
+
+    Shape:
+        - Input: (batch, samples) at ``settings.sample_rate``, at least one sample.
+        - Output: (batch, n_mels, frames), frames = floor((samples − 1) / hop_length) + 1, at
+          least 40. A waveform under 1,026 samples is repeated up to that (the STFT's reflection
+          needs 1,025 after pre-emphasis); fewer than 40 frames are doubled, as mel power, until
+          there are 40 or more, as the authors do for tags.
+
+    Example:
+        >>> from dcasenet.spec import FrontEndSettings
+        >>> LogMel(FrontEndSettings())(torch.randn(2, 120_001)).shape
+        torch.Size([2, 128, 251])
+    """
+
+    window: Tensor
+    mel_filters: Tensor
+    audible: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, settings: FrontEndSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        filters, upper_edges = mel_filterbank(settings.n_mels, settings.n_fft, settings.sample_rate)
+        # Half a hertz of slack: the last filter's edge is the Nyquist frequency but for rounding.
+        audible = upper_edges <= settings.max_frequency + 0.5
+        hamming = torch.hamming_window(settings.win_length, periodic=True)
+        # Only `mean` and `deviation` are learned from data; the rest follows from the settings.
+        self.register_buffer("window", hamming, persistent=False)
+        self.register_buffer("mel_filters", filters, persistent=False)
+        self.register_buffer("audible", audible.float()[:, None], persistent=False)
+        stored = settings.normalization == "fixed"
+        self.register_buffer("mean", torch.zeros(settings.n_mels), persistent=stored)
+        self.register_buffer("deviation", torch.ones(settings.n_mels), persistent=stored)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Give the normalised log-mel of each waveform of a batch."""
+        # Mixed precision is for the network: in bfloat16 the power spectrum loses its quiet bins.
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self.normalize(self.log_mel(waveform.float()))
+
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """Give the log-mel before normalisation, (batch, n_mels, frames): what `fit` averages."""
+        s = self.settings
+        shortest = s.n_fft // 2 + 2
+        if waveform.shape[-1] < shortest:
+            repeats = -(-shortest // waveform.shape[-1])
+            waveform = waveform.repeat(1, repeats)[:, :shortest]
+        emphasised = waveform[:, 1:] - s.pre_emphasis * waveform[:, :-1]
+        spectrum = torch.stft(
+            emphasised,
+            n_fft=s.n_fft,
+            hop_length=s.hop_length,
+            win_length=s.win_length,
+            window=self.window,
+            center=True,
+            pad_mode="reflect",
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        mel = self.mel_filters @ power
+        while mel.shape[-1] < MIN_FRAMES:
+            mel = torch.cat((mel, mel), dim=-1)
+        return torch.where(mel == 0, SILENCE, mel).log()
+
+    def normalize(self, log_mel: Tensor) -> Tensor:
+        """Centre and scale each bin, then silence the bins above ``max_frequency``."""
+        if self.settings.normalization == "fixed":
+            mean, deviation = self.mean[:, None], self.deviation[:, None]
+        else:
+            mean = log_mel.mean(dim=-1, keepdim=True)
+            deviation = log_mel.std(dim=-1, keepdim=True)  # unbiased: divided by frames − 1
+        return (log_mel - mean) / deviation.clamp(min=MIN_DEVIATION) * self.audible
+
+
+def mel_filterbank(n_mels: int, n_fft: int, sample_rate: int) -> tuple[Tensor, Tensor]:
+    """Give triangular filters, evenly spaced on the HTK mel scale from 0 Hz to Nyquist.
+
+    The triangles are not scaled by their width (torchaudio's ``norm=None``).
+
+    Args:
+        n_mels: Number of filters.
+        n_fft: Length of the Fourier transform, in samples.
+        sample_rate: Sample rate, in Hz.
+
+    Returns:
+        The filters, float32 (n_mels, n_fft // 2 + 1), and each one's upper edge in Hz (n_mels,).
+
+    Example:
+        >>> filters, upper_edges = mel_filterbank(128, 2048, 24_000)
+        >>> filters.shape, round(float(upper_edges[-1]))
+        (torch.Size([128, 1025]), 12000)
+    """
+    nyquist = torch.tensor(sample_rate / 2, dtype=torch.float64)
+    mel_of_nyquist = 2595.0 * torch.log10(1.0 + nyquist / 700.0)
+    mels = torch.linspace(0.0, float(mel_of_nyquist), n_mels + 2, dtype=torch.float64)
+    edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    frequencies = torch.linspace(0.0, float(nyquist), n_fft // 2 + 1, dtype=torch.float64)
+    slopes = edges[:, None] - frequencies[None, :]
+    rising = -slopes[:-2] / (edges[1:-1] - edges[:-2])[:, None]
+    falling = slopes[2:] / (edges[2:] - edges[1:-1])[:, None]
+    filters = torch.minimum(rising, falling).clamp(min=0.0)
+    return filters.float(), edges[2:]

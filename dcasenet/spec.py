@@ -1,0 +1,149 @@
+"""What a checkpoint is: its labels, its front end, its thresholds and where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dcasenet.errors import WeightsError
+
+Task = Literal["scene", "tag", "event"]
+TASKS: tuple[Task, ...] = ("scene", "tag", "event")
+# Seconds that one step of the network spans: 2 · 2 · 2 · 5 = 40 frames of 20 ms.
+STEP = 0.8
+
+
+@dataclass(frozen=True)
+class FrontEndSettings:
+    """How a waveform becomes a log-mel (paper, Section 4.2; authors' ``utils.py``).
+
+    Attributes:
+        sample_rate: Rate the network hears, in Hz.
+        n_fft: Length of the Fourier transform, in samples.
+        win_length: Length of the Hamming window, in samples (40 ms).
+        hop_length: From one frame to the next, in samples (20 ms).
+        n_mels: Number of mel bins.
+        pre_emphasis: Share of the previous sample that is taken off each sample.
+        max_frequency: Normalised bins that reach above this many Hz are 0.
+        normalization: ``"clip"``: mean and deviation of each bin over the clip (the released
+            weights). ``"fixed"``: mean and deviation of each bin stored in the checkpoint.
+    """
+
+    sample_rate: int = 24_000
+    n_fft: int = 2048
+    win_length: int = 960
+    hop_length: int = 480
+    n_mels: int = 128
+    pre_emphasis: float = 0.97
+    max_frequency: float = 12_000.0
+    normalization: Literal["clip", "fixed"] = "clip"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Where the weights of a checkpoint are found, and what proves that they are the right ones.
+
+    Attributes:
+        digest: ``"sha256:…"`` or ``"git_blob_sha1:…"`` of the file as published.
+        size: Its size in bytes, where known.
+        package: Path inside the package, for a checkpoint that ships with it.
+        hub: Hugging Face repository and revision, ``"org/name@revision"``.
+        github: ``"owner/repository/commit/path"``: a raw file at a pinned commit.
+    """
+
+    digest: str
+    size: int | None = None
+    package: str | None = None
+    hub: str | None = None
+    github: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that a checkpoint knows about itself, but for its weights.
+
+    Attributes:
+        name: Architecture name that `dcasenet.load` takes: ``"v1"``, ``"v2"`` or ``"v3"``.
+        stage: Which training it comes from, such as ``"open"`` or ``"joint-tag"``.
+        width: Factor on every channel, GRU and dense width.
+        tasks: Tasks that it answers.
+        scenes: Scene labels, in the order of the network's outputs.
+        tags: Tag labels, in that order.
+        events: Event labels, in that order.
+        frontend: Front-end settings.
+        resampler: ``"sinc"`` (the authors' windowed sinc) or ``"soxr"``.
+        thresholds: Event label → probability above which it counts as active.
+        selected_for: Task on which a joint checkpoint was selected, if it was on one.
+        licence: Licence of the weights.
+        training_data: What it was trained on, with the licence of the data.
+        metrics: Measured or published figures: task → name → value.
+        protocol: How `metrics` were measured.
+        source: Where the weights come from, for people.
+        members: Task → stage, for a model whose tasks are separate checkpoints.
+        file: The weights file, for checkpoints of the manifest.
+    """
+
+    name: str
+    stage: str
+    width: float = 1.0
+    tasks: tuple[Task, ...] = TASKS
+    scenes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    frontend: FrontEndSettings = FrontEndSettings()
+    resampler: Literal["sinc", "soxr"] = "soxr"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    selected_for: Task | None = None
+    licence: str = "unknown"
+    training_data: str = "unknown"
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    protocol: str = ""
+    source: str = ""
+    members: Mapping[Task, str] = field(default_factory=dict)
+    file: WeightsFile | None = None
+
+    def labels(self, task: Task) -> tuple[str, ...]:
+        """Give the labels of one task, in the order of the network's outputs."""
+        return {"scene": self.scenes, "tag": self.tags, "event": self.events}[task]
+
+    @property
+    def embedding_size(self) -> int:
+        """Length of an embedding: 512 × width (both GRU directions of both GRUs)."""
+        return 4 * round(128 * self.width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the spec as plain JSON values, without what only the manifest knows (`file`)."""
+        values = dataclasses.asdict(self)
+        del values["file"]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
+        """Read a spec from JSON values, as `to_dict` gives or the manifest holds them.
+
+        Args:
+            values: Field name → value; every field but ``name`` and ``stage`` has a default.
+
+        Raises:
+            WeightsError: A field is missing or unknown.
+
+        Example:
+            >>> spec = ModelSpec(name="v3", stage="mine", scenes=("park", "tram"))
+            >>> ModelSpec.from_dict(spec.to_dict()) == spec
+            True
+        """
+        values = dict(values)
+        try:
+            frontend = FrontEndSettings(**values.pop("frontend", {}))
+            file = values.pop("file", None)
+            for name in ("tasks", "scenes", "tags", "events"):
+                if name in values:
+                    values[name] = tuple(values[name])
+            return cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
+        except TypeError as error:
+            raise WeightsError(
+                f"This is not the description of a checkpoint: {error}. It needs the fields of "
+                f"dcasenet.ModelSpec: {', '.join(f.name for f in dataclasses.fields(cls))}."
+            ) from error
