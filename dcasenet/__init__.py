@@ -1,3 +1,100 @@
-"""Scene, tags and events of any recording, from one pretrained network."""
+"""Scene, tags and events of any recording, from one pretrained network.
+
+::
+
+    import dcasenet
+
+    model = dcasenet.load("v3", stage="open")
+    model.analyze("recording.wav")
+
+Importing the package imports nothing heavy: torch comes when a name below needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dcasenet.decode import decode_events
+    from dcasenet.errors import (
+        AudioError,
+        ChecksumError,
+        DcasenetError,
+        OfflineError,
+        TaskNotAvailableError,
+        UnknownModelError,
+        WeightsError,
+    )
+    from dcasenet.loading import load
+    from dcasenet.manifest import available_models
+    from dcasenet.model import SoundModel
+    from dcasenet.network import Outputs, create
+    from dcasenet.results import Analysis, Embedding, Event, Events, Scene, ScoredLabel, Tags
+    from dcasenet.spec import FrontEndSettings, ModelSpec
 
 __version__ = "0.1.0"
+
+# Public name → the module that it lives in, imported when the name is first used.
+_HOME = {
+    "Analysis": "results",
+    "AudioError": "errors",
+    "ChecksumError": "errors",
+    "DcasenetError": "errors",
+    "Embedding": "results",
+    "Event": "results",
+    "Events": "results",
+    "FrontEndSettings": "spec",
+    "ModelSpec": "spec",
+    "OfflineError": "errors",
+    "Outputs": "network",
+    "Scene": "results",
+    "ScoredLabel": "results",
+    "SoundModel": "model",
+    "Tags": "results",
+    "TaskNotAvailableError": "errors",
+    "UnknownModelError": "errors",
+    "WeightsError": "errors",
+    "available_models": "manifest",
+    "create": "network",
+    "decode_events": "decode",
+    "load": "loading",
+}
+
+__all__ = [
+    "Analysis",
+    "AudioError",
+    "ChecksumError",
+    "DcasenetError",
+    "Embedding",
+    "Event",
+    "Events",
+    "FrontEndSettings",
+    "ModelSpec",
+    "OfflineError",
+    "Outputs",
+    "Scene",
+    "ScoredLabel",
+    "SoundModel",
+    "Tags",
+    "TaskNotAvailableError",
+    "UnknownModelError",
+    "WeightsError",
+    "__version__",
+    "available_models",
+    "create",
+    "decode_events",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dcasenet' has no attribute {name!r}")
+    value = getattr(import_module(f"dcasenet.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

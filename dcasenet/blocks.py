@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
+
+# Channels of the convolution blocks and of the scene branch, widths of the scene's code and of the
+# dense layers: the paper's Section 4.2 and the released layout, all multiplied by `width`.
+TRUNK_CHANNELS = (64, 128, 256)
+TOP_CHANNELS = 512
+SCENE_CHANNELS = 384
+SCENE_CODE = 128
+DENSE = 1024
 
 # Number of axes a block works over → its convolution and batch norm.
 CONVOLUTIONS: dict[int, tuple[type[nn.Module], type[nn.Module]]] = {
@@ -114,6 +124,22 @@ class BiGru(nn.GRU):
 
     def __init__(self, n_in: int, n_hidden: int) -> None:
         super().__init__(n_in, n_hidden, batch_first=True, bidirectional=True)
+
+
+def scaled(size: int, width: float) -> int:
+    """Give a layer's size at this width, at least 1."""
+    return max(1, round(size * width))
+
+
+def trunk(width: float) -> nn.Sequential:
+    """Build the three convolution blocks that every architecture begins with."""
+    sizes = [1, *(scaled(size, width) for size in TRUNK_CHANNELS)]
+    return nn.Sequential(*(ConvBlock(*pair) for pair in pairwise(sizes)))
+
+
+def mean_over_mel(feature_map: Tensor) -> Tensor:
+    """Turn (batch, channels, mel, steps) into the sequence (batch, steps, channels)."""
+    return feature_map.mean(dim=2).transpose(1, 2)
 
 
 def tag_head(n_in: int, n_dense: int, n_tags: int) -> nn.Sequential:

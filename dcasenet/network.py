@@ -16,23 +16,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from dcasenet.blocks import BiGru, ConvBlock, ResidualBlock, initialize, tag_head
+from dcasenet.blocks import (
+    DENSE,
+    SCENE_CHANNELS,
+    SCENE_CODE,
+    TOP_CHANNELS,
+    TRUNK_CHANNELS,
+    BiGru,
+    ConvBlock,
+    ResidualBlock,
+    initialize,
+    mean_over_mel,
+    scaled,
+    tag_head,
+    trunk,
+)
 from dcasenet.errors import UnknownModelError
 from dcasenet.spec import TASKS, Task
-
-# Output of each convolution block, GRU hidden size per direction, dense width, scene code: the
-# paper's Section 4.2 and the released layout, all multiplied by `width`.
-TRUNK_CHANNELS = (64, 128, 256)
-TOP_CHANNELS = 512
-SCENE_CHANNELS = 384
-SCENE_CODE = 128
-DENSE = 1024
 
 
 @dataclass(frozen=True)
@@ -286,24 +291,10 @@ def create(
     return NETWORKS[name](n_scenes, n_tags, n_events, width)
 
 
-def scaled(size: int, width: float) -> int:
-    """Give a layer's size at this width, at least 1."""
-    return max(1, round(size * width))
-
-
-def trunk(width: float) -> nn.Sequential:
-    """Build the three convolution blocks that every architecture begins with."""
-    sizes = [1, *(scaled(size, width) for size in TRUNK_CHANNELS)]
-    return nn.Sequential(*(ConvBlock(*pair) for pair in pairwise(sizes)))
-
-
-def mean_over_mel(feature_map: Tensor) -> Tensor:
-    """Turn (batch, channels, mel, steps) into the sequence (batch, steps, channels)."""
-    return feature_map.mean(dim=2).transpose(1, 2)
-
-
 def initialize_all(network: DcaseNetV1 | DcaseNetV2 | DcaseNetV3) -> None:
-    """Draw a whole network's weights as the authors do."""
+    """Draw a whole network's weights as the authors do; on the meta device there are none."""
+    if network.event_head.weight.is_meta:  # a checkpoint's weights are about to take their place
+        return
     network.apply(initialize)
     nn.init.kaiming_uniform_(network.event_head.weight, nonlinearity="leaky_relu")
     nn.init.zeros_(network.event_head.bias)

@@ -1,0 +1,72 @@
+"""The model in torch: the front end and the network behind the verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dcasenet.composed import ComposedNetwork
+from dcasenet.frontend import LogMel
+from dcasenet.results import Floats
+from dcasenet.spec import ModelSpec, Task
+from dcasenet.verbs import SoundVerbs
+
+
+class SoundModel(SoundVerbs[Tensor]):
+    """A checkpoint, ready to be asked; `dcasenet.load` makes it.
+
+    Its verbs are those of `SoundVerbs`. The two parts behind them are plain modules, of use in
+    anyone's training loop. A model holds no state between calls: threads may share it.
+
+    Attributes:
+        spec: Labels, front-end settings, thresholds, licence and origin.
+        frontend: (batch, samples) at 24 kHz → (batch, 128, frames) normalised log-mel.
+        network: (batch, 128, frames) → `Outputs`.
+
+    Example:
+        >>> import dcasenet
+        >>> model = dcasenet.load("v3", stage="open")
+        >>> log_mel = model.frontend(torch.zeros(1, 240_000))
+        >>> model.network(log_mel, tasks=("event",)).event.shape[:2]
+        torch.Size([1, 12])
+    """
+
+    def __init__(self, spec: ModelSpec, frontend: LogMel, network: nn.Module) -> None:
+        self.spec = spec
+        self.frontend = frontend.eval()
+        self.network = network.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.frontend.window.device
+
+    def to(self, device: str | torch.device) -> SoundModel:
+        """Move it to a device, such as ``"cuda"``, and give it back."""
+        self.frontend.to(device)
+        self.network.to(device)
+        return self
+
+    def infer(
+        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+    ) -> Mapping[str, Floats]:
+        """Featurise a batch and run the network on it; see `SoundVerbs.infer`."""
+        network = self.network
+        if isinstance(network, ComposedNetwork) and not tasks:
+            network = network.member(trunk)
+        with torch.inference_mode():
+            log_mel = self.frontend(torch.from_numpy(waveforms).to(self.device))
+            outputs = network(log_mel, tasks=tuple(tasks))
+            wanted = tasks or ("embedding",)
+            return {name: getattr(outputs, name).float().cpu().numpy() for name in wanted}
+
+    def as_array(self, values: Floats) -> Tensor:
+        """Give an embedding as a tensor on the CPU."""
+        return torch.from_numpy(values)
+
+    def __repr__(self) -> str:
+        counts = {"scene": "scenes", "tag": "tags", "event": "events"}
+        answers = ", ".join(f"{len(self.spec.labels(t))} {counts[t]}" for t in self.spec.tasks)
+        return f"SoundModel({self.spec.name} {self.spec.stage!r}: {answers}; {self.device})"
