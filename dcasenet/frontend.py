@@ -6,6 +6,7 @@ and is carried by each checkpoint as a `FrontEndSettings`.
 
 from __future__ import annotations
 
+from math import log10
 from typing import TYPE_CHECKING
 
 import torch
@@ -125,13 +126,12 @@ def mel_filterbank(n_mels: int, n_fft: int, sample_rate: int) -> tuple[Tensor, T
         >>> filters.shape, round(float(upper_edges[-1]))
         (torch.Size([128, 1025]), 12000)
     """
-    nyquist = torch.tensor(sample_rate / 2, dtype=torch.float64)
-    mel_of_nyquist = 2595.0 * torch.log10(1.0 + nyquist / 700.0)
-    mels = torch.linspace(0.0, float(mel_of_nyquist), n_mels + 2, dtype=torch.float64)
+    # Single precision throughout, as torchaudio computes it: the authors' filters to the last bit.
+    nyquist = sample_rate / 2
+    mels = torch.linspace(0.0, 2595.0 * log10(1.0 + nyquist / 700.0), n_mels + 2)
     edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    frequencies = torch.linspace(0.0, float(nyquist), n_fft // 2 + 1, dtype=torch.float64)
-    slopes = edges[:, None] - frequencies[None, :]
-    rising = -slopes[:-2] / (edges[1:-1] - edges[:-2])[:, None]
-    falling = slopes[2:] / (edges[2:] - edges[1:-1])[:, None]
-    filters = torch.minimum(rising, falling).clamp(min=0.0)
-    return filters.float(), edges[2:]
+    frequencies = torch.linspace(0.0, nyquist, n_fft // 2 + 1)
+    widths = edges.diff()[:, None]
+    distances = edges[:, None] - frequencies
+    rising, falling = -distances[:-2] / widths[:-1], distances[2:] / widths[1:]
+    return torch.minimum(rising, falling).clamp(min=0.0), edges[2:]

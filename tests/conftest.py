@@ -1,0 +1,100 @@
+"""What the tests share: a tiny model, a released-format stand-in, real recordings."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from dcasenet.frontend import LogMel
+from dcasenet.model import SoundModel
+from dcasenet.network import create
+from dcasenet.spec import ModelSpec
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference numbers and real recordings, which lie beside a checkout and in no release."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the reference material in ../shared, which is not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> dict[str, np.ndarray]:
+    """Outputs of the authors' code for the stand-in weights, seed 0."""
+    with np.load(shared / "parity" / "golden.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.fixture(scope="session")
+def released_state(shared: Path) -> dict[str, torch.Tensor]:
+    """A state dict of the released format, seed 0."""
+    module_spec = importlib.util.spec_from_file_location(
+        "recipe", shared / "parity" / "recipe.py"
+    )
+    assert module_spec and module_spec.loader
+    recipe = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(recipe)
+    return {name: torch.from_numpy(np.array(v)) for name, v in recipe.state_dict(0).items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_spec() -> ModelSpec:
+    """A spec with few labels and a narrow network."""
+    events = ("dog", "door knock", "speech")
+    return ModelSpec(
+        name="v3",
+        stage="tiny",
+        width=0.125,
+        scenes=("park", "street", "tram", "office"),
+        tags=("bark", "bell", "rain", "siren", "wind"),
+        events=events,
+        thresholds=dict.fromkeys(events, 0.3),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_spec: ModelSpec) -> SoundModel:
+    """A model with random weights whose probabilities depend on what it hears."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = create("v3", n_scenes=4, n_tags=5, n_events=3, width=tiny_spec.width)
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(layer.running_mean, -0.2, 0.2)
+                torch.nn.init.uniform_(layer.running_var, 0.2, 1.0)
+    return SoundModel(tiny_spec, LogMel(tiny_spec.frontend), network)
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[..., np.ndarray]:
+    """Seeded noise whose loudness rises and falls: noise(n_samples, seed) float32."""
+
+    def make(n_samples: int, seed: int = 0) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        swell = 0.1 + 0.1 * np.sin(np.arange(n_samples) / 7_000 + seed)
+        return (rng.standard_normal(n_samples) * swell).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture
+def write_wav(tmp_path: Path) -> Callable[..., Path]:
+    """write_wav(name, samples, sample_rate, **soundfile options) → the path."""
+
+    def write(name: str, samples: np.ndarray, sample_rate: int = 24_000, **options: Any) -> Path:
+        path = tmp_path / name
+        soundfile.write(path, samples.T, sample_rate, **options)
+        return path
+
+    return write
