@@ -97,7 +97,9 @@ class Report:
         elif self.output is Format.csv:
             self._rows(_embedding_columns(vector), [(file, *vector.tolist())])
         else:
-            self.console.print(f"{escape(str(file))}  {len(vector)} values: {_begin(vector)}")
+            self.console.print(
+                f"{escape(str(file))}  {len(vector)} values: {_begin(vector)}", soft_wrap=True
+            )
 
     def steps(self, file: Path, values: Floats, times: NDArray[Any]) -> None:
         """Show the embedding of each step."""
@@ -109,7 +111,7 @@ class Report:
             self._rows(columns, ((file, f"{time:.3f}", *row) for time, row in rows))
         else:
             shape = f"{len(values)} steps of {values.shape[1]} values"
-            self.console.print(f"{escape(str(file))}  {shape}: {_begin(values[0])}")
+            self.console.print(f"{escape(str(file))}  {shape}: {_begin(values[0])}", soft_wrap=True)
 
     def _scene(self, file: Path, scene: Scene) -> None:
         if self.output is Format.csv:
@@ -162,7 +164,8 @@ class Report:
 def progress(files: Sequence[Path]) -> Iterator[Path]:
     """Give the files, with a progress bar on a terminal's standard error from the second on."""
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=len(files) < 2) as bar:
+    hidden = len(files) < 2 or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as bar:
         yield from bar.track(files, description="Listening")
 
 

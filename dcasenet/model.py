@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from dcasenet import hub
 from dcasenet.composed import ComposedNetwork
 from dcasenet.frontend import LogMel
 from dcasenet.results import Floats
@@ -65,6 +68,38 @@ class SoundModel(SoundVerbs[Tensor]):
     def as_array(self, values: Floats) -> Tensor:
         """Give an embedding as a tensor on the CPU."""
         return torch.from_numpy(values)
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> Path:
+        """Write the model as a folder that `dcasenet.load` reads back; see `dcasenet.hub`.
+
+        Args:
+            folder: Made if it does not exist.
+
+        Returns:
+            The folder: ``config.json``, the weights as safetensors, a model card.
+
+        Raises:
+            WeightsError: The folder cannot be written.
+        """
+        return hub.save_pretrained(self, folder)
+
+    def push_to_hub(
+        self, repo: str, *, private: bool | None = None, token: str | None = None
+    ) -> str:
+        """Upload the model to the Hugging Face Hub, in one commit; see `dcasenet.hub`.
+
+        Args:
+            repo: ``"org/name"``; made if it does not exist.
+            private: Whether a new repository is private; by default as the organisation has it.
+            token: Access token; by default the one that ``hf auth login`` stored.
+
+        Returns:
+            What `dcasenet.load` takes to get exactly this upload: ``"org/name@<commit>"``.
+
+        Raises:
+            WeightsError: The Hub refuses or cannot be reached.
+        """
+        return hub.push_to_hub(self, repo, private=private, token=token)
 
     def __repr__(self) -> str:
         counts = {"scene": "scenes", "tag": "tags", "event": "events"}

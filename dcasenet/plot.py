@@ -41,7 +41,7 @@ def save_plot(model: SoundModel, audio: str | Path, analysis: Analysis, path: st
         raise ImportError("--plot needs matplotlib. Type: pip install 'dcasenet[plot]'") from error
 
     labels = sorted({event.label for event in analysis.events or ()})
-    height = 3.2 + 0.28 * max(1, len(labels))
+    height = 3.5 + 0.28 * max(1, len(labels))
     figure = Figure(figsize=(11, height), layout="constrained")
     upper, lower = figure.subplots(
         2, 1, sharex=True, height_ratios=[3.2, 0.28 * max(1, len(labels)) + 0.3]
@@ -99,11 +99,11 @@ def _draw_events(axes: Axes, events: Events, labels: list[str]) -> None:
 def _title(name: str, analysis: Analysis) -> str:
     parts = [name]
     if analysis.scene is not None:
-        parts.append(f"scene: {analysis.scene.label} {analysis.scene.probability:.2f}")
+        parts[0] += f"   scene: {analysis.scene.label} {analysis.scene.probability:.2f}"
     if analysis.tags is not None:
         best = ", ".join(f"{tag.label} {tag.probability:.2f}" for tag in analysis.tags[:3])
         parts.append(f"tags: {best}")
-    return "    ".join(parts)
+    return "\n".join(parts)
 
 
 def _mel(hertz: float) -> float:

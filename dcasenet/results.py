@@ -7,11 +7,10 @@ the curves behind it (`windows`, framewise `probabilities`) stay arrays.
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +19,18 @@ from dcasenet import exporters
 
 if TYPE_CHECKING:
     import pandas as pd
+    from _typeshed import DataclassInstance
 
 Floats = NDArray[np.float32]
 Array = TypeVar("Array")
 
 
-class _Json(ABC):
-    """`to_json` for a class that has `to_dict`."""
+class _Json:
+    """A dataclass with a dictionary and a JSON form; by default all its fields."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Give plain values."""
+        return asdict(cast("DataclassInstance", self))
 
     def to_json(self, indent: int | None = None) -> str:
         """Give `to_dict` as JSON text, on one line unless `indent` is given."""
@@ -44,10 +44,6 @@ class ScoredLabel(_Json):
     label: str
     probability: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give label and probability."""
-        return {"label": self.label, "probability": self.probability}
-
 
 @dataclass(frozen=True)
 class Event(_Json):
@@ -60,15 +56,6 @@ class Event(_Json):
     onset: float
     offset: float
     probability: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give label, onset, offset and probability."""
-        return {
-            "label": self.label,
-            "onset": self.onset,
-            "offset": self.offset,
-            "probability": self.probability,
-        }
 
 
 @dataclass(frozen=True, eq=False)

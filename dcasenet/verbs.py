@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-# In the overloads below a str is both an Audio and, to a type checker, a sequence of them: the
-# first match is the one that is meant.
-
-
 class SoundVerbs(ABC, Generic[Array]):
     """`classify_scene`, `tag`, `detect_events`, `analyze`, `embed`.
 
@@ -53,6 +49,7 @@ class SoundVerbs(ABC, Generic[Array]):
         spec: What the model knows about itself.
     """
 
+    # In the overloads a str is an Audio and, to a type checker, a sequence too: the first is meant.
     spec: ModelSpec
 
     @abstractmethod
@@ -92,12 +89,7 @@ class SoundVerbs(ABC, Generic[Array]):
         """Say where a recording was made: exactly one scene is true.
 
         It is heard in windows of 5 s every 2.5 s, whose probabilities are averaged (the authors'
-        three crops of a 10 s clip).
-
-        Args:
-            audio: One audio or a sequence of them.
-            sample_rate: Rate of arrays, in Hz.
-            channels_last: Arrays are (samples, channels).
+        three crops of a 10 s clip). Its arguments are those that every verb has.
         """
         require(self.spec, "scene")
         return self._answer(audio, sample_rate, channels_last, answers.which_scene(self.spec))
