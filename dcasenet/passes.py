@@ -76,7 +76,7 @@ def read_each(
     for index, item in enumerate(audios):
         try:
             yield read(item, sample_rate, channels_last=channels_last)
-        except AudioError as error:  # noqa: PERF203 - the message needs the index
+        except AudioError as error:
             raise AudioError(f"Audio {index} of {len(audios)}: {error}") from error
 
 

@@ -49,7 +49,7 @@ class WeightsFile:
         digest: ``"sha256:…"`` or ``"git_blob_sha1:…"`` of the file as published.
         size: Its size in bytes, where known.
         package: Path inside the package, for a checkpoint that ships with it.
-        hub: Hugging Face repository and revision, ``"org/name@revision"``.
+        hub: ``"org/name@revision/path"``: the same bytes in a Hugging Face repository.
         github: ``"owner/repository/commit/path"``: a raw file at a pinned commit.
     """
 
@@ -127,23 +127,72 @@ class ModelSpec:
             values: Field name → value; every field but ``name`` and ``stage`` has a default.
 
         Raises:
-            WeightsError: A field is missing or unknown.
+            WeightsError: A field is missing, unknown, or nothing that could be built.
 
         Example:
             >>> spec = ModelSpec(name="v3", stage="mine", scenes=("park", "tram"))
             >>> ModelSpec.from_dict(spec.to_dict()) == spec
             True
         """
-        values = dict(values)
         try:
+            values = dict(values)
             frontend = FrontEndSettings(**values.pop("frontend", {}))
             file = values.pop("file", None)
             for name in ("tasks", "scenes", "tags", "events"):
                 if name in values:
                     values[name] = tuple(values[name])
-            return cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
-        except TypeError as error:
+            spec = cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
+        except (TypeError, ValueError) as error:
             raise WeightsError(
                 f"This is not the description of a checkpoint: {error}. It needs the fields of "
                 f"dcasenet.ModelSpec: {', '.join(f.name for f in dataclasses.fields(cls))}."
             ) from error
+        faults = [name for name, sound in _checks(spec).items() if not sound]
+        if faults:
+            name = faults[0]
+            value = getattr(spec, name, None) or getattr(spec.frontend, name, None)
+            raise WeightsError(
+                f"The description of a checkpoint, {str(spec.name)[:20]}, stage "
+                f"{str(spec.stage)[:40]}, has an unusable {name}: {value!r}."
+            )
+        return spec
+
+
+def _checks(spec: ModelSpec) -> dict[str, bool]:
+    """Tell of each field whether a model can be built from it; files may say anything."""
+    f = spec.frontend
+    thresholds, members = spec.thresholds, spec.members
+    labels = (spec.scenes, spec.tags, spec.events)
+    n_fft = f.n_fft if _is_number(f.n_fft, 2, 65_536, int) else 0
+    return {
+        "name": isinstance(spec.name, str),
+        "stage": isinstance(spec.stage, str),
+        "width": _is_number(spec.width, 1 / 64, 16),
+        "tasks": len(spec.tasks) > 0 and all(task in TASKS for task in spec.tasks),
+        **{
+            name: all(isinstance(label, str) for label in of_task)
+            for name, of_task in zip(("scenes", "tags", "events"), labels, strict=True)
+        },
+        "resampler": spec.resampler in ("sinc", "soxr"),
+        "thresholds": isinstance(thresholds, Mapping)
+        and all(_is_number(value, 0, 1) for value in thresholds.values()),
+        # The members of a composed model share one front end.
+        "members": isinstance(members, Mapping)
+        and all(task in TASKS and isinstance(stage, str) for task, stage in members.items())
+        and not (members and f.normalization == "fixed"),
+        "metrics": isinstance(spec.metrics, Mapping),
+        "sample_rate": _is_number(f.sample_rate, 1_000, 384_000, int),
+        "n_fft": n_fft > 0,
+        "win_length": _is_number(f.win_length, 1, n_fft, int),
+        "hop_length": _is_number(f.hop_length, 1, n_fft, int),
+        "n_mels": _is_number(f.n_mels, 1, 1_024, int),
+        "pre_emphasis": _is_number(f.pre_emphasis, 0, 1),
+        "max_frequency": _is_number(f.max_frequency, 1, 192_000),
+        "normalization": f.normalization in ("clip", "fixed"),
+    }
+
+
+def _is_number(
+    value: object, lowest: float, highest: float, kind: type | tuple[type, ...] = (int, float)
+) -> bool:
+    return isinstance(value, kind) and lowest <= value <= highest  # type: ignore[operator]

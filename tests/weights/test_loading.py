@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+import dcasenet
+from dcasenet import manifest
+from dcasenet.composed import ComposedNetwork
+from dcasenet.digest import file_digest
+from dcasenet.errors import (
+    ChecksumError,
+    OfflineError,
+    TaskNotAvailableError,
+    UnknownModelError,
+    WeightsError,
+)
+from dcasenet.hub import save_pretrained
+
+
+def same(one, other):
+    log_mel = torch.randn(1, 128, 80)
+    left, right = one.network(log_mel), other.network(log_mel)
+    return all(
+        torch.allclose(getattr(left, t), getattr(right, t), atol=1e-5) for t in one.spec.tasks
+    )
+
+
+@pytest.fixture
+def saved(small_model, tmp_path):
+    return save_pretrained(small_model, tmp_path / "model")
+
+
+def test_a_folder(saved, small_model):
+    for name in (saved, str(saved), f"{saved}/"):
+        model = dcasenet.load(name)
+        assert model.spec == small_model.spec
+        assert same(model, small_model)
+        assert torch.equal(model.frontend.mean, small_model.frontend.mean)
+    assert same(dcasenet.load("v2", weights=saved), small_model)
+
+
+def test_a_file_that_says_what_it_is(saved, small_model):
+    path = saved / "model.safetensors"
+    assert dcasenet.load(path).spec == small_model.spec
+    assert same(dcasenet.load(str(path)), small_model)
+    assert same(dcasenet.load("v2", weights=path), small_model)
+    with pytest.raises(WeightsError, match=r"holds a v2, not a v3. Load it as dcasenet.load\('v2'"):
+        dcasenet.load("v3", weights=path)
+
+
+def test_a_file_by_its_name_alone(saved, small_model, monkeypatch):
+    monkeypatch.chdir(saved)
+    assert same(dcasenet.load("model.safetensors"), small_model)
+    monkeypatch.chdir(saved.parent)
+    assert same(dcasenet.load("model"), small_model)
+
+
+def test_a_folder_without_configuration(saved, small_model):
+    (saved / "config.json").unlink()
+    assert same(dcasenet.load(saved), small_model)
+    (saved / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"neither config.json nor model.safetensors"):
+        dcasenet.load(saved)
+
+
+def test_the_configuration_counts(saved):
+    path = saved / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["spec"]["thresholds"]["dog"] = 0.9
+    path.write_text(json.dumps(config))
+    assert dcasenet.load(saved).spec.thresholds["dog"] == 0.9
+
+
+def test_a_folder_that_is_not_whole(saved):
+    weights = saved / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + b"x")
+    with pytest.raises(
+        ChecksumError, match=r"config.json: .*model.safetensors is not the published"
+    ):
+        dcasenet.load(saved)
+    weights.unlink()
+    with pytest.raises(WeightsError, match="is missing"):
+        dcasenet.load(saved)
+    weights.write_bytes(content)
+    config = saved / "config.json"
+    for text in (
+        "{",
+        "[]",
+        "{}",
+        '{"spec": {}, "digests": {}}',
+        '{"spec": 5, "digests": {}}',
+        '{"spec": {"name": "v3", "stage": "x"}, "digests": {"model.safetensors": "md5:0"}}',
+        '{"spec": {"name": "v3", "stage": "x"}, "digests": {"model.safetensors": 5}}',
+    ):
+        config.write_text(text)
+        with pytest.raises(WeightsError, match="not the configuration of a dcasenet model"):
+            dcasenet.load(saved)
+    spec = {"name": "v2", "stage": "x"}
+    config.write_text(json.dumps({"spec": spec, "digests": {}}))
+    with pytest.raises(WeightsError, match=r"no digest of model.safetensors"):
+        dcasenet.load(saved)
+
+
+def test_saving_over_a_folder(saved, small_model):
+    spec = small_model.spec
+    with torch.no_grad():
+        small_model.network.scene_head.bias += 1
+    save_pretrained(small_model, saved)
+    assert same(dcasenet.load(saved), small_model)
+    assert sorted(p.name for p in saved.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert dcasenet.load(saved).spec == spec
+
+
+def test_saving_over_the_folder_that_is_mapped(saved, small_model):
+    model = dcasenet.load(saved)
+    with torch.no_grad():
+        model.network.scene_head.bias += 1
+    save_pretrained(model, saved)
+    assert same(dcasenet.load(saved), model)
+    assert not same(dcasenet.load(saved), small_model)
+
+
+def test_a_folder_that_cannot_be_written(small_model, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WeightsError, match="cannot be written to"):
+        save_pretrained(small_model, tmp_path / "file" / "model")
+
+
+def test_the_card(saved):
+    card = (saved / "README.md").read_text("utf-8")
+    for text in (
+        "license: cc-by-4.0",
+        "dcasenet.load",
+        "`park`, `tram`",
+        "| scene | accuracy_percent | 61.5 |",
+        "Four recordings.",
+        "Recordings of a park (CC0)",
+        "up to 8000 Hz",
+        "- sound-event-detection",
+    ):
+        assert text in card
+    assert str(saved.parent) not in card  # nobody's folders
+
+
+def test_a_bare_state_dict(tmp_path):
+    network = dcasenet.create("v1", width=0.125).eval()
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    model = dcasenet.load("v1", weights=tmp_path / "mine.pt")
+    assert model.spec.stage == "custom"
+    assert len(model.spec.tags) == 80
+    log_mel = torch.randn(1, 128, 40)
+    assert torch.equal(model.network(log_mel).tag, network(log_mel).tag)
+    with pytest.raises(WeightsError, match="does not fit its network"):
+        dcasenet.load("v2", weights=tmp_path / "mine.pt")
+
+
+@pytest.mark.parametrize("name", ["missing.safetensors", "sounds/best.pt", "my_model/", "./a/b/"])
+def test_paths_that_are_not_there(name):
+    with pytest.raises(WeightsError, match="There is no file or folder"):
+        dcasenet.load(name)
+    with pytest.raises(WeightsError, match="There is no file or folder"):
+        dcasenet.load(Path("org/name"))
+    with pytest.raises(WeightsError, match="cannot be read"):
+        dcasenet.load("v3", weights="no/such/file.pt")
+
+
+@pytest.mark.parametrize("name", ["v4", "V3", "dcasenet v3", ""])
+def test_names_that_are_none(name):
+    with pytest.raises(UnknownModelError, match="Choose one of v3"):
+        dcasenet.load(name)
+
+
+def test_weights_need_an_architecture(saved):
+    with pytest.raises(UnknownModelError, match="No architecture is named 'v4'"):
+        dcasenet.load("v4", weights=saved)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"runtime": "jax"}, {"precision": "int3"}, {"device": "abacus"}],
+)
+def test_options_that_are_none(saved, options):
+    with pytest.raises(ValueError, match=r"is not there|cannot be used"):
+        dcasenet.load(saved, **options)
+
+
+def test_the_shipped_manifest_refuses_a_stand_in(server, tmp_path, monkeypatch, released_state):
+    monkeypatch.setenv("DCASENET_GITHUB_BASE", server.url)
+    path = tmp_path / "standin.pt"
+    torch.save(released_state, path, _use_new_zipfile_serialization=False)
+    commit = "8232e2403c6385436404fd91b10e51d9e722bea6"
+    address = f"/Jungjee/DcaseNet/{commit}/weights/Joint/weights/best_lwlrap.pt"
+    server.files[address] = path.read_bytes()
+    with pytest.raises(ChecksumError) as caught:
+        dcasenet.load("v3", cache_dir=tmp_path / "cache")
+    assert "v3, stage joint-tag" in str(caught.value)
+    assert server.url + address in str(caught.value)
+    assert not list((tmp_path / "cache").rglob("*.pt"))
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_the_composed_model(published, small_states):
+    model = dcasenet.load("v3", stage="finetuned")
+    assert published.requested == []  # loaded when first asked for
+    log_mel = torch.randn(2, 128, 80)
+    outputs = model.network(log_mel, tasks=("tag",))
+    assert published.requested == ["/owner/repository/commit/finetuned-tag/best.pt"]
+    assert outputs.scene is None
+    outputs = model.network(log_mel)
+    assert len(published.requested) == 3
+    for task, stage in (("scene", "asc"), ("tag", "tag"), ("event", "sed")):
+        alone = dcasenet.load("v3", stage=f"finetuned-{stage}")
+        assert alone.spec.tasks == (task,)
+        expected = alone.network(log_mel)
+        assert torch.equal(getattr(outputs, task), getattr(expected, task))
+        trunk = model.network.member(task)(log_mel).embedding
+        assert torch.equal(trunk, expected.embedding)
+        if task == "tag":
+            assert torch.equal(outputs.embedding, trunk)
+            assert torch.equal(model.network(log_mel, tasks=()).embedding, trunk)
+    assert len(published.requested) == 3
+
+
+def test_a_composed_folder(published, tmp_path):
+    model = dcasenet.load("v3", stage="finetuned")
+    folder = save_pretrained(model, tmp_path / "composed")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.json",
+        "event.safetensors",
+        "scene.safetensors",
+        "tag.safetensors",
+    ]
+    shutil.rmtree(published.cache)
+    loaded = dcasenet.load(folder)
+    assert loaded.spec.tasks == ("scene", "tag", "event")
+    assert same(loaded, model)
+    alone = dcasenet.load(folder / "event.safetensors")
+    assert alone.spec.tasks == ("event",)
+    assert alone.spec.stage == "finetuned-sed"
+    (folder / "event.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ChecksumError):
+        dcasenet.load(folder).network.member("event")
+
+
+def test_members_that_are_missing_offline(published):
+    model = dcasenet.load("v3", stage="finetuned", local_files_only=True)
+    with pytest.raises(OfflineError, match="finetuned-sed"):
+        model.network.member("event")
+    with pytest.raises(OfflineError, match="finetuned-tag"):
+        model.tag(torch.randn(24_000), 24_000)
+
+
+def test_members_are_loaded_once_and_follow_the_model():
+    made = []
+    barrier = threading.Barrier(4)
+
+    def make():
+        made.append(1)
+        return dcasenet.create("v3", width=0.125)
+
+    network = ComposedNetwork({"tag": make, "event": make}).eval().double()
+    with ThreadPoolExecutor(4) as pool, torch.inference_mode():
+        members = list(pool.map(lambda _: barrier.wait() >= 0 and network.member("tag"), range(4)))
+    assert len(made) == 1
+    assert len({id(member) for member in members}) == 1
+    weight = network.member("tag").scene_head.weight
+    assert weight.dtype == torch.float64
+    assert not network.member("tag").training
+    with torch.inference_mode():
+        network.member("event")
+    assert not network.member("event").scene_head.weight.is_inference()
+    assert len(list(network.parameters())) == 2 * len(list(members[0].parameters()))
+
+
+def test_a_member_that_is_none():
+    network = ComposedNetwork({"tag": lambda: dcasenet.create("v3", width=0.125)})
+    with pytest.raises(TaskNotAvailableError, match=r"No member answers 'scene'; .* for tag"):
+        network.member("scene")
+
+
+@pytest.mark.parametrize("ask_first", [True, False])
+def test_a_composed_network_can_be_copied(published, ask_first):
+    network = dcasenet.load("v3", stage="finetuned").network
+    if ask_first:
+        network.member("tag")
+    log_mel = torch.randn(1, 128, 40)
+    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert torch.allclose(twin(log_mel).tag, network(log_mel).tag, atol=1e-5)
+
+
+def test_verbs_work_on_what_was_loaded(published):
+    audio = torch.randn(48_000) * 0.1
+    joint = dcasenet.load("v3")
+    assert joint.classify_scene(audio, 24_000).label in joint.spec.scenes
+    finetuned = dcasenet.load("v3", stage="finetuned-asc")
+    with pytest.raises(TaskNotAvailableError):
+        finetuned.tag(audio, 24_000)
+
+
+def test_a_stand_in_end_to_end(server, tmp_path, monkeypatch, released_state, golden):
+    """The shipped manifest but for its digest, a file as the authors' are, the authors' outputs."""
+    path = tmp_path / "standin.pt"
+    torch.save(released_state, path, _use_new_zipfile_serialization=False)
+    shipped = manifest.read_manifest()
+    entry = next(model for model in shipped["models"] if model["stage"] == "joint-tag")
+    entry["file"]["digest"] = file_digest(path, "git_blob_sha1")
+    (tmp_path / "manifest.json").write_text(json.dumps(shipped))
+    monkeypatch.setattr(manifest, "manifest_path", lambda: tmp_path / "manifest.json")
+    monkeypatch.setenv("DCASENET_GITHUB_BASE", server.url)
+    monkeypatch.setenv("DCASENET_HOME", str(tmp_path / "cache"))
+    server.files[f"/{entry['file']['github']}"] = path.read_bytes()
+    log_mel = torch.from_numpy(golden["dog/logmel"])[None]
+    for offline in (False, True):
+        model = dcasenet.load("v3", local_files_only=offline)
+        with torch.inference_mode():
+            outputs = model.network(log_mel)
+        expected = torch.from_numpy(golden["dog/tag_logits"])
+        torch.testing.assert_close(outputs.tag[0], expected, atol=1e-4, rtol=0)
+        expected = torch.from_numpy(golden["dog/asc_logits"])
+        torch.testing.assert_close(outputs.scene[0], expected, atol=1e-4, rtol=0)
+    assert len(server.requests) == 1
+    assert model.spec.licence == "MIT"
+    assert model.spec.selected_for == "tag"
