@@ -39,10 +39,9 @@ def golden(shared: Path) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="session")
 def released_state(shared: Path) -> dict[str, torch.Tensor]:
     """A state dict of the released format, seed 0."""
-    module_spec = importlib.util.spec_from_file_location(
-        "recipe", shared / "parity" / "recipe.py"
-    )
-    assert module_spec and module_spec.loader
+    module_spec = importlib.util.spec_from_file_location("recipe", shared / "parity" / "recipe.py")
+    assert module_spec
+    assert module_spec.loader
     recipe = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(recipe)
     return {name: torch.from_numpy(np.array(v)) for name, v in recipe.state_dict(0).items()}

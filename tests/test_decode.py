@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,7 +103,7 @@ def test_whatever_the_numbers_events_are_sane(
         assert 0 <= event.probability <= 1
     for label in "abc":
         own = [e for e in found if e.label == label]
-        for one, two in zip(own, own[1:], strict=False):
+        for one, two in itertools.pairwise(own):
             assert two.onset - one.offset >= max(gap, 0.1) - 1e-6
 
 

@@ -42,9 +42,7 @@ def test_batch_equals_singles(frontend: LogMel) -> None:
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 479, 1025, 1026, 5_000, 19_200, 19_201])
-def test_short_waveforms_give_at_least_40_finite_frames(
-    frontend: LogMel, n_samples: int
-) -> None:
+def test_short_waveforms_give_at_least_40_finite_frames(frontend: LogMel, n_samples: int) -> None:
     log_mel = frontend(torch.randn(1, n_samples, generator=torch.Generator().manual_seed(2)))
     assert log_mel.shape[2] >= 40
     assert log_mel.isfinite().all()

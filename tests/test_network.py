@@ -140,5 +140,5 @@ def test_unknown_architecture_and_bad_numbers() -> None:
         create("V3")
     with pytest.raises(ValueError, match="n_tags=0"):
         create("v3", n_tags=0)
-    with pytest.raises(ValueError, match="width=0.01"):
+    with pytest.raises(ValueError, match=r"width=0\.01"):
         create("v3", width=0.01)

@@ -241,7 +241,7 @@ def test_fixed_normalization_answers_silence(tiny_spec: ModelSpec, tiny_model: S
 def test_every_verb_refuses_bad_audio(tiny_model: SoundModel, verb: str) -> None:
     with pytest.raises(AudioError, match="sample_rate"):
         getattr(tiny_model, verb)(np.zeros(10))
-    with pytest.raises(AudioError, match="missing.wav"):
+    with pytest.raises(AudioError, match=r"missing\.wav"):
         getattr(tiny_model, verb)("missing.wav")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,7 +35,7 @@ def test_scene_windows(n: int) -> None:
         assert {stop - start for start, stop in windows} == {120_001}
         starts = [start for start, _ in windows]
         assert all(start % 60_000 == 0 for start in starts[:-1])
-        assert all(0 < b - a <= 60_000 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(0 < b - a <= 60_000 for a, b in itertools.pairwise(starts))
 
 
 @given(LENGTHS)

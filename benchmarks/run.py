@@ -1,0 +1,171 @@
+"""Speed and memory beside the plain network, in one run: python benchmarks/run.py [--runs 5].
+
+Every ratio is between medians of interleaved runs, so that a busy machine slows both sides. The
+network has v3's full width and random weights: speed does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+import dcasenet
+from dcasenet.frontend import LogMel
+from dcasenet.model import SoundModel
+
+RATE = 24_000
+LABELS = {
+    "scenes": tuple(f"scene {i}" for i in range(10)),
+    "tags": tuple(f"tag {i}" for i in range(80)),
+    "events": tuple(f"event {i}" for i in range(14)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    runs = parser.parse_args().runs
+    with TemporaryDirectory() as folder:
+        rows = [*network_rows(runs), *file_rows(runs, Path(folder))]
+        rows += [*loading_rows(runs, Path(folder)), *import_rows(runs)]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(
+        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"median of {runs} interleaved runs, peak memory {memory:,.0f} MiB\n"
+    )
+    print("| what | time | × real time | beside |\n|--|--:|--:|--|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def new_model() -> SoundModel:
+    spec = dcasenet.ModelSpec(
+        "v3", "random", **LABELS, thresholds=dict.fromkeys(LABELS["events"], 0.3)
+    )
+    return SoundModel(spec, LogMel(spec.frontend), dcasenet.create("v3"))
+
+
+def interleaved(runs: int, **candidates: Callable[[], object]) -> dict[str, float]:
+    """Median seconds of each candidate, all of them once in every round."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for run in range(runs + 1):  # the first round warms up
+        for name, candidate in candidates.items():
+            start = time.perf_counter()
+            candidate()
+            if run:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def network_rows(runs: int) -> list[tuple[str, str, str, str]]:
+    model = new_model()
+    rows = []
+    for batch in (1, 8):
+        waveforms = torch.randn(batch, 10 * RATE)
+        array = waveforms.numpy()
+        log_mel = model.frontend(waveforms)
+
+        def plain(log_mel: torch.Tensor = log_mel) -> object:
+            with torch.no_grad():
+                return model.network(log_mel)
+
+        took = interleaved(
+            runs,
+            plain=plain,
+            frontend=lambda waveforms=waveforms: model.frontend(waveforms),
+            model=lambda array=array: model.infer(array, ("scene", "tag", "event")),
+        )
+        audio = 10 * batch
+        what = f"{batch} × 10 s"
+        share = took["frontend"] / took["plain"]
+        ratio = (took["plain"] + took["frontend"]) / took["model"]
+        rows += [
+            row(f"plain network, {what}", took["plain"], audio, "the baseline"),
+            row(f"front end, {what}", took["frontend"], audio, f"{share:.0%} of the plain network"),
+            row(f"front end + network, {what}", took["model"], audio, f"{ratio:.2f} × as fast"),
+        ]
+    return rows
+
+
+def file_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
+    model = new_model()
+    path = folder / "minute.wav"
+    rng = np.random.default_rng(0)
+    soundfile.write(path, rng.standard_normal((60 * 44_100, 2)) * 0.1, 44_100)
+
+    def plain() -> None:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        waveform = torch.from_numpy(soxr.resample(samples.mean(axis=1), rate, RATE))[None]
+        with torch.no_grad():
+            for start in range(0, 60 * RATE - 120_000, 60_000):
+                model.network(model.frontend(waveform[:, start : start + 120_001]), ("scene",))
+            for start in (0, 30 * RATE):
+                model.network(model.frontend(waveform[:, start : start + 30 * RATE]), ("tag",))
+            model.network(model.frontend(waveform), ("event",))
+
+    def until_infer() -> None:
+        recording = read(path)
+        model.frontend(torch.from_numpy(prepare(recording, model.spec).waveforms))
+
+    from dcasenet.audio import read
+    from dcasenet.passes import prepare
+
+    took = interleaved(runs, plain=plain, analyze=lambda: model.analyze(path), before=until_infer)
+    ratio = took["plain"] / took["analyze"]
+    share = took["before"] / took["analyze"]
+    return [
+        row("plain path, 60 s stereo file, the same passes", took["plain"], 60, "the baseline"),
+        row(
+            "analyze(file), 60 s stereo at 44.1 kHz", took["analyze"], 60, f"{ratio:.2f} × as fast"
+        ),
+        row("decoding + resampling + one log-mel", took["before"], 60, f"{share:.0%} of analyze"),
+    ]
+
+
+def loading_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
+    new_model().save_pretrained(folder / "model")
+    file = folder / "model" / "model.safetensors"
+    size = file.stat().st_size / 1e6
+
+    def read_and_hash() -> None:
+        hashlib.sha256(file.read_bytes()).hexdigest()
+
+    took = interleaved(runs, hash=read_and_hash, load=lambda: dcasenet.load(str(folder / "model")))
+    share = took["load"] / took["hash"]
+    return [
+        row(f"read and hash {size:.0f} MB", took["hash"], None, "the baseline"),
+        row("load, verified, from disk", took["load"], None, f"{share:.1f} × the hashing alone"),
+    ]
+
+
+def import_rows(runs: int) -> list[tuple[str, str, str, str]]:
+    def python(code: str) -> Callable[[], object]:
+        command = [sys.executable, "-c", code]
+        return lambda: subprocess.run(command, check=True, env=os.environ)
+
+    took = interleaved(runs, nothing=python("pass"), package=python("import dcasenet"))
+    return [row("import dcasenet", took["package"] - took["nothing"], None, "beyond python itself")]
+
+
+def row(what: str, seconds: float, audio: float | None, beside: str) -> tuple[str, str, str, str]:
+    speed = "" if audio is None else f"{audio / seconds:,.0f}"
+    return what, f"{seconds * 1e3:,.0f} ms", speed, beside
+
+
+if __name__ == "__main__":
+    main()
