@@ -216,7 +216,8 @@ def _joined(item: Prepared, windows: Sequence[Window], values: Sequence[Floats])
 
 
 def _times(item: Prepared, windows: Sequence[Window]) -> NDArray[np.float64]:
-    return np.array(windows, dtype=np.float64) / item.sample_rate
+    # Resampling rounds the length up, by less than one sample.
+    return np.minimum(np.array(windows, dtype=np.float64) / item.sample_rate, item.duration)
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from dcasenet.spec import scaled
+
 # Channels of the convolution blocks and of the scene branch, widths of the scene's code and of the
 # dense layers: the paper's Section 4.2 and the released layout, all multiplied by `width`.
 TRUNK_CHANNELS = (64, 128, 256)
-TOP_CHANNELS = 512
 SCENE_CHANNELS = 384
 SCENE_CODE = 128
 DENSE = 1024
@@ -126,11 +127,6 @@ class BiGru(nn.GRU):
         super().__init__(n_in, n_hidden, batch_first=True, bidirectional=True)
 
 
-def scaled(size: int, width: float) -> int:
-    """Give a layer's size at this width, at least 1."""
-    return max(1, round(size * width))
-
-
 def trunk(width: float) -> nn.Sequential:
     """Build the three convolution blocks that every architecture begins with."""
     sizes = [1, *(scaled(size, width) for size in TRUNK_CHANNELS)]
@@ -165,7 +161,7 @@ def initialize(module: nn.Module) -> None:
     Convolutions: Kaiming uniform for a leaky ReLU of slope 0. Batch norm: gain N(1, 0.02). GRU,
     forward direction only (the authors leave the backward direction at torch's default): input
     matrices and the recurrent r and z uniform ±sqrt(3 / fan_in), recurrent n orthogonal, biases 0.
-    Linear layers keep torch's default, but for the event head (see `networks`).
+    Linear layers keep torch's default, but for the event head (see `network`).
     """
     if isinstance(module, nn.Conv1d | nn.Conv2d):
         nn.init.kaiming_uniform_(module.weight, nonlinearity="leaky_relu")

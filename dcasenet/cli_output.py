@@ -165,7 +165,15 @@ def progress(files: Sequence[Path]) -> Iterator[Path]:
     """Give the files, with a progress bar on a terminal's standard error from the second on."""
     console = Console(stderr=True)
     hidden = len(files) < 2 or not console.is_terminal
-    with Progress(console=console, transient=True, disable=hidden) as bar:
+    # Redirected, what is printed would go to the bar's console instead of standard output.
+    bar = Progress(
+        console=console,
+        transient=True,
+        disable=hidden,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with bar:
         yield from bar.track(files, description="Listening")
 
 
@@ -181,7 +189,7 @@ def fail(error: Exception) -> None:
 
 
 def _on_stderr(text: str) -> None:
-    sys.stderr.write(" ".join(text.split()) + "\n")
+    sys.stderr.write(" ".join(text.splitlines()) + "\n")
 
 
 def _embedding_columns(vector: Floats, *more: str) -> tuple[str, ...]:

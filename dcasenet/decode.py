@@ -63,10 +63,10 @@ def decode_events(
         curve = probabilities[:, column]
         active = _median_filter(curve, round(median / hop)) > limits[label]
         for start, stop in _close_gaps(_runs(active), min_gap / hop):
-            if (stop - start) * hop < min_duration - SAME_TIME:
-                continue
             onset = round(start * hop, 6)
             offset = min(round(stop * hop, 6), end)
+            if offset - onset < min_duration - SAME_TIME:
+                continue
             mean = float(curve[start:stop].mean(dtype=np.float64))
             event = Event(label=label, onset=onset, offset=offset, probability=mean)
             found.append((onset, offset, column, event))

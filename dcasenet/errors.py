@@ -43,12 +43,16 @@ class UnknownModelError(DcasenetError, ValueError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], more: str = "") -> None:
         names = list(known)
-        close = get_close_matches(name.lower(), names, n=1)
+        self._arguments = (kind, name, names, more)
+        close = get_close_matches(str(name).lower(), names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         end = f" {more}" if more else ""
         super().__init__(
             f"No {kind} is named {name!r}.{hint} Choose one of {', '.join(names)}.{end}"
         )
+
+    def __reduce__(self) -> tuple[type[UnknownModelError], tuple[str, str, list[str], str]]:
+        return type(self), self._arguments
 
 
 class TaskNotAvailableError(DcasenetError):

@@ -55,6 +55,10 @@ class LogMel(nn.Module):
 
     def __init__(self, settings: FrontEndSettings) -> None:
         super().__init__()
+        if settings.normalization not in ("clip", "fixed"):
+            raise ValueError(
+                f"normalization={settings.normalization!r} is not known; give 'clip' or 'fixed'."
+            )
         self.settings = settings
         filters, upper_edges = mel_filterbank(settings.n_mels, settings.n_fft, settings.sample_rate)
         # Half a hertz of slack: the last filter's edge is the Nyquist frequency but for rounding.
@@ -70,12 +74,20 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the normalised log-mel of each waveform of a batch."""
-        # Mixed precision is for the network: in bfloat16 the power spectrum loses its quiet bins.
-        with torch.autocast(waveform.device.type, enabled=False):
-            return self.normalize(self.log_mel(waveform.float()))
+        return self.normalize(self.log_mel(waveform))
 
     def log_mel(self, waveform: Tensor) -> Tensor:
-        """Give the log-mel before normalisation, (batch, n_mels, frames): what `fit` averages."""
+        """Give the log-mel before normalisation, (batch, n_mels, frames) float32."""
+        if waveform.dim() != 2 or waveform.shape[1] == 0:
+            raise ValueError(
+                f"The waveform has the shape {tuple(waveform.shape)}; give (batch, samples), at "
+                "least one sample."
+            )
+        # Mixed precision is for the network: in bfloat16 the power spectrum loses its quiet bins.
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self._log_mel(waveform.float())
+
+    def _log_mel(self, waveform: Tensor) -> Tensor:
         s = self.settings
         shortest = s.n_fft // 2 + 2
         if waveform.shape[-1] < shortest:

@@ -25,19 +25,17 @@ from dcasenet.blocks import (
     DENSE,
     SCENE_CHANNELS,
     SCENE_CODE,
-    TOP_CHANNELS,
     TRUNK_CHANNELS,
     BiGru,
     ConvBlock,
     ResidualBlock,
     initialize,
     mean_over_mel,
-    scaled,
     tag_head,
     trunk,
 )
 from dcasenet.errors import UnknownModelError
-from dcasenet.spec import TASKS, Task
+from dcasenet.spec import TASKS, Task, scaled
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,10 @@ class DcaseNetV1(nn.Module):
 
     def __init__(self, n_scenes: int, n_tags: int, n_events: int, width: float = 1.0) -> None:
         super().__init__()
-        top = scaled(TOP_CHANNELS, width)
+        base = scaled(TRUNK_CHANNELS[-1], width)
+        top = 2 * base
         self.trunk = trunk(width)
-        self.top = ConvBlock(scaled(TRUNK_CHANNELS[-1], width), top, pool=(2, 5))
+        self.top = ConvBlock(base, top, pool=(2, 5))
         self.gru = BiGru(top, top // 2)
         self.event_head = nn.Linear(top, n_events)
         self.tag_head = tag_head(top, scaled(DENSE, width), n_tags)
@@ -103,6 +102,7 @@ class DcaseNetV1(nn.Module):
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
         """Answer the tasks asked for; with none, give the embedding alone."""
+        check_tasks(tasks)
         embedding = self.gru(mean_over_mel(self.top(self.trunk(log_mel[:, None]))))[0]
         scene = None
         if "scene" in tasks:
@@ -148,7 +148,8 @@ class DcaseNetV2(nn.Module):
 
     def __init__(self, n_scenes: int, n_tags: int, n_events: int, width: float = 1.0) -> None:
         super().__init__()
-        base, top = scaled(TRUNK_CHANNELS[-1], width), scaled(TOP_CHANNELS, width)
+        base = scaled(TRUNK_CHANNELS[-1], width)
+        top = 2 * base
         self.trunk = trunk(width)
         self.scene_branch = nn.Sequential(
             nn.Conv2d(base, base, 3, stride=2, padding=1, bias=False),
@@ -166,6 +167,7 @@ class DcaseNetV2(nn.Module):
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
         """Answer the tasks asked for; with none, give the embedding alone."""
+        check_tasks(tasks)
         common = self.trunk(log_mel[:, None])
         scene = None
         if "scene" in tasks:
@@ -231,6 +233,7 @@ class DcaseNetV3(nn.Module):
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
         """Answer the tasks asked for; with none, give the embedding alone."""
+        check_tasks(tasks)
         shared = self.trunk(log_mel[:, None])
         scene_map = self.scene_block(shared)
         scene = None
@@ -289,6 +292,17 @@ def create(
     if not 1 / 16 <= width <= 16:
         raise ValueError(f"width={width} is out of range; give 1/16 to 16 (1.0 is the paper's).")
     return NETWORKS[name](n_scenes, n_tags, n_events, width)
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """Refuse a task that no network has.
+
+    Raises:
+        ValueError: A name is none of scene, tag and event.
+    """
+    for task in tasks:
+        if task not in TASKS:
+            raise ValueError(f"There is no task {task!r}; give any of {', '.join(TASKS)}.")
 
 
 def initialize_all(network: DcaseNetV1 | DcaseNetV2 | DcaseNetV3) -> None:

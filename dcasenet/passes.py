@@ -28,6 +28,9 @@ Answers = Mapping[str, Sequence[Floats]]
 # (batch, samples), tasks → task → (batch, …); with no tasks, "embedding" alone.
 Infer = Callable[[Floats, Sequence[Task]], Mapping[str, Floats]]
 
+# One run of the network: a recording's index, a window of it, a channel.
+Pass = tuple[int, Window, int]
+
 # At most this many seconds of audio go through the network at once: about 0.4 GB of activations
 # at full width. A longer window, which only `window=` can ask for, goes alone.
 BATCH_SECONDS = 60.0
@@ -73,7 +76,7 @@ def read_each(
         yield read(cast("Audio", audio), sample_rate, channels_last=channels_last)
         return
     audios = cast("Audios", audio)
-    for index, item in enumerate(audios):
+    for index, item in enumerate(audios, start=1):
         try:
             yield read(item, sample_rate, channels_last=channels_last)
         except AudioError as error:
@@ -127,43 +130,28 @@ def run_passes(
             for window in windows:
                 tasks_of[index, window].add(task)
 
-    alike: dict[tuple[int, frozenset[str]], list[tuple[int, Window]]] = defaultdict(list)
+    alike: dict[tuple[int, frozenset[str]], list[Pass]] = defaultdict(list)
     for (index, window), wanted in tasks_of.items():
-        alike[window[1] - window[0], frozenset(wanted)].append((index, window))
+        length = window[1] - window[0]
+        for channel in range(len(prepared[index].waveforms)):
+            alike[length, frozenset(wanted)].append((index, window, channel))
 
-    outputs: dict[tuple[int, Window], Mapping[str, Floats]] = {}
-    for (length, names), keys in alike.items():
+    outputs: dict[Pass, dict[str, Floats]] = {}
+    for (length, names), passes in alike.items():
         tasks = [task for task in TASKS if task in names]
-        for batch in _batches(keys, prepared, length):
-            stacked = np.concatenate([prepared[i].waveforms[:, a:b] for i, (a, b) in batch])
-            answered = infer(stacked, tasks)
-            row = 0
-            for index, window in batch:
-                n_channels = len(prepared[index].waveforms)
-                outputs[index, window] = {
-                    task: values[row : row + n_channels] for task, values in answered.items()
-                }
-                row += n_channels
+        size = max(1, int(BATCH_SECONDS * prepared[0].sample_rate) // length)
+        for first in range(0, len(passes), size):
+            batch = passes[first : first + size]
+            waveforms = [prepared[i].waveforms[channel, a:b] for i, (a, b), channel in batch]
+            answered = infer(np.stack(waveforms), tasks)
+            for row, key in enumerate(batch):
+                outputs[key] = {task: values[row] for task, values in answered.items()}
+
+    def channels_of(index: int, window: Window, task: str) -> Floats:
+        channels = range(len(prepared[index].waveforms))
+        return np.stack([outputs[index, window, channel][task] for channel in channels])
 
     return [
-        {task: [outputs[index, w][task] for w in windows] for task, windows in split.items()}
+        {task: [channels_of(index, w, task) for w in windows] for task, windows in split.items()}
         for index, split in enumerate(splits)
     ]
-
-
-def _batches(
-    keys: Sequence[tuple[int, Window]], prepared: Sequence[Prepared], length: int
-) -> Iterator[list[tuple[int, Window]]]:
-    """Cut windows of one length into batches of at most `BATCH_SECONDS`, each at least one."""
-    batch: list[tuple[int, Window]] = []
-    filled = 0.0
-    for key in keys:
-        item = prepared[key[0]]
-        seconds = len(item.waveforms) * length / item.sample_rate
-        if batch and filled + seconds > BATCH_SECONDS:
-            yield batch
-            batch, filled = [], 0.0
-        batch.append(key)
-        filled += seconds
-    if batch:
-        yield batch

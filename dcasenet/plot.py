@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,8 @@ def _draw_events(axes: Axes, events: Events, labels: list[str]) -> None:
     for event in events:
         row = labels.index(event.label)
         length = event.offset - event.onset
-        axes.barh(row, length, left=event.onset, height=0.7, alpha=0.3 + 0.7 * event.probability)
+        alpha = 0.3 + 0.7 * event.probability
+        axes.barh(row, length, left=event.onset, height=0.7, color=f"C{row}", alpha=alpha)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     if not labels:
@@ -107,4 +109,4 @@ def _title(name: str, analysis: Analysis) -> str:
 
 
 def _mel(hertz: float) -> float:
-    return 2595.0 * float(torch.log10(torch.tensor(1.0 + hertz / 700.0)))
+    return 2595.0 * log10(1.0 + hertz / 700.0)

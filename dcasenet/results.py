@@ -276,7 +276,7 @@ class Analysis(_Json):
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding(Generic[Array]):
+class Embedding(_Json, Generic[Array]):
     """What the trunk heard over time.
 
     Attributes:
@@ -286,6 +286,13 @@ class Embedding(Generic[Array]):
 
     values: Array
     times: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        freeze(self.times)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give values and times as lists."""
+        return {"values": np.asarray(self.values).tolist(), "times": self.times.tolist()}
 
 
 def freeze(*arrays: NDArray[Any]) -> None:

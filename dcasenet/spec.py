@@ -15,6 +15,16 @@ TASKS: tuple[Task, ...] = ("scene", "tag", "event")
 STEP = 0.8
 
 
+def scaled(size: int, width: float) -> int:
+    """Give a layer's size at a width: the nearest even number, for GRUs hear in two directions.
+
+    Example:
+        >>> scaled(256, 0.5), scaled(256, 0.3)
+        (128, 76)
+    """
+    return max(2, 2 * round(size * width / 2))
+
+
 @dataclass(frozen=True)
 class FrontEndSettings:
     """How a waveform becomes a log-mel (paper, Section 4.2; authors' ``utils.py``).
@@ -111,7 +121,7 @@ class ModelSpec:
     @property
     def embedding_size(self) -> int:
         """Length of an embedding: 512 × width (both GRU directions of both GRUs)."""
-        return 4 * round(128 * self.width)
+        return 2 * scaled(256, self.width)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec as plain JSON values, without what only the manifest knows (`file`)."""

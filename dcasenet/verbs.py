@@ -205,7 +205,9 @@ class SoundVerbs(ABC, Generic[Array]):
         Raises:
             ValueError: A threshold is out of range or names no event.
         """
-        limits = thresholds_for(self.spec.events, threshold, self.spec.thresholds)
+        limits: Mapping[str, float] = {}
+        if "event" in self.spec.tasks:
+            limits = thresholds_for(self.spec.events, threshold, self.spec.thresholds)
         options = Decoding(limits)
         return self._answer(
             audio, sample_rate, channels_last, answers.everything(self.spec, options)

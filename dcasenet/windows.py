@@ -98,16 +98,17 @@ def check_event_windows(window: float, hop: float) -> None:
     """Refuse a window or hop that the step grid cannot serve.
 
     Raises:
-        ValueError: `window` is under 0.8 s, or `hop` is not a multiple of 0.8 s within `window`.
+        ValueError: `window` is under 0.8 s or infinite, or `hop` is not a multiple of 0.8 s
+            within it.
     """
-    if not window >= STEP:
-        raise ValueError(f"window={window} is too short; give at least {STEP} s (one step).")
+    if not STEP <= window < float("inf"):
+        raise ValueError(f"window={window} is out of range; give {STEP} s (one step) or more.")
     steps = hop / STEP
     most = int(window / STEP + 1e-9)
     if not (abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= most):
         raise ValueError(
-            f"hop={hop} does not fit a window of {window} s; give a multiple of {STEP} s from "
-            f"{STEP} to {most * STEP:.1f}."
+            f"hop={hop} does not fit a window of {window} s; give hop= as well, a multiple of "
+            f"{STEP} s from {STEP} to {most * STEP:.1f}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -43,6 +44,12 @@ def test_errors_are_what_callers_expect_to_catch() -> None:
     for name in PUBLIC:
         if name.endswith("Error"):
             assert issubclass(getattr(dcasenet, name), dcasenet.DcasenetError)
+
+
+def test_errors_cross_process_borders() -> None:
+    error = dcasenet.UnknownModelError("model", "V3", ["v3"])
+    twin = pickle.loads(pickle.dumps(error))
+    assert (type(twin), str(twin)) == (type(error), str(error))
 
 
 def test_import_is_light() -> None:

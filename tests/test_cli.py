@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,6 +185,74 @@ def test_plot_without_matplotlib(
     done = run("analyze", wav, "--plot", tmp_path / "out.png")
     assert done.code == 1
     assert "pip install 'dcasenet[plot]'" in done.err
+
+
+def test_plot_that_cannot_be_written(run: Callable[..., Done], wav: Path, tmp_path: Path) -> None:
+    for name in ("missing/out.png", "out.foo"):
+        done = run("analyze", wav, "--plot", tmp_path / name)
+        assert done.code == 2
+        assert "--plot cannot write" in " ".join(done.err.split())
+
+
+def test_options_reach_the_single_tasks(run: Callable[..., Done], wav: Path) -> None:
+    assert len(json.loads(run("tags", wav, "--top", 2, "--format", "json").out)["tags"]) == 2
+    for threshold, n_events in ((0, 3), (1, 0)):
+        done = run("events", wav, "--threshold", threshold, "--format", "json")
+        assert len(json.loads(done.out)["events"]) == n_events
+
+
+def test_a_device_that_is_not_there(run: Callable[..., Done], wav: Path) -> None:
+    done = run("scene", wav, "--device", "nonsense")
+    assert done.code == 2
+    assert "device='nonsense' cannot be used" in " ".join(done.err.split())
+
+
+def test_a_terminal_gets_a_bar_and_a_file_gets_the_lines(
+    folder: str, wav: Path, tmp_path: Path
+) -> None:
+    pty = pytest.importorskip("pty", reason="terminals of this kind are for Unix")
+    parent, child = pty.openpty()
+    words = [sys.executable, "-m", "dcasenet", "scene", str(wav), "missing.wav", str(wav)]
+    out = tmp_path / "out.jsonl"
+    with out.open("w") as file:
+        process = subprocess.Popen(
+            [*words, "--model", folder, "--format", "json"], stdout=file, stderr=child
+        )
+        assert process.wait(120) == 1
+    os.close(child)
+    shown = os.read(parent, 100_000).decode()
+    os.close(parent)
+    assert [json.loads(line)["filename"] for line in out.read_text().splitlines()] == [str(wav)] * 2
+    assert "Listening" in shown
+    assert "error: There is no file missing.wav" in shown
+
+
+def test_a_full_disk_is_an_error_in_one_line(folder: str, wav: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    with full.open("w") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "dcasenet", "scene", str(wav), "--model", folder],
+            stdout=file, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_no_text_is_answered(folder: str, wav: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/odd\xff.wav"
+    try:
+        shutil.copy(os.fsencode(wav), odd)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    words = [sys.executable, "-m", "dcasenet", "scene", odd, wav, "--format", "csv"]
+    done = subprocess.run(
+        [*words, "--model", folder],
+        capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_version_and_help(run: Callable[..., Done]) -> None:

@@ -78,6 +78,11 @@ def test_no_offset_exceeds_the_duration() -> None:
     assert event.offset == 0.1375
 
 
+def test_min_duration_counts_what_the_recording_has() -> None:
+    options = {"min_duration": 0.15, "duration": 0.12}
+    assert decode_events(curve(0.9, 0.9), ["x"], 0.1, 0.5, **options) == []
+
+
 def test_no_frames_and_no_labels() -> None:
     assert decode_events(np.zeros((0, 2)), ["a", "b"], 0.1, 0.5, median=0.5) == []
     assert decode_events(np.zeros((4, 0)), [], 0.1, 0.5) == []

@@ -122,6 +122,21 @@ def test_mixed_precision_does_not_reach_it(frontend: LogMel) -> None:
     torch.testing.assert_close(inside, frontend(waveform))
 
 
+def test_mixed_precision_does_not_reach_the_log_mel_either(frontend: LogMel) -> None:
+    waveform = torch.randn(1, 24_000, generator=torch.Generator().manual_seed(10))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = frontend.log_mel(waveform)
+    torch.testing.assert_close(inside, frontend.log_mel(waveform))
+
+
+def test_what_is_no_batch_of_waveforms_is_refused(frontend: LogMel) -> None:
+    for shape in ((100,), (1, 0), (1, 2, 100)):
+        with pytest.raises(ValueError, match=r"give \(batch, samples\)"):
+            frontend(torch.zeros(shape))
+    with pytest.raises(ValueError, match="normalization='fixd'"):
+        LogMel(FrontEndSettings(normalization="fixd"))
+
+
 def test_mel_filters_against_torchaudio() -> None:
     functional = pytest.importorskip(
         "torchaudio.functional", reason="torchaudio cannot be imported here", exc_type=ImportError

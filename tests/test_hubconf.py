@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def test_dependencies_are_import_names_of_core_dependencies() -> None:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "dependencies"
     )
     assert all(find_spec(name) for name in names)
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    core = re.search(r"^dependencies = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    assert core is not None
+    declared = set(re.findall(r'"([a-z_]+)>=', core[1]))
+    assert set(names) == declared - {"typer"}  # the command alone needs it
 
 
 @pytest.mark.parametrize("entry", ["dcasenet_v1", "dcasenet_v2"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dcasenet import ModelSpec
 from dcasenet.errors import UnknownModelError
 from dcasenet.network import create
 from dcasenet.released import is_released_layout, rename
@@ -133,6 +134,33 @@ def test_initialization_is_the_authors() -> None:
     gains = network.trunk[2].norm1.weight
     assert gains.std() == pytest.approx(0.02, rel=0.3)
     assert network.event_head.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("width", [1 / 16, 0.1, 0.27, 0.3, 0.333])
+def test_any_width_works_and_the_spec_knows_its_embedding(name: str, width: float) -> None:
+    network = create(name, n_scenes=2, n_tags=2, n_events=2, width=width).eval()
+    with torch.inference_mode():
+        out = network(torch.zeros(1, 128, 40))
+    assert out.embedding.shape[2] == ModelSpec(name, "any", width=width).embedding_size
+
+
+def test_unknown_tasks_are_refused() -> None:
+    for name in PARAMETERS:
+        with pytest.raises(ValueError, match="no task 'sed'; give any of scene, tag, event"):
+            create(name, width=0.125)(torch.zeros(1, 128, 40), tasks=("sed",))
+
+
+def test_scene_of_v1_is_heard_over_all_of_the_clip() -> None:
+    network = create("v1", width=0.125).eval()
+    log_mel = torch.randn(1, 128, 400, generator=torch.Generator().manual_seed(0))
+    changed = log_mel.clone()
+    changed[:, :, :40] = 0
+    with torch.inference_mode():
+        early = network.scene_block(network(log_mel).embedding.transpose(1, 2)).mean(dim=2)
+        scene = network.scene_head(early)
+        assert not torch.allclose(network(changed).scene, network(log_mel).scene)
+    torch.testing.assert_close(scene, network(log_mel).scene)
 
 
 def test_unknown_architecture_and_bad_numbers() -> None:

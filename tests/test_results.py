@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from dcasenet import Analysis, Event, Events, Scene, ScoredLabel, Tags
+from dcasenet import Analysis, Embedding, Event, Events, Scene, ScoredLabel, Tags
 
 
 @pytest.fixture
@@ -52,6 +52,13 @@ def test_tags_are_a_sequence_best_first_and_ties_keep_the_order(tags: Tags) -> N
     assert [scored.label for scored in tags[1:]] == ["d", "c"]
     assert list(tags.probabilities) == ["a", "b", "c", "d"]
     assert [row["label"] for row in json.loads(tags.to_json())["tags"]] == ["b", "d", "c"]
+
+
+def test_many_ties_keep_the_order() -> None:
+    labels = tuple(f"label {index}" for index in range(80))
+    values = np.full(80, 0.5, dtype=np.float32)
+    tags = Tags(labels, values, values[None].copy(), np.array([[0.0, 1.0]]))
+    assert tuple(scored.label for scored in tags) == labels
 
 
 def test_events_are_a_sequence(events: Events) -> None:
@@ -101,6 +108,11 @@ def test_dataframe(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'dcasenet\[pandas\]'"):
         events.to_dataframe()
+
+
+def test_embedding_has_a_json_form() -> None:
+    embedding = Embedding(np.ones((2, 3), dtype=np.float32), np.array([0.4, 1.2]))
+    assert json.loads(embedding.to_json()) == {"values": [[1.0] * 3] * 2, "times": [0.4, 1.2]}
 
 
 def test_results_are_frozen(scene: Scene, tags: Tags, events: Events) -> None:

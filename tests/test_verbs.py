@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 from collections.abc import Callable, Sequence
@@ -229,8 +230,6 @@ def test_degenerate_sounds_are_answered(tiny_model: SoundModel, waveform: np.nda
 
 
 def test_fixed_normalization_answers_silence(tiny_spec: ModelSpec, tiny_model: SoundModel) -> None:
-    import dataclasses
-
     settings = dataclasses.replace(tiny_spec.frontend, normalization="fixed", max_frequency=8e3)
     spec = dataclasses.replace(tiny_spec, frontend=settings)
     model = SoundModel(spec, LogMel(settings), tiny_model.network)
@@ -291,7 +290,7 @@ def test_a_sequence_gives_a_list(tiny_model: SoundModel, noise: Noise) -> None:
 
 
 def test_an_error_in_a_sequence_says_where(tiny_model: SoundModel, noise: Noise) -> None:
-    with pytest.raises(AudioError, match=r"Audio 1 of 2: .*missing\.wav"):
+    with pytest.raises(AudioError, match=r"Audio 2 of 2: .*missing\.wav"):
         tiny_model.tag([(noise(RATE), RATE), "missing.wav"])
 
 
@@ -330,6 +329,13 @@ def test_no_batch_is_longer_than_a_minute(tiny_model: SoundModel, noise: Noise) 
     counting = Counting(tiny_model)
     counting.tag([noise(25 * RATE, seed) for seed in range(5)], RATE)
     assert sorted(shape[0] for shape, _ in counting.calls) == [1, 2, 2]
+
+
+def test_many_channels_share_batches_of_a_minute(tiny_model: SoundModel, noise: Noise) -> None:
+    counting = Counting(tiny_model)
+    channels = np.stack([noise(20 * RATE, seed) for seed in range(7)])
+    counting.detect_events(channels, RATE, channels="each")
+    assert [shape[0] for shape, _ in counting.calls] == [3, 3, 1]
 
 
 def test_sixteen_threads_get_the_serial_answers(tiny_model: SoundModel, noise: Noise) -> None:
@@ -392,9 +398,25 @@ def test_other_options_that_make_no_sense(tiny_model: SoundModel) -> None:
         tiny_model.embed(np.ones(100), RATE, task="sed")
 
 
-def test_a_task_that_is_not_there(tiny_spec: ModelSpec, tiny_model: SoundModel) -> None:
-    import dataclasses
+def test_events_of_a_model_without_events_need_no_threshold(
+    tiny_spec: ModelSpec, tiny_model: SoundModel
+) -> None:
+    spec = dataclasses.replace(tiny_spec, tasks=("scene",), thresholds={})
+    model = SoundModel(spec, tiny_model.frontend, tiny_model.network)
+    assert model.analyze(np.ones(100), RATE).events is None
 
+
+def test_the_times_of_results_stay_within_the_recording(
+    tiny_model: SoundModel, noise: Noise
+) -> None:
+    duration = 13_231 / 44_100
+    waveform = noise(13_231)
+    assert tiny_model.classify_scene(waveform, 44_100).times.max() <= duration
+    (centre,) = tiny_model.embed(waveform, 44_100, level="frame").times
+    assert centre == pytest.approx(duration / 2)
+
+
+def test_a_task_that_is_not_there(tiny_spec: ModelSpec, tiny_model: SoundModel) -> None:
     spec = dataclasses.replace(tiny_spec, stage="finetuned-sed", tasks=("event",))
     model = SoundModel(spec, tiny_model.frontend, tiny_model.network)
     with pytest.raises(TaskNotAvailableError, match=r"no scene head; it answers event.*joint"):

@@ -76,11 +76,13 @@ def test_event_windows(n: int, window_and_hop: tuple[float, float]) -> None:
 @pytest.mark.parametrize(
     ("window", "hop", "message"),
     [
-        (0.5, 0.8, r"window=0.5 is too short"),
+        (0.5, 0.8, r"window=0.5 is out of range"),
         (10.0, 1.0, r"hop=1.0 does not fit.*0.8 to 9.6"),
         (10.0, 0.0, r"hop=0.0 does not fit"),
         (10.0, 10.4, r"hop=10.4 does not fit"),
         (float("nan"), 0.8, r"window=nan"),
+        (float("inf"), 48.0, r"window=inf"),
+        (30.0, 48.0, r"hop=48.0 does not fit.*give hop= as well"),
     ],
 )
 def test_windows_that_do_not_work_are_refused(window: float, hop: float, message: str) -> None:
