@@ -1,0 +1,4 @@
+"""Training: the open checkpoint's data and recipe (extra ``train``).
+
+Nothing outside this package imports it.
+"""

@@ -1,0 +1,126 @@
+import ast
+import csv
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from dcasenet.spec import ModelSpec
+from dcasenet.train import export, open_checkpoint
+from dcasenet.train.joint import JointTraining, label_counts
+from dcasenet.train.open_data import OpenData
+from dcasenet.train.recipe import Recipe
+
+RECIPE = replace(Recipe(), width=1 / 16)
+LOG = """epoch,score,train_scene_loss,lr-AdamW,step
+,,,0.001,0
+0,0.25,,,1
+0,,2.5,,1
+"""
+
+
+@pytest.fixture(scope="module")
+def output(small: OpenData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every file of the package, of an untrained network."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    module = JointTraining(RECIPE, label_counts(small))
+    state = {"state_dict": module.state_dict(), "epoch": 4, "recipe": asdict(RECIPE)}
+    torch.save(state, folder / "best.ckpt")
+    for version, text in ((0, LOG), (1, LOG.replace("0,0.25", "1,0.5").replace("0,,2.5", "1,,2"))):
+        (folder / "log" / f"version_{version}").mkdir(parents=True)
+        (folder / "log" / f"version_{version}" / "metrics.csv").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        few = {"validation": ((60.0, 1),), "test": ((60.0, 1), (10.0, 2))}
+        patch.setattr(open_checkpoint, "FINAL_SOUNDSCAPES", few)
+        open_checkpoint.package(small, folder / "best.ckpt", folder, folder / "package")
+    return folder / "package"
+
+
+def test_the_weights_describe_themselves(output: Path, small: OpenData) -> None:
+    with safe_open(output / "model.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["spec"])
+    assert described == json.loads((output / "spec.json").read_text("utf-8"))
+    spec = ModelSpec.from_dict(described)
+    assert (spec.name, spec.stage, spec.width) == ("v3", "open", RECIPE.width)
+    assert (spec.scenes, spec.tags, spec.events) == tuple(
+        small.names(task) for task in ("scene", "tag", "event")
+    )
+    assert set(spec.thresholds) == set(spec.events)
+    assert spec.frontend.max_frequency == 8_000.0
+    assert spec.licence == "CC BY 4.0"
+    assert 0 <= spec.metrics["scene"]["test_accuracy"] <= 1
+    assert "epoch 5 of" in spec.protocol
+
+
+def test_tensors_are_float16_and_make_the_network_again(output: Path, small: OpenData) -> None:
+    tensors = load_file(output / "model.safetensors")
+    assert all(
+        t.dtype == (torch.float32 if n.startswith("frontend.") else torch.float16)
+        for n, t in tensors.items()
+        if t.is_floating_point()
+    )
+    assert {"frontend.mean", "frontend.deviation"} <= set(tensors)
+    module = JointTraining(RECIPE, label_counts(small))
+    export.load_tensors(module, tensors)
+    again = export.half(module)
+    assert set(again) == set(tensors)
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+    trainable = sum(p.numel() for p in module.network.parameters())
+    assert export.parameters(tensors) == trainable
+
+
+def test_every_training_clip_is_credited(output: Path, small: OpenData) -> None:
+    text = (output / "ATTRIBUTION.md").read_text("utf-8")
+    heard = small.heard("train")
+    assert heard
+    for clip in heard:
+        line = next(row for row in text.splitlines() if f"`{clip.filename}`" in row)
+        assert " ".join(clip.author.split()) in line
+        assert clip.licence in line
+    assert sum(row.startswith("- `") for row in text.splitlines()) == len(heard)
+
+
+def test_the_log_has_one_row_per_epoch_of_every_session(output: Path) -> None:
+    rows = list(csv.DictReader((output / "training_log.csv").read_text("utf-8").splitlines()))
+    assert [(row["epoch"], row["score"], row["train_scene_loss"]) for row in rows] == [
+        ("0", "0.2500", "2.5000"),
+        ("1", "0.5000", "2"),
+    ]
+
+
+def test_the_card_and_the_figures_are_written(output: Path, small: OpenData) -> None:
+    card = (output / "MODEL_CARD.md").read_text("utf-8")
+    assert "not a DCASE scene classifier" in " ".join(card.split())
+    assert "scene | accuracy" in card
+    figures = json.loads((output / "metrics.json").read_text("utf-8"))
+    assert set(figures["examinations"]) == {"validation_60s", "test_60s", "test_10s"}
+    assert figures["recipe"]["seed"] == RECIPE.seed
+    assert len(figures["labels"]["tag"]) > len(small.labels["tag"])
+
+
+def test_nothing_written_names_a_place_on_this_machine(output: Path) -> None:
+    for path in output.iterdir():
+        assert str(output.parent).encode() not in path.read_bytes()
+        assert str(Path.home()).encode() + b"/" not in path.read_bytes()
+
+
+def test_importing_the_package_imports_no_training() -> None:
+    package = Path(open_checkpoint.__file__).parents[1]
+    for path in package.glob("*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
+            at_top = [n for n in names if n.startswith("dcasenet.train")]
+            assert not at_top, path
+
+
+def test_the_command_line_has_the_recipes_defaults() -> None:
+    options = open_checkpoint.parser().parse_args(["data", "--work", "w", "--output", "o"])
+    assert (options.width, options.epochs) == (Recipe().width, Recipe().epochs)
+    assert options.data == Path("data")
