@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcasenet.checkpoint import write
-from dcasenet.spec import ModelSpec
 from dcasenet.train.joint import JointTraining
 from dcasenet.train.open_split import Clip
 
@@ -58,13 +55,6 @@ def load_tensors(module: JointTraining, tensors: Mapping[str, Tensor]) -> None:
     for prefix, part in (("network.", module.network), ("frontend.", module.frontend)):
         named = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
         part.load_state_dict(named)
-
-
-def save_weights(path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec) -> None:
-    """Write the weights, with their description in the file's metadata and beside it."""
-    write(path, tensors, spec)
-    described = json.dumps(spec.to_dict(), indent=2, ensure_ascii=False)
-    (path.parent / "spec.json").write_text(described + "\n", encoding="utf-8")
 
 
 def write_credits(path: Path, clips: Sequence[Clip]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from dcasenet.checkpoint import write
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.train import export
 from dcasenet.train.card import model_card
@@ -114,7 +115,7 @@ def package(data: OpenData, checkpoint: Path, run: Path, output: Path) -> ModelS
     graded, thresholds = examine(module, data)
     spec = describe_checkpoint(data, recipe, graded, thresholds, int(state["epoch"]) + 1)
     heard = data.heard("train")
-    export.save_weights(output / "model.safetensors", tensors, spec)
+    write(output / "model.safetensors", tensors, spec)
     export.write_credits(output / "ATTRIBUTION.md", heard)
     export.summarize_log(run, output / "training_log.csv")
     card = model_card(data, recipe, spec, graded, export.parameters(tensors))

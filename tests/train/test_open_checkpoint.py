@@ -44,7 +44,6 @@ def output(small: OpenData, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_weights_describe_themselves(output: Path, small: OpenData) -> None:
     with safe_open(output / "model.safetensors", framework="pt") as file:
         described = json.loads(file.metadata()["spec"])
-    assert described == json.loads((output / "spec.json").read_text("utf-8"))
     spec = ModelSpec.from_dict(described)
     assert (spec.name, spec.stage, spec.width) == ("v3", "open", RECIPE.width)
     assert (spec.scenes, spec.tags, spec.events) == tuple(
