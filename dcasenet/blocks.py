@@ -161,7 +161,7 @@ def initialize(module: nn.Module) -> None:
     Convolutions: Kaiming uniform for a leaky ReLU of slope 0. Batch norm: gain N(1, 0.02). GRU,
     forward direction only (the authors leave the backward direction at torch's default): input
     matrices and the recurrent r and z uniform ±sqrt(3 / fan_in), recurrent n orthogonal, biases 0.
-    Linear layers keep torch's default, but for the event head (see `network`).
+    Linear layers keep torch's default, but for the event head (see `initialize_all`).
     """
     if isinstance(module, nn.Conv1d | nn.Conv2d):
         nn.init.kaiming_uniform_(module.weight, nonlinearity="leaky_relu")
@@ -182,3 +182,12 @@ def initialize(module: nn.Module) -> None:
 def _lecun_uniform(weight: Tensor) -> None:
     bound = (3.0 / weight.shape[1]) ** 0.5
     nn.init.uniform_(weight, -bound, bound)
+
+
+def initialize_all(network: nn.Module, event_head: nn.Linear) -> None:
+    """Draw a whole network's weights as the authors do; on the meta device there are none."""
+    if event_head.weight.is_meta:  # a checkpoint's weights are about to take their place
+        return
+    network.apply(initialize)
+    nn.init.kaiming_uniform_(event_head.weight, nonlinearity="leaky_relu")
+    nn.init.zeros_(event_head.bias)

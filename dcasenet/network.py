@@ -29,13 +29,13 @@ from dcasenet.blocks import (
     BiGru,
     ConvBlock,
     ResidualBlock,
-    initialize,
+    initialize_all,
     mean_over_mel,
     tag_head,
     trunk,
 )
 from dcasenet.errors import UnknownModelError
-from dcasenet.spec import TASKS, Task, scaled
+from dcasenet.spec import TASKS, Task, check_tasks, scaled
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class DcaseNetV1(nn.Module):
         self.tag_head = tag_head(top, scaled(DENSE, width), n_tags)
         self.scene_block = ResidualBlock(top, top, axes=1)
         self.scene_head = nn.Linear(top, n_scenes)
-        initialize_all(self)
+        initialize_all(self, self.event_head)
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
         """Answer the tasks asked for; with none, give the embedding alone."""
@@ -163,7 +163,7 @@ class DcaseNetV2(nn.Module):
         self.gru = BiGru(top, top // 2)
         self.event_head = nn.Linear(top, n_events)
         self.tag_head = tag_head(top, scaled(DENSE, width), n_tags)
-        initialize_all(self)
+        initialize_all(self, self.event_head)
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
         """Answer the tasks asked for; with none, give the embedding alone."""
@@ -229,7 +229,7 @@ class DcaseNetV3(nn.Module):
         self.event_gru = BiGru(2 * base, hidden)
         self.event_head = nn.Linear(2 * hidden, n_events)
         self.tag_head = tag_head(4 * hidden, scaled(DENSE, width), n_tags)
-        initialize_all(self)
+        initialize_all(self, self.event_head)
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
         """Answer the tasks asked for; with none, give the embedding alone."""
@@ -292,23 +292,3 @@ def create(
     if not 1 / 16 <= width <= 16:
         raise ValueError(f"width={width} is out of range; give 1/16 to 16 (1.0 is the paper's).")
     return NETWORKS[name](n_scenes, n_tags, n_events, width)
-
-
-def check_tasks(tasks: Sequence[str]) -> None:
-    """Refuse a task that no network has.
-
-    Raises:
-        ValueError: A name is none of scene, tag and event.
-    """
-    for task in tasks:
-        if task not in TASKS:
-            raise ValueError(f"There is no task {task!r}; give any of {', '.join(TASKS)}.")
-
-
-def initialize_all(network: DcaseNetV1 | DcaseNetV2 | DcaseNetV3) -> None:
-    """Draw a whole network's weights as the authors do; on the meta device there are none."""
-    if network.event_head.weight.is_meta:  # a checkpoint's weights are about to take their place
-        return
-    network.apply(initialize)
-    nn.init.kaiming_uniform_(network.event_head.weight, nonlinearity="leaky_relu")
-    nn.init.zeros_(network.event_head.bias)

@@ -1,7 +1,6 @@
 """What the verbs give: frozen, typed values that know their labels and their time axis.
 
-Arrays are NumPy, read-only. `to_dict` and `to_json` give what a person or a program asks for;
-the curves behind it (`windows`, framewise `probabilities`) stay arrays.
+Arrays are NumPy, read-only; `to_dict` and `to_json` leave out the curves behind an answer.
 """
 
 from __future__ import annotations

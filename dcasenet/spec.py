@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,17 @@ def scaled(size: int, width: float) -> int:
         (128, 76)
     """
     return max(2, 2 * round(size * width / 2))
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """Refuse a task that no network has.
+
+    Raises:
+        ValueError: A name is none of scene, tag and event.
+    """
+    for task in tasks:
+        if task not in TASKS:
+            raise ValueError(f"There is no task {task!r}; give any of {', '.join(TASKS)}.")
 
 
 @dataclass(frozen=True)

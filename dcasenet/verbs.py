@@ -28,7 +28,7 @@ from dcasenet.options import (
 )
 from dcasenet.passes import groups, prepare, read_each, run_passes
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
-from dcasenet.spec import TASKS, ModelSpec, Task
+from dcasenet.spec import ModelSpec, Task, check_tasks
 from dcasenet.windows import EVENT_HOP, EVENT_WINDOW, check_event_windows
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class SoundVerbs(ABC, Generic[Array]):
     ) -> Scene | list[Scene]:
         """Say where a recording was made: exactly one scene is true.
 
-        It is heard in windows of 5 s every 2.5 s, whose probabilities are averaged (the authors'
-        three crops of a 10 s clip). Its arguments are those that every verb has.
+        Heard in windows of 5 s every 2.5 s, averaged (the authors' crops of a 10 s clip).
         """
         require(self.spec, "scene")
         return self._answer(audio, sample_rate, channels_last, answers.which_scene(self.spec))
@@ -273,8 +272,7 @@ class SoundVerbs(ABC, Generic[Array]):
         """
         if level not in ("clip", "frame"):
             raise ValueError(f"level={level!r} is not known; give 'clip' or 'frame'.")
-        if task not in TASKS:
-            raise ValueError(f"task={task!r} is not known; give one of {', '.join(TASKS)}.")
+        check_tasks([task])
         if self.spec.members:
             require(self.spec, task)
         question: Question[Array | Embedding[Array]] = (

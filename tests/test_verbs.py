@@ -394,7 +394,7 @@ def test_other_options_that_make_no_sense(tiny_model: SoundModel) -> None:
         tiny_model.tag(np.ones(100), RATE, top=0)
     with pytest.raises(ValueError, match="level='word'"):
         tiny_model.embed(np.ones(100), RATE, level="word")
-    with pytest.raises(ValueError, match="task='sed'"):
+    with pytest.raises(ValueError, match="no task 'sed'"):
         tiny_model.embed(np.ones(100), RATE, task="sed")
 
 
