@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from dcasenet import __version__, cli_weights
+from dcasenet import __version__, cli_export, cli_weights
 from dcasenet.cli_output import Format, Report, fail, progress
 from dcasenet.errors import DcasenetError
 
@@ -26,6 +27,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 cli_weights.register(app)
+cli_export.register(app)
+
+
+PICTURES = (".png", ".svg", ".pdf")
 
 
 class Level(str, Enum):
@@ -82,6 +87,11 @@ def analyze(
     """Answer every task that the model has: scene, tags and events."""
     if plot is not None and len(files) != 1:
         raise typer.BadParameter(f"--plot draws one file; {len(files)} were given.")
+    if plot is not None and (not plot.parent.is_dir() or plot.suffix not in PICTURES):
+        raise typer.BadParameter(
+            f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
+            f"{', '.join(PICTURES)}."
+        )
     loaded = _load(model, stage, weights, device)
 
     def answer(file: Path, report: Report) -> None:
@@ -169,7 +179,12 @@ def embed(
 def _load(name: str, stage: str, weights: Path | None, device: str) -> SoundModel:
     from dcasenet.loading import load
 
-    return load(name, stage=stage, weights=weights, device=device)
+    try:
+        return load(name, stage=stage, weights=weights, device=device)
+    except DcasenetError:
+        raise
+    except ValueError as error:  # no such device
+        raise typer.BadParameter(str(error)) from error
 
 
 def _for_each(
@@ -190,12 +205,15 @@ def _for_each(
 
 def main() -> NoReturn:
     """Run the command and exit: 0 if all went well, 1 if something failed, 2 for a wrong call."""
+    for stream in (sys.stdout, sys.stderr):  # a file may have a name that the terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except (DcasenetError, ImportError) as error:
-        fail(error)
-        sys.exit(1)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
+        sys.exit(1)
+    except (DcasenetError, ImportError, OSError) as error:  # OSError: the output's disk is full
+        fail(error)
         sys.exit(1)
     sys.exit(0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dcasenet.model import SoundModel
 
 # (runtime, precision) that a model can have.
-BACKENDS = (("torch", "float32"),)
+BACKENDS = (("torch", "float32"), ("torch", "bfloat16"))
 # "org/name" or "org/name@revision" (a branch, tag or commit).
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -57,7 +57,8 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
             layout or this package's. The stage is then ignored; what the file does not say about
             itself is as released: three tasks, their labels, the front end.
         device: Where to run, such as ``"cpu"`` or ``"cuda:0"``.
-        precision: ``"float32"``.
+        precision: ``"float32"``, or ``"bfloat16"``: probabilities within 0.02, several
+            times as fast on hardware that knows it. The front end is always float32.
         runtime: ``"torch"``.
         cache_dir: Cache folder; by default ``$DCASENET_HOME``, else the platform's.
         local_files_only: Never to download; ``DCASENET_OFFLINE=1`` and ``HF_HUB_OFFLINE=1`` say
@@ -90,7 +91,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
     access = Access(cache_dir, sources.is_offline(local_files_only), progress)
     spec, frontend, network = _parts(name, stage, weights, access)
     try:
-        return SoundModel(spec, frontend.to(device), network.to(device))
+        return SoundModel(spec, frontend.to(device), network.to(device), precision)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise ValueError(f"device={device!r} cannot be used: {error}") from error
 

@@ -12,21 +12,36 @@ from torch import Tensor, nn
 from dcasenet import hub
 from dcasenet.composed import ComposedNetwork
 from dcasenet.frontend import LogMel
+from dcasenet.fused import Twins
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.verbs import SoundVerbs
+
+# What the convolutions can compute in.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class SoundModel(SoundVerbs[Tensor]):
     """A checkpoint, ready to be asked; `dcasenet.load` makes it.
 
     Its verbs are those of `SoundVerbs`. The two parts behind them are plain modules, of use in
-    anyone's training loop. A model holds no state between calls: threads may share it.
+    anyone's training loop; the verbs run the network's fast twin (`dcasenet.fused`), which follows
+    every change of it and always answers as in evaluation mode. Threads may share a model.
 
-    Attributes:
+    Args:
         spec: Labels, front-end settings, thresholds, licence and origin.
         frontend: (batch, samples) at 24 kHz → (batch, 128, frames) normalised log-mel.
         network: (batch, 128, frames) → `Outputs`.
+        precision: What the verbs compute in: ``"float32"``, or ``"bfloat16"`` for the convolutions.
+
+    Attributes:
+        spec: As given.
+        frontend: As given, always float32.
+        network: As given, the plain network.
+        precision: As given.
+
+    Raises:
+        ValueError: The precision is not known.
 
     Example:
         >>> import dcasenet
@@ -36,10 +51,18 @@ class SoundModel(SoundVerbs[Tensor]):
         torch.Size([1, 12])
     """
 
-    def __init__(self, spec: ModelSpec, frontend: LogMel, network: nn.Module) -> None:
+    def __init__(
+        self, spec: ModelSpec, frontend: LogMel, network: nn.Module, precision: str = "float32"
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"precision={precision!r} is not known; give one of {', '.join(PRECISIONS)}."
+            )
         self.spec = spec
         self.frontend = frontend.eval()
         self.network = network.eval()
+        self.precision = precision
+        self._twins = Twins(PRECISIONS[precision])
 
     @property
     def device(self) -> torch.device:
@@ -56,14 +79,18 @@ class SoundModel(SoundVerbs[Tensor]):
         self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
     ) -> Mapping[str, Floats]:
         """Featurise a batch and run the network on it; see `SoundVerbs.infer`."""
-        network = self.network
-        if isinstance(network, ComposedNetwork) and not tasks:
-            network = network.member(trunk)
+        asked: list[tuple[nn.Module, tuple[Task, ...]]] = [(self.network, tuple(tasks))]
+        if isinstance(self.network, ComposedNetwork):
+            asked = [(self.network.member(task), (task,)) for task in tasks]
+            asked = asked or [(self.network.member(trunk), ())]
+        answers: dict[str, Floats] = {}
         with torch.inference_mode():
             log_mel = self.frontend(torch.from_numpy(waveforms).to(self.device))
-            outputs = network(log_mel, tasks=tuple(tasks))
-            wanted = tasks or ("embedding",)
-            return {name: getattr(outputs, name).float().cpu().numpy() for name in wanted}
+            for network, wanted in asked:
+                outputs = self._twins.of(network)(log_mel, tasks=wanted)
+                for name in wanted or ("embedding",):
+                    answers[name] = getattr(outputs, name).float().cpu().numpy()
+        return answers
 
     def as_array(self, values: Floats) -> Tensor:
         """Give an embedding as a tensor on the CPU."""

@@ -1,0 +1,146 @@
+"""The model in ONNX Runtime: the verbs on an exported file, without torch.
+
+::
+
+    import dcasenet.onnx
+
+    model = dcasenet.onnx.load("open.onnx")
+    model.analyze("recording.wav")
+
+`dcasenet.export` or ``dcasenet export`` writes the file. Without torch, install the package with
+``pip install --no-deps dcasenet`` and ``pip install numpy soundfile soxr onnxruntime``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcasenet.errors import TaskNotAvailableError, WeightsError
+from dcasenet.results import Floats
+from dcasenet.spec import ModelSpec, Task
+from dcasenet.verbs import SoundVerbs
+
+# Names in the file: the graph's input, its embedding, and the metadata's entry for the spec.
+WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
+
+
+def embedding_of(task: Task) -> str:
+    """Name the embedding of one task's own network, in a model of several."""
+    return f"{task}_{EMBEDDING}"
+
+
+class OnnxSoundModel(SoundVerbs[Floats]):
+    """An exported model, ready to be asked; `load` makes it.
+
+    Its verbs are those of `SoundVerbs`, with the results of the model that was exported;
+    embeddings are arrays. Threads may share it.
+
+    Attributes:
+        spec: Labels, front-end settings, thresholds, licence and origin, as in the file.
+        session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
+    """
+
+    def __init__(self, spec: ModelSpec, session: Any) -> None:
+        self.spec = spec
+        self.session = session
+        self._outputs = {output.name for output in session.get_outputs()}
+
+    def infer(
+        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+    ) -> Mapping[str, Floats]:
+        """Run the graph on a batch, for the outputs asked for alone; see `SoundVerbs.infer`.
+
+        Raises:
+            TaskNotAvailableError: The file was exported without what is asked for.
+        """
+        names: dict[str, str] = {task: task for task in tasks}
+        names = names or {EMBEDDING: self._embedding(trunk)}
+        missing = set(names.values()) - self._outputs
+        if missing:
+            raise TaskNotAvailableError(
+                f"This file has no {', '.join(sorted(missing))}; it was exported with "
+                f"{', '.join(sorted(self._outputs))}. Export it again with more tasks."
+            )
+        arrays = self.session.run(list(names.values()), {WAVEFORM: self._long_enough(waveforms)})
+        return dict(zip(names, arrays, strict=True))
+
+    def as_array(self, values: Floats) -> Floats:
+        """Give an embedding as it is: an array."""
+        return values
+
+    def _embedding(self, trunk: Task) -> str:
+        return embedding_of(trunk) if self.spec.members else EMBEDDING
+
+    def _long_enough(self, waveforms: Floats) -> Floats:
+        """Repeat waveforms up to the shortest that the graph's reflection has samples for."""
+        shortest = self.spec.frontend.n_fft // 2 + 2
+        repeats = -(-shortest // waveforms.shape[1])
+        if repeats > 1:
+            waveforms = np.tile(waveforms, (1, repeats))[:, :shortest]
+        return np.ascontiguousarray(waveforms, dtype=np.float32)
+
+    def __repr__(self) -> str:
+        answers = ", ".join(f"{len(self.spec.labels(t))} {t} labels" for t in self.spec.tasks)
+        return f"OnnxSoundModel({self.spec.name} {self.spec.stage!r}: {answers})"
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSoundModel:
+    """Load an exported model, to run on the CPU.
+
+    Args:
+        path: A file that ``dcasenet export`` or `dcasenet.export.to_onnx` wrote.
+        threads: How many threads one call uses; by default one for each core.
+
+    Returns:
+        The model.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        WeightsError: The file is missing, damaged, or was not exported by this package.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import dcasenet.export
+        >>> with TemporaryDirectory() as folder:
+        ...     model = dcasenet.load("v3", stage="open")
+        ...     path = dcasenet.export.to_onnx(model, folder + "/open.onnx")
+        ...     len(load(path).classify_scene(np.zeros(24_000), 24_000).probabilities)
+        12
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no file {path} (in {Path.cwd()}). Type: dcasenet export {path}"
+        )
+    session = _session(path, threads)
+    described = session.get_modelmeta().custom_metadata_map
+    if SPEC not in described:
+        raise WeightsError(
+            f"{path} is an ONNX file, but says nothing about its labels. Give one that "
+            f"'dcasenet export' wrote."
+        )
+    return OnnxSoundModel(ModelSpec.from_dict(json.loads(described[SPEC])), session)
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ImportError(
+            "Running an ONNX file needs onnxruntime. Type: pip install onnxruntime"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    try:
+        return onnxruntime.InferenceSession(
+            path, sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    # ONNX Runtime's exceptions have no common base but this one.
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be read as an ONNX file: {error}") from error
