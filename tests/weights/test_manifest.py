@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -197,3 +198,24 @@ def test_listing_models_needs_no_torch():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert run.stdout == "[]\n", run.stderr
+
+
+def test_an_installed_package_finds_its_own_copy(tmp_path):
+    """The layout of a wheel: the manifest lies inside the package, with no checkout around it."""
+    root = manifest.manifest_path().parent
+    shutil.copytree(root / "dcasenet", tmp_path / "dcasenet", ignore=shutil.ignore_patterns("data"))
+    shutil.copy(root / manifest.FILE_NAME, tmp_path / "dcasenet")
+    code = "import dcasenet.manifest as m; print(m.manifest_path(), len(m.available_models()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path, count = done.stdout.split()
+    assert Path(path) == (tmp_path / "dcasenet" / manifest.FILE_NAME).resolve()
+    assert int(count) == len(manifest.available_models())
+    project = (root / "pyproject.toml").read_text("utf-8")
+    assert '"weights_manifest.json" = "dcasenet/weights_manifest.json"' in project
