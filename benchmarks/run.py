@@ -177,7 +177,7 @@ def loading_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
     share = took["load"] / took["hash"]
     return [
         row(f"read and hash {size:.0f} MB", took["hash"], None, "the baseline"),
-        row("warm load from the cache", took["load"], None, f"{share:.1f} × the reading and hashing"),
+        row("warm load from the cache", took["load"], None, f"{share:.1f} × the baseline"),
     ]
 
 
