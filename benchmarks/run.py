@@ -35,7 +35,7 @@ from dcasenet.digest import file_digest
 from dcasenet.export import to_onnx
 from dcasenet.frontend import LogMel
 from dcasenet.model import SoundModel
-from dcasenet.passes import prepare
+from dcasenet.prepare import prepare
 from dcasenet.spec import Task
 
 RATE = 24_000

@@ -17,7 +17,8 @@ from dcasenet.decode import decode_events
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.manifest import available_models
 from dcasenet.options import Channels
-from dcasenet.passes import Answers, Prepared, Split
+from dcasenet.passes import Answers, Split
+from dcasenet.prepare import Prepared
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
 from dcasenet.spec import STEP, ModelSpec, Task
 from dcasenet.windows import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dcasenet.audio import read
-from dcasenet.passes import prepare
+from dcasenet.prepare import prepare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,6 @@
-"""The verbs, from audio to results, for any runtime that can `infer`.
+"""The verbs, from audio to results: one line of steps, `SoundVerbs._answer`, for any runtime.
 
-Every verb is the same line of steps: read → prepare → split → featurise → infer → decode. It is
-written once, in `SoundVerbs._answer`; featurise and infer are the runtime's.
+Read → prepare → split → featurise → infer → decode; featurise and infer are the runtime's.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from dcasenet.options import (
     TagOptions,
     Threshold,
 )
-from dcasenet.passes import groups, prepare, read_each, run_passes
+from dcasenet.passes import groups, run_passes
+from dcasenet.prepare import prepare, read_each
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
 from dcasenet.spec import ModelSpec, Task, check_tasks
 from dcasenet.windows import EVENT_HOP, EVENT_WINDOW, check_event_windows
