@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dcasenet.spec import Task
+from dcasenet.train.dataset import Part
 from dcasenet.train.open_data import OpenData
-from dcasenet.train.open_split import Clip, Part
+from dcasenet.train.open_split import Clip
 from dcasenet.train.soundscapes import Mix, Soundscape
 from dcasenet.windows import scene_windows
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dcasenet.spec import TASKS, Task
 from dcasenet.train.clips import ClipStore, decode
+from dcasenet.train.dataset import Part
 from dcasenet.train.open_labels import BACKGROUNDS, CANDIDATES
-from dcasenet.train.open_split import FEWEST, Clip, Fate, Label, Part, choose, read_clips
+from dcasenet.train.open_split import FEWEST, Clip, Fate, Label, choose, read_clips
 from dcasenet.train.soundscapes import Burst, Mix, Mixer, find_bursts
 
 SAMPLE_RATE = 24_000  # Hz, the network's

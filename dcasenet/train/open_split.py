@@ -12,14 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import Task
+from dcasenet.train.dataset import PARTS, Part
 from dcasenet.train.open_labels import Candidate
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
 FOLDERS = ("esc50", "ambience", "events_extra", "dcase2016_task2")
 
 # Fewest source recordings of a label in train, validation and test. Events do with two in

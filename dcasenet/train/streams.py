@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dcasenet.spec import STEP
+from dcasenet.train.dataset import Part
 from dcasenet.train.open_data import OpenData
-from dcasenet.train.open_split import Clip, Part
+from dcasenet.train.open_split import Clip
 from dcasenet.train.recipe import Recipe
 from dcasenet.train.soundscapes import Mix, TrueEvent, trim_silence
 
