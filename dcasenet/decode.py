@@ -12,6 +12,11 @@ from dcasenet.results import Event
 
 # Two times closer than this are the same: frame counts times a hop are not exact in binary.
 SAME_TIME = 1e-9
+# Frames that are decoded at once.
+ROWS_AT_ONCE = 4096
+
+# First frame, the one after the last, and the sum of the probabilities in between.
+Run = tuple[int, int, float]
 
 
 def decode_events(
@@ -55,22 +60,143 @@ def decode_events(
     Source: the authors' ``trainer.py`` (strictly above 0.3).
     """
     probabilities = np.asarray(probabilities)
-    _check(probabilities, labels, hop, median, min_gap, min_duration)
-    limits = thresholds_for(labels, threshold)
-    end = np.inf if duration is None else duration
-    found: list[tuple[float, float, int, Event]] = []
-    for column, label in enumerate(labels):
-        curve = probabilities[:, column]
-        active = _median_filter(curve, round(median / hop)) > limits[label]
-        for start, stop in _close_gaps(_runs(active), min_gap / hop):
-            onset = round(start * hop, 6)
-            offset = min(round(stop * hop, 6), end)
-            if offset - onset < min_duration - SAME_TIME:
-                continue
-            mean = float(curve[start:stop].mean(dtype=np.float64))
-            event = Event(label=label, onset=onset, offset=offset, probability=mean)
-            found.append((onset, offset, column, event))
-    return [event for *_, event in sorted(found, key=lambda item: item[:3])]
+    decoder = EventDecoder(labels, hop, threshold, median, min_gap, min_duration)
+    starts = range(0, len(probabilities), ROWS_AT_ONCE)  # so that the median needs little memory
+    events = [e for a in starts for e in decoder.push(probabilities[a : a + ROWS_AT_ONCE])]
+    if not len(probabilities):
+        decoder.push(probabilities)
+    return decoder.in_order([*events, *decoder.close(duration)])
+
+
+class EventDecoder:
+    """Turn framewise probabilities into events while they come in; see `decode_events`.
+
+    An event is given once it is final: after its offset, half the median filter and `min_gap`
+    have been heard. All events in order are those of `decode_events`, whatever the pieces.
+
+    Example:
+        >>> decoder = EventDecoder(["dog"], hop=0.1, threshold=0.3)
+        >>> decoder.push(np.array([[0.1], [0.9]])), decoder.push(np.array([[0.7], [0.2]]))
+        ([], [Event(label='dog', onset=0.1, offset=0.3, probability=0.8)])
+        >>> decoder.close()
+        []
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        hop: float,
+        threshold: float | Mapping[str, float] = 0.3,
+        median: float = 0.0,
+        min_gap: float = 0.0,
+        min_duration: float = 0.0,
+    ) -> None:
+        _check(hop, median, min_gap, min_duration)
+        limits = thresholds_for(labels, threshold)
+        self._labels, self._hop, self._shortest = tuple(labels), hop, min_duration
+        self._limits = np.array([limits[label] for label in labels])
+        self._half = round(median / hop) // 2
+        self._context: NDArray[np.floating] | None = None
+        self._tracks = [_Track(min_gap / hop) for _ in labels]
+
+    def push(self, probabilities: NDArray[np.floating]) -> list[Event]:
+        """Take the next rows, (frames, labels), and give the events that are final.
+
+        Raises:
+            ValueError: The columns are not the labels.
+        """
+        if probabilities.ndim != 2 or probabilities.shape[1] != len(self._labels):
+            raise ValueError(
+                f"probabilities have the shape {probabilities.shape}; give (frames, labels) with "
+                f"one column for each of the {len(self._labels)} labels."
+            )
+        if not len(probabilities):
+            return []
+        if self._context is None:
+            self._context = np.repeat(probabilities[:1], self._half, axis=0)
+        return self._named(self._filtered(np.concatenate((self._context, probabilities))))
+
+    def close(self, duration: float | None = None) -> list[Event]:
+        """Give the events that are left; no offset exceeds `duration`, in seconds."""
+        found: list[tuple[int, Run]] = []
+        if self._context is not None:
+            last = np.repeat(self._context[-1:], self._half, axis=0)
+            found += self._filtered(np.concatenate((self._context, last)))
+        found += [(c, run) for c, track in enumerate(self._tracks) for run in track.close()]
+        return self._named(found, np.inf if duration is None else duration)
+
+    def in_order(self, events: Sequence[Event]) -> list[Event]:
+        """Sort events by onset, then offset, then label order."""
+        order = {label: column for column, label in enumerate(self._labels)}
+        return sorted(events, key=lambda event: (event.onset, event.offset, order[event.label]))
+
+    def _filtered(self, rows: NDArray[np.floating]) -> list[tuple[int, Run]]:
+        """Decode the rows that have half a median filter on both sides."""
+        n_frames = len(rows) - 2 * self._half
+        if n_frames < 1:
+            self._context = rows
+            return []
+        self._context = rows[n_frames:]
+        found = []
+        for column, (track, limit) in enumerate(zip(self._tracks, self._limits, strict=True)):
+            smooth = curve = rows[self._half : self._half + n_frames, column]
+            if self._half:
+                around = np.lib.stride_tricks.sliding_window_view(
+                    rows[:, column], 2 * self._half + 1
+                )
+                smooth = np.median(around, axis=1)
+            found += [(column, run) for run in track.push(smooth > limit, curve)]
+        return found
+
+    def _named(self, found: Sequence[tuple[int, Run]], end: float = np.inf) -> list[Event]:
+        """The runs that are long enough, as events in order."""
+        events = []
+        for column, (start, stop, total) in found:
+            onset = round(start * self._hop, 6)
+            offset = min(round(stop * self._hop, 6), end)
+            if offset - onset >= self._shortest - SAME_TIME:
+                label, mean = self._labels[column], total / (stop - start)
+                events.append(Event(label=label, onset=onset, offset=offset, probability=mean))
+        return self.in_order(events)
+
+
+class _Track:
+    """The runs of one label, gaps closed, from frames that come in pieces."""
+
+    def __init__(self, min_gap: float) -> None:
+        self._min_gap = min_gap  # in frames
+        self._run: Run | None = None  # the latest, which may still grow
+        self._since = 0.0  # sum of the curve from its end on
+        self._n_frames = 0
+
+    def push(self, active: NDArray[np.bool_], curve: NDArray[np.floating]) -> list[Run]:
+        """Give the runs that cannot change any more."""
+        final, done = [], 0  # frames of this piece whose sum is accounted for
+        for start, stop in runs(active):
+            first, last = self._n_frames + start, self._n_frames + stop
+            if self._run is not None and self._reaches(first):
+                begin, _, total = self._run
+                total += self._since + _sum(curve[done:stop])
+                self._run = (begin, last, total)
+            else:
+                final += self.close()
+                self._run = (first, last, _sum(curve[start:stop]))
+            self._since, done = 0.0, stop
+        self._n_frames += len(curve)
+        self._since += _sum(curve[done:])
+        if self._run is not None and not self._reaches(self._n_frames):
+            final += self.close()
+        return final
+
+    def close(self) -> list[Run]:
+        """Give the latest run, if there is one."""
+        final, self._run = [self._run] if self._run else [], None
+        return final
+
+    def _reaches(self, frame: int) -> bool:
+        """Tell whether the latest run would be one with a run that starts at a frame."""
+        gap = frame - self._run[1] if self._run else np.inf
+        return gap == 0 or _is_short(gap, self._min_gap)
 
 
 def thresholds_for(
@@ -118,19 +244,7 @@ def _no_such_label(name: str, labels: Sequence[str]) -> str:
     return f"No event is named {name!r}.{hint} The events are {', '.join(labels)}."
 
 
-def _check(
-    probabilities: NDArray[np.floating],
-    labels: Sequence[str],
-    hop: float,
-    median: float,
-    min_gap: float,
-    min_duration: float,
-) -> None:
-    if probabilities.ndim != 2 or probabilities.shape[1] != len(labels):
-        raise ValueError(
-            f"probabilities have the shape {probabilities.shape}; give (frames, labels) with one "
-            f"column for each of the {len(labels)} labels."
-        )
+def _check(hop: float, median: float, min_gap: float, min_duration: float) -> None:
     if not hop > 0:
         raise ValueError(f"hop={hop} is not a time step; give seconds above 0.")
     for name, value in (("median", median), ("min_gap", min_gap), ("min_duration", min_duration)):
@@ -138,27 +252,26 @@ def _check(
             raise ValueError(f"{name}={value} is out of range; give seconds, 0 or more.")
 
 
-def _median_filter(curve: NDArray[np.floating], n_frames: int) -> NDArray[np.floating]:
-    half = n_frames // 2
-    if half == 0 or len(curve) == 0:
-        return curve
-    padded = np.pad(curve, half, mode="edge")
-    return np.asarray(
-        np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
-    )
+def _sum(curve: NDArray[np.floating]) -> float:
+    return float(curve.sum(dtype=np.float64))
 
 
-def _runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Give (start, stop) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], active, [False]))))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _close_gaps(runs: list[tuple[int, int]], min_gap: float) -> list[tuple[int, int]]:
+def close_gaps(found: list[tuple[int, int]], min_gap: float) -> list[tuple[int, int]]:
+    """Join runs, in order, that are less than `min_gap` frames apart."""
     closed: list[tuple[int, int]] = []
-    for start, stop in runs:
-        if closed and start - closed[-1][1] < min_gap - SAME_TIME:
+    for start, stop in found:
+        if closed and _is_short(start - closed[-1][1], min_gap):
             closed[-1] = (closed[-1][0], stop)
         else:
             closed.append((start, stop))
     return closed
+
+
+def _is_short(gap: float, min_gap: float) -> bool:
+    return gap < min_gap - SAME_TIME

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.decode import close_gaps, runs
+
 FRAME = 0.02  # seconds of a level frame
 HOP = 0.01  # seconds from one level to the next
 # Mean power of a frame of digital silence: -120 dBFS, under any recording.
@@ -96,20 +98,10 @@ def bursts(
     lowest = peak - gate.threshold
     if peak - floor >= gate.contrast:
         lowest = max(lowest, floor + gate.margin)
-    runs = _runs(level >= lowest, round(gate.hangover / HOP), round(gate.min_gap / HOP))
+    hangover = round(gate.hangover / HOP)
+    prolonged = [(start, stop + hangover) for start, stop in runs(level >= lowest)]
+    joined = close_gaps(prolonged, round(gate.min_gap / HOP))
     hop = round(HOP * sample_rate)
-    found = [(start * hop, min(stop * hop, len(waveform))) for start, stop in runs]
+    found = [(start * hop, min(stop * hop, len(waveform))) for start, stop in joined]
     shortest, longest = gate.shortest * sample_rate, gate.longest * sample_rate
     return [(start, stop) for start, stop in found if shortest <= stop - start <= longest]
-
-
-def _runs(opened: NDArray[np.bool_], hangover: int, min_gap: int) -> list[tuple[int, int]]:
-    """Give (start, stop) frames of each run of True, prolonged by the hangover, gaps closed."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], opened, [False]))))
-    runs: list[tuple[int, int]] = []
-    for start, stop in edges.reshape(-1, 2):
-        if runs and start - runs[-1][1] < min_gap:
-            runs[-1] = (runs[-1][0], int(stop) + hangover)
-        else:
-            runs.append((int(start), int(stop) + hangover))
-    return runs

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.decode import decode_events
 from dcasenet.spec import TASKS, Task
-from dcasenet.train import metrics
+from dcasenet.train import intervals, metrics
 from dcasenet.train.evaluate import Answers, Examination
+from dcasenet.train.event_metrics import (
+    COLLARS,
+    TimedLabel,
+    event_counts,
+    f1,
+    segment_activity,
+    segment_counts,
+    segment_score,
+)
+from dcasenet.train.figures import event_figures, scene_figures, tag_figures
+from dcasenet.train.intervals import Figure, Interval
 from dcasenet.windows import ROW, steps_to_rows
 
 SEGMENT = 1.0  # seconds
@@ -29,29 +42,47 @@ class Grade:
         per_label: Label → recall of a scene, average precision of a tag, segment-based F1 of an
             event; nan for a label that nothing in the examination carries.
         recordings: Number of source recordings behind the figures.
+        intervals: Name → where 95 % of resamples of the units lie; only if asked for, and not
+            for a figure of a single unit.
+        units: How many units were resampled: source recordings, or for events soundscapes, for
+            one recording is heard in many soundscapes.
     """
 
     figures: dict[str, float]
     per_label: dict[str, float]
     recordings: int
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    units: int = 0
 
 
 def grade(
-    answers: Answers, examination: Examination, thresholds: Sequence[float] | float = UNTUNED
+    answers: Answers,
+    examination: Examination,
+    thresholds: Sequence[float] | float = UNTUNED,
+    *,
+    with_intervals: bool = False,
 ) -> dict[Task, Grade]:
     """Compare answers to every question of an examination with the truth.
+
+    A task that nothing was answered for has no grade.
 
     Args:
         answers: What was answered.
         examination: What was asked.
         thresholds: Probability above which an event is active, for all labels or for each.
+        with_intervals: Give each figure its 95 % interval; this takes seconds.
     """
-    graded = {
-        "scene": _grade_scene(answers, examination),
-        "tag": _grade_tag(answers, examination),
-        "event": _grade_event(answers, examination, thresholds),
-    }
-    return {task: graded[task] for task in TASKS}
+    graded: dict[Task, Grade] = {}
+    for task in TASKS:
+        if not answers.found[task]:
+            continue
+        if task == "scene":
+            graded[task] = _grade_scene(answers, examination, with_intervals)
+        elif task == "tag":
+            graded[task] = _grade_tag(answers, examination, with_intervals)
+        else:
+            graded[task] = _grade_event(answers, examination, thresholds, with_intervals)
+    return graded
 
 
 def tune_thresholds(answers: Answers, examination: Examination) -> tuple[float, ...]:
@@ -61,95 +92,158 @@ def tune_thresholds(answers: Answers, examination: Examination) -> tuple[float, 
     each label's own F1, labels that are hardly recognised get low thresholds, and their many false
     alarms spoil the whole.) Of equally good thresholds, the highest.
     """
-    reference, curves, _ = _event_material(answers, examination)
+    heard = _soundscapes(answers, examination)
+    return best_thresholds(
+        np.concatenate([s.reference for s in heard]), np.concatenate([s.curves for s in heard])
+    )
 
-    def f1(thresholds: NDArray[np.float64]) -> float:
-        return metrics.segment_score(reference, curves > thresholds).f1
+
+def best_thresholds(reference: NDArray[np.bool_], curves: NDArray[np.float32]) -> tuple[float, ...]:
+    """Choose thresholds by truth and highest probability of each segment, (segments, labels)."""
+
+    def score(thresholds: NDArray[np.float64]) -> float:
+        return segment_score(reference, curves > thresholds).f1
 
     n_labels = reference.shape[1]
-    chosen = max((np.full(n_labels, level) for level in GRID), key=lambda t: (f1(t), t[0]))
+    chosen = max((np.full(n_labels, level) for level in GRID), key=lambda t: (score(t), t[0]))
     for _ in range(ROUNDS):
         before = chosen
         for label in range(n_labels):
             others = np.arange(n_labels) != label
             trials = [np.where(others, chosen, level) for level in GRID]
-            chosen = trials[max(range(len(GRID)), key=lambda k: (f1(trials[k]), k))]
+            chosen = trials[max(range(len(GRID)), key=lambda k: (score(trials[k]), k))]
         if np.array_equal(before, chosen):
             break
     return tuple(chosen.tolist())
 
 
-def _grade_scene(answers: Answers, examination: Examination) -> Grade:
-    scores, truth, recordings = _clip_material(answers, examination, "scene")
+def _grade_scene(answers: Answers, examination: Examination, with_intervals: bool) -> Grade:
+    scores, truth, of = _clip_material(answers, examination, "scene")
+    recall = metrics.confusion(scores, truth).recall
     names = examination.data.names("scene")
-    recall = {
-        name: metrics.accuracy(scores[truth == k], truth[truth == k])
-        for k, name in enumerate(names)
-    }
-    figures = {
-        "accuracy": metrics.accuracy(scores, truth),
-        "macro_recall": float(np.nanmean([*recall.values()])),
-    }
-    return Grade(figures, recall, recordings)
+    return _graded(
+        scene_figures(scores, truth, of),
+        dict(zip(names, recall.tolist(), strict=True)),
+        _count(of),
+        _count(of),
+        with_intervals,
+    )
 
 
-def _grade_tag(answers: Answers, examination: Examination) -> Grade:
-    scores, truth, recordings = _clip_material(answers, examination, "tag")
+def _grade_tag(answers: Answers, examination: Examination, with_intervals: bool) -> Grade:
+    scores, truth, of = _clip_material(answers, examination, "tag")
     true = truth[:, None] == np.arange(scores.shape[1])
     precisions = metrics.average_precisions(scores, true)
-    figures = {
-        "lwlrap": metrics.lwlrap(scores, true),
-        "map": metrics.mean_average_precision(scores, true),
-        "top1_accuracy": metrics.accuracy(scores, truth),
-    }
     names = examination.data.names("tag")
-    return Grade(figures, dict(zip(names, precisions.tolist(), strict=True)), recordings)
+    return _graded(
+        tag_figures(scores, true, of),
+        dict(zip(names, precisions.tolist(), strict=True)),
+        _count(of),
+        _count(of),
+        with_intervals,
+    )
 
 
 def _grade_event(
-    answers: Answers, examination: Examination, thresholds: Sequence[float] | float
+    answers: Answers,
+    examination: Examination,
+    thresholds: Sequence[float] | float,
+    with_intervals: bool,
 ) -> Grade:
-    reference, curves, recordings = _event_material(answers, examination)
-    active = curves > np.asarray(thresholds)
-    score = metrics.segment_score(reference, active)
-    per_label = {
-        name: metrics.segment_score(reference[:, [k]], active[:, [k]]).f1
-        if reference[:, k].any()
-        else float("nan")
-        for k, name in enumerate(examination.data.names("event"))
-    }
-    figures = {"segment_f1_1s": score.f1, "segment_error_rate_1s": score.error_rate}
-    return Grade(figures, per_label, recordings)
+    heard = _soundscapes(answers, examination)
+    names = examination.data.names("event")
+    limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), len(names))
+    threshold = dict(zip(names, limits.tolist(), strict=True))
+    segments = np.stack([segment_counts(s.reference, s.curves > limits) for s in heard])
+    figures = event_figures("segment", "1s", segments)
+    decoded = [_decoded(s, names, threshold, examination.duration) for s in heard]
+    for name, collar in COLLARS.items():
+        counts = [
+            event_counts(s.events, found, len(names), collar)
+            for s, found in zip(heard, decoded, strict=True)
+        ]
+        figures |= event_figures("event", name, np.stack(counts))
+    total = segments.sum(axis=0)[1:]
+    own = np.where(total[:, 1] > 0, f1(total), np.nan)
+    return _graded(
+        figures,
+        dict(zip(names, own.tolist(), strict=True)),
+        len(set().union(*(s.sources for s in heard))),
+        len(heard),
+        with_intervals,
+    )
+
+
+def _graded(
+    figures: Mapping[str, Figure],
+    per_label: dict[str, float],
+    recordings: int,
+    units: int,
+    with_intervals: bool,
+) -> Grade:
+    return Grade(
+        figures=intervals.values(figures, units),
+        per_label=per_label,
+        recordings=recordings,
+        intervals=intervals.intervals(figures, units) if with_intervals else {},
+        units=units,
+    )
+
+
+def _count(of: NDArray[np.int64]) -> int:
+    return int(of.max()) + 1
 
 
 def _clip_material(
     answers: Answers, examination: Examination, task: Task
-) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
-    """Give the scores (recordings, labels), the true index of each, the number of sources."""
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Give the scores (examples, labels), the true index of each, the number of its source."""
     found, clips = answers.found[task], examination.clips
     index_of = examination.data.index_of(task)
     asked = sorted(found)
     join = np.mean if task == "scene" else np.max
     scores = np.stack([join(np.stack(found[i]), axis=0) for i in asked]).astype(np.float64)
     truth = np.array([index_of[clips[i].label] for i in asked])
-    return scores, truth, len({clips[i].source for i in asked})
+    return scores, truth, intervals.number([clips[i].source for i in asked])
 
 
-def _event_material(
-    answers: Answers, examination: Examination
-) -> tuple[NDArray[np.bool_], NDArray[np.float32], int]:
-    """Give truth and highest probability per segment, (segments, labels), and number of sources."""
+class _Heard(NamedTuple):
+    """A soundscape's truth, and what was answered.
+
+    Attributes:
+        events: The true events.
+        reference: Their activity per segment, (segments, labels).
+        rows: Probabilities every 0.1 s, (rows, labels).
+        curves: Highest probability in each segment, (segments, labels).
+        sources: Recordings that it was mixed from.
+    """
+
+    events: list[TimedLabel]
+    reference: NDArray[np.bool_]
+    rows: NDArray[np.float32]
+    curves: NDArray[np.float32]
+    sources: frozenset[str]
+
+
+def _soundscapes(answers: Answers, examination: Examination) -> list[_Heard]:
     duration, found = examination.duration, answers.found["event"]
     n_labels = len(examination.data.labels["event"])
     per_segment = round(SEGMENT / ROW)
-    truths: list[NDArray[np.bool_]] = []
-    curves: list[NDArray[np.float32]] = []
-    sources: set[str] = set()
-    for number in sorted(found):
-        mixed = examination.soundscape(number)
+    heard = []
+    for index in sorted(found):
+        mixed = examination.soundscape(index)
         events = [(event.label, event.onset, event.offset) for event in mixed.events]
-        truths.append(metrics.segment_activity(events, n_labels, duration, SEGMENT))
-        rows = steps_to_rows(found[number][0], len(truths[-1]) * per_segment)
-        curves.append(rows.reshape(-1, per_segment, n_labels).max(axis=1))
-        sources.update(clip.source for clip in mixed.clips)
-    return np.concatenate(truths), np.concatenate(curves), len(sources)
+        reference = segment_activity(events, n_labels, duration, SEGMENT)
+        rows = steps_to_rows(found[index][0], len(reference) * per_segment)
+        curves = rows.reshape(-1, per_segment, n_labels).max(axis=1)
+        sources = frozenset(clip.source for clip in mixed.clips)
+        heard.append(_Heard(events, reference, rows, curves, sources))
+    return heard
+
+
+def _decoded(
+    heard: _Heard, names: Sequence[str], threshold: Mapping[str, float], duration: float
+) -> list[TimedLabel]:
+    rows = heard.rows[: int(np.ceil(duration / ROW - 1e-6))]
+    events = decode_events(rows, names, ROW, threshold, duration=duration)
+    return [(names.index(event.label), event.onset, event.offset) for event in events]

@@ -1,19 +1,15 @@
-"""The figures of merit: accuracy, lwlrap, mean average precision, segment-based F1 and error rate.
+"""The figures of one answer per clip: accuracy, confusions, lwlrap, mean average precision.
 
-Equal to scikit-learn and sed_eval wherever theirs are finite and free of ties; the other cases are
-defined here.
+Equal to scikit-learn wherever its figures are finite and free of ties; the other cases are
+defined here. Figures of sound event detection are in `dcasenet.train.event_metrics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-# Two times closer than this are the same: k × 0.1 s is not exact in binary.
-SAME_TIME = 1e-6
 
 
 def accuracy(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
@@ -31,6 +27,99 @@ def accuracy(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
     if len(truth) == 0:
         return float("nan")
     return float(np.mean(scores.argmax(axis=1) == truth))
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Which labels are taken for which.
+
+    Attributes:
+        counts: Number of examples by true label and answered label, (labels, labels).
+    """
+
+    counts: NDArray[np.int64]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of examples that are right, 0 to 1; nan without examples."""
+        total = self.counts.sum()
+        return float(np.trace(self.counts) / total) if total else float("nan")
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of a label's examples that are right, (labels,); nan for one without examples."""
+        return _share(self.counts.diagonal(), self.counts.sum(axis=1))
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of a label's answers that are right, (labels,); nan for one never answered."""
+        return _share(self.counts.diagonal(), self.counts.sum(axis=0))
+
+
+def confusion(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> Confusion:
+    """Count true and answered labels; of equal scores the first label is the answer.
+
+    Args:
+        scores: (examples, labels).
+        truth: Index of the true label, (examples,).
+
+    Example:
+        >>> found = confusion(np.array([[0.9, 0.1], [0.7, 0.3]]), np.array([0, 1]))
+        >>> found.counts.tolist(), found.recall.tolist(), found.precision.tolist()
+        ([[1, 0], [1, 0]], [1.0, 0.0], [0.5, nan])
+    """
+    n_labels = scores.shape[1]
+    cells = truth * n_labels + scores.argmax(axis=1)
+    counts = np.bincount(cells, minlength=n_labels**2).reshape(n_labels, n_labels)
+    return Confusion(counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Lwlrap:
+    """Label-weighted label-ranking average precision.
+
+    Attributes:
+        value: The weighted mean over the labels, 0 to 1; nan without any label.
+        per_label: Mean precision of each label, (labels,); nan for one that no example has.
+        weights: Share of each label among all that the examples have, (labels,).
+    """
+
+    value: float
+    per_label: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+def label_precisions(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give the precision at the rank of each true label, (examples, labels); nan elsewhere.
+
+    That is the share of true labels among those ranked at or above it. Ties count against: equal
+    scores all take the lowest of their ranks, so the answer never depends on a sort.
+
+    Args:
+        scores: (examples, labels); rank logits, for probabilities near 1 become ties.
+        truth: (examples, labels).
+    """
+    truth = truth.astype(bool)
+    found = np.full(scores.shape, np.nan)
+    for row, true, precisions in zip(scores, truth, found, strict=True):
+        at_or_above = row[None, :] >= row[true][:, None]
+        precisions[true] = (at_or_above & true).sum(axis=1) / at_or_above.sum(axis=1)
+    return found
+
+
+def lwlrap_by_label(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> Lwlrap:
+    """Give lwlrap, and what each label adds to it.
+
+    Args:
+        scores: (examples, labels).
+        truth: (examples, labels).
+    """
+    found = label_precisions(scores, truth)
+    counts = truth.astype(bool).sum(axis=0)
+    per_label = _share(np.nansum(found, axis=0), counts)
+    weights = counts / max(int(counts.sum()), 1)
+    value = float(np.nansum(found) / counts.sum()) if counts.any() else float("nan")
+    return Lwlrap(value, per_label, weights)
 
 
 def lwlrap(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
@@ -54,103 +143,60 @@ def lwlrap(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
 
     Source: FSDKaggle2019 (DCASE 2019 task 2); reference implementations leave ties to chance.
     """
-    precisions: list[float] = []
-    for row, true in zip(scores, truth.astype(bool), strict=True):
-        for score in row[true]:
-            at_or_above = row >= score
-            precisions.append(float((at_or_above & true).sum() / at_or_above.sum()))
-    return float(np.mean(precisions)) if precisions else float("nan")
+    return lwlrap_by_label(scores, truth).value
 
 
 def average_precisions(
-    scores: NDArray[np.floating], truth: NDArray[np.bool_]
+    scores: NDArray[np.floating],
+    truth: NDArray[np.bool_],
+    weights: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
-    """Give the average precision of each label, (labels,); nan for a label no example has.
+    """Give the average precision of each label; nan for a label that no example has.
 
-    The sum over thresholds of precision times the gain in recall, equal scores being one
+    The mean over a label's examples of the precision at each one's score, equal scores being one
     threshold, as in scikit-learn's ``average_precision_score``.
 
     Args:
         scores: (examples, labels).
         truth: (examples, labels).
+        weights: How often each example counts, (…, examples); once by default.
+
+    Returns:
+        0 to 1, (…, labels).
+
+    Example:
+        >>> average_precisions(np.array([[0.9], [0.8], [0.7]]), np.array([[True], [False], [True]]))
+        array([0.83333333])
     """
-    found = np.full(scores.shape[1], np.nan)
-    for label in range(scores.shape[1]):
-        true = truth[:, label].astype(bool)
-        if not true.any():
-            continue
-        order = np.argsort(-scores[:, label], kind="stable")
-        ranked = scores[order, label]
-        last_of_ties = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-        hits = np.cumsum(true[order])[last_of_ties]
-        gained = np.diff(hits, prepend=0) / true.sum()
-        found[label] = float(np.sum(gained * hits / (last_of_ties + 1)))
+    truth = truth.astype(bool)
+    counted = np.ones(len(truth)) if weights is None else weights
+    found = np.full((*counted.shape[:-1], truth.shape[1]), np.nan)
+    for label in range(truth.shape[1]):
+        own, true = scores[:, label], truth[:, label]
+        at_or_above = (own[:, None] >= own[true]).astype(np.float64)
+        hits = counted[..., true] @ at_or_above[true]
+        precision = hits / np.maximum(counted @ at_or_above, 1e-12)
+        found[..., label] = _share(
+            (precision * counted[..., true]).sum(axis=-1), counted[..., true].sum(axis=-1)
+        )
     return found
 
 
 def mean_average_precision(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
     """Give the mean of the labels' average precisions, labels that no example has left out."""
-    each = average_precisions(scores, truth)
-    return float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
+    return float(nanmean(average_precisions(scores, truth)))
 
 
-@dataclass(frozen=True)
-class SegmentScore:
-    """Segment-based figures, micro-averaged over labels and segments.
-
-    Attributes:
-        f1: 0 to 1; 1 if neither reference nor prediction has anything.
-        error_rate: Substitutions, deletions and insertions per reference label. If the reference
-            is empty, the number of insertions (0 if the prediction is empty too).
-    """
-
-    f1: float
-    error_rate: float
+def nanmean(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the mean over the last axis, nan left out; nan, and no warning, of nothing but nan."""
+    known = np.isfinite(values)
+    return _share(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1))
 
 
-def segment_score(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> SegmentScore:
-    """Compare activities per segment.
-
-    Args:
-        reference: (segments, labels).
-        prediction: (segments, labels).
-
-    Source: Mesaros et al., "Metrics for polyphonic sound event detection", 2016 (sed_eval).
-    """
-    reference, prediction = reference.astype(bool), prediction.astype(bool)
-    false_positives = (prediction & ~reference).sum(axis=1)
-    false_negatives = (reference & ~prediction).sum(axis=1)
-    n_reference, n_predicted = int(reference.sum()), int(prediction.sum())
-    hits = int((reference & prediction).sum())
-    errors = int(np.maximum(false_positives, false_negatives).sum())
-    total = n_reference + n_predicted
-    return SegmentScore(
-        f1=2 * hits / total if total else 1.0, error_rate=errors / max(n_reference, 1)
-    )
-
-
-def segment_activity(
-    events: Iterable[tuple[int, float, float]], n_labels: int, duration: float, length: float = 1.0
-) -> NDArray[np.bool_]:
-    """Say in which segments each label is active at any time.
-
-    Args:
-        events: (label, onset, offset), in seconds.
-        n_labels: Number of labels.
-        duration: Length of the recording, in seconds.
-        length: Length of a segment, in seconds.
-
-    Returns:
-        (segments, n_labels), segments = ceil(duration / length).
-
-    Example:
-        >>> segment_activity([(0, 0.5, 2.0)], n_labels=1, duration=3.0)[:, 0].tolist()
-        [True, True, False]
-    """
-    n_segments = int(np.ceil(duration / length - SAME_TIME))
-    active = np.zeros((n_segments, n_labels), dtype=bool)
-    for label, onset, offset in events:
-        first = int(np.floor(onset / length + SAME_TIME))
-        last = int(np.ceil(offset / length - SAME_TIME))
-        active[first : max(last, first + 1), label] = True
-    return active
+def _share(
+    part: NDArray[np.integer] | NDArray[np.floating],
+    whole: NDArray[np.integer] | NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Divide; nan where the whole is 0."""
+    empty = np.asarray(whole) == 0
+    return np.where(empty, np.nan, part / np.where(empty, 1, whole))

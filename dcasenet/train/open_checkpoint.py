@@ -137,7 +137,9 @@ def examine(module: JointTraining, data: OpenData) -> tuple[Graded, tuple[float,
             answers = ask(module, examination)
             if not thresholds:
                 thresholds = tune_thresholds(answers, examination)
-            graded[f"{part}_{duration:.0f}s"] = grade(answers, examination, thresholds)
+            graded[f"{part}_{duration:.0f}s"] = grade(
+                answers, examination, thresholds, with_intervals=True
+            )
     return graded, thresholds
 
 

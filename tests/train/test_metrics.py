@@ -3,8 +3,10 @@ import pytest
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
-    f1_score,
+    confusion_matrix,
     label_ranking_average_precision_score,
+    precision_score,
+    recall_score,
 )
 
 from dcasenet.train import metrics
@@ -63,48 +65,38 @@ def test_accuracy_is_scikit_learns(scores: np.ndarray) -> None:
     assert np.isnan(metrics.accuracy(scores[:0], true[:0]))
 
 
-def test_segment_f1_is_scikit_learns_micro_f1(truth: np.ndarray) -> None:
-    predicted = np.random.default_rng(3).random(truth.shape) < 0.05
-    expected = f1_score(truth, predicted, average="micro")
-    assert metrics.segment_score(truth, predicted).f1 == pytest.approx(expected)
+def test_confusions_are_scikit_learns() -> None:
+    draw = np.random.default_rng(3)
+    scores, true = draw.random((60, 5)), draw.integers(5, size=60)
+    found = metrics.confusion(scores, true)
+    answered = scores.argmax(axis=1)
+    assert found.counts.tolist() == confusion_matrix(true, answered).tolist()
+    assert found.recall == pytest.approx(recall_score(true, answered, average=None))
+    assert found.precision == pytest.approx(precision_score(true, answered, average=None))
+    assert found.accuracy == pytest.approx(metrics.accuracy(scores, true))
 
 
-def test_segment_score_of_the_reference_by_hand() -> None:
-    """Twenty frames of 0.1 s, from reference.md section 5c: true 1 s scores are 2/3 and 0.4."""
-    true = [(0, 0.0, 0.5), (1, 0.9, 1.0), (3, 1.2, 1.8)]
-    given = [(0, 0.0, 0.5), (2, 1.2, 1.5)]
-    score = metrics.segment_score(
-        metrics.segment_activity(true, 4, 2.0), metrics.segment_activity(given, 4, 2.0)
-    )
-    assert score.error_rate == pytest.approx(2 / 3)
-    assert score.f1 == pytest.approx(0.4)
+def test_confusion_of_a_label_that_does_not_occur_is_nan() -> None:
+    found = metrics.confusion(np.array([[0.2, 0.8, 0.0]]), np.array([0]))
+    assert np.isnan(found.recall).tolist() == [False, True, True]
+    assert np.isnan(found.precision).tolist() == [True, False, True]
+    assert np.isnan(metrics.confusion(np.ones((0, 2)), np.ones(0, int)).accuracy)
 
 
-def test_segment_score_by_definition(truth: np.ndarray) -> None:
-    predicted = np.random.default_rng(4).random(truth.shape) < 0.1
-    substitutions = deletions = insertions = 0
-    for true, given in zip(truth, predicted, strict=True):
-        false_positives = int((given & ~true).sum())
-        false_negatives = int((true & ~given).sum())
-        substitutions += min(false_positives, false_negatives)
-        deletions += max(0, false_negatives - false_positives)
-        insertions += max(0, false_positives - false_negatives)
-    expected = (substitutions + deletions + insertions) / truth.sum()
-    assert metrics.segment_score(truth, predicted).error_rate == pytest.approx(expected)
+def test_lwlrap_is_the_weighted_mean_of_its_labels(scores: np.ndarray, truth: np.ndarray) -> None:
+    truth[:, 3] = False
+    found = metrics.lwlrap_by_label(scores, truth)
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert np.isnan(found.per_label[3])
+    assert found.value == pytest.approx(np.nansum(found.weights * found.per_label))
+    own = metrics.lwlrap_by_label(scores[truth[:, 0]], truth[truth[:, 0]])
+    assert found.per_label[0] == pytest.approx(own.per_label[0])
 
 
-@pytest.mark.parametrize(
-    ("reference", "prediction", "f1", "error_rate"),
-    [([0, 0], [0, 0], 1.0, 0.0), ([0, 0], [1, 1], 0.0, 2.0), ([1, 1], [0, 0], 0.0, 1.0)],
-)
-def test_empty_cases(
-    reference: list[int], prediction: list[int], f1: float, error_rate: float
-) -> None:
-    score = metrics.segment_score(np.array([reference]) == 1, np.array([prediction]) == 1)
-    assert (score.f1, score.error_rate) == (f1, error_rate)
-
-
-def test_times_of_binary_tenths_do_not_inflate_events() -> None:
-    # 0.1 * 3 is above 0.3 in binary.
-    active = metrics.segment_activity([(0, 0.1, 0.1 * 3)], 1, 1.0, length=0.1)
-    assert np.flatnonzero(active[:, 0]).tolist() == [1, 2]
+def test_weights_repeat_examples(scores: np.ndarray, truth: np.ndarray) -> None:
+    times = np.random.default_rng(5).integers(4, size=(3, len(truth)))
+    found = metrics.average_precisions(scores, truth, times.astype(float))
+    for row, repeated in zip(found, times, strict=True):
+        index = np.repeat(np.arange(len(truth)), repeated)
+        expected = metrics.average_precisions(scores[index], truth[index])
+        assert row == pytest.approx(expected, nan_ok=True)
