@@ -61,7 +61,8 @@ class SoundDataset(Sequence[Example]):
         task: What the examples are labelled for.
         labels: Its labels, in the order of a network's outputs.
         examples: The examples.
-        left_out: What is in the data but not among the examples, a sentence each.
+        left_out: What is in the data but not among the examples, and what could not be held out
+            for validation: a sentence each.
 
     Attributes:
         name: As given.

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcasenet.spec import TASKS, Task
-from dcasenet.train.clips import ClipStore, decode
+from dcasenet.train.clips import WaveformStore, decode
 from dcasenet.train.dataset import Part
 from dcasenet.train.open_labels import BACKGROUNDS, CANDIDATES
-from dcasenet.train.open_split import FEWEST, Clip, Fate, Label, choose, read_clips
+from dcasenet.train.open_split import (
+    FEWEST,
+    FEWEST_OF_BENCHMARK,
+    Clip,
+    Fate,
+    Label,
+    choose,
+    read_clips,
+)
 from dcasenet.train.soundscapes import Burst, Mix, Mixer, find_bursts
 
 SAMPLE_RATE = 24_000  # Hz, the network's
@@ -31,7 +39,7 @@ class OpenData:
     """
 
     clips: tuple[Clip, ...]
-    store: ClipStore
+    store: WaveformStore
     labels: dict[Task, tuple[Label, ...]]
     fates: dict[Task, tuple[Fate, ...]]
     bursts: tuple[Burst, ...]
@@ -61,24 +69,26 @@ class OpenData:
         return [c for c in self.clips if c.part == part and (c.label in sources or c in cut)]
 
 
-def open_data(root: Path, cache: Path) -> OpenData:
+def open_data(root: Path, cache: Path, fold: int | None = None) -> OpenData:
     """Read, decode, gate and choose: from the raw data folders to the three-task data set.
 
     Args:
         root: Folder of the data folders (`open_split.FOLDERS`).
         cache: Where the decoded audio is kept.
+        fold: Of a benchmark run; see `open_split.read_clips`.
 
     Raises:
         DcasenetError: A table is missing, or nothing can be read.
     """
-    listed = read_clips(root)
+    listed = read_clips(root, fold)
     store = decode(root, listed, cache, SAMPLE_RATE)
-    return assemble([clip for clip in listed if clip in store], store)
+    readable = [clip for clip in listed if clip in store]
+    return assemble(readable, store, FEWEST if fold is None else FEWEST_OF_BENCHMARK)
 
 
 def assemble(
     clips: Sequence[Clip],
-    store: ClipStore,
+    store: WaveformStore,
     fewest: Mapping[Task, Mapping[Part, int]] = FEWEST,
 ) -> OpenData:
     """Gate and choose: from decoded clips to the three-task data set.

@@ -27,6 +27,10 @@ FEWEST: dict[Task, dict[Part, int]] = {
     "tag": {"train": 8, "validation": 3, "test": 3},
     "event": {"train": 8, "validation": 2, "test": 2},
 }
+# A benchmark run chooses nothing by validation, so that a label only has to be learnable.
+FEWEST_OF_BENCHMARK: dict[Task, dict[Part, int]] = {
+    task: {"train": 8, "validation": 0, "test": 0} for task in FEWEST
+}
 # ESC-50 clips of fold 4 whose Freesound recording is in fold 5 as well (README of the data).
 IN_TWO_FOLDS = frozenset({"4-209698-A-37.ogg", "4-234879-A-6.ogg"})
 
@@ -93,14 +97,18 @@ class Fate:
     recordings: tuple[int, int, int]
 
 
-def read_clips(root: Path) -> list[Clip]:
-    """List every clip that may train weights that are passed on.
+def read_clips(root: Path, fold: int | None = None) -> list[Clip]:
+    """List every clip that may train weights that are passed on, or those of a benchmark run.
 
     Args:
         root: Folder that holds `FOLDERS`, each with ``meta.csv`` and ``audio``.
+        fold: For a run of the ESC-50 benchmark, whose weights are not passed on: every clip of
+            ESC-50 whatever its licence, this fold for the test, the four others to train on, but
+            for recordings that are in this fold as well.
 
     Returns:
-        Clips that are CC0, CC BY or public domain, in the order of the tables.
+        Clips that are CC0, CC BY or public domain (for a benchmark run: all), in the order of the
+        tables.
 
     Raises:
         DcasenetError: A table is missing.
@@ -115,24 +123,25 @@ def read_clips(root: Path) -> list[Clip]:
     for folder in FOLDERS:
         with (root / folder / "meta.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                clip = _clip(folder, row)
+                clip = _clip(folder, row, fold)
                 if clip is not None:
                     clips.append(clip)
-    return clips
+    heard = {clip.source for clip in clips if clip.part == "test" and clip.folder == "esc50"}
+    return [c for c in clips if fold is None or c.part == "test" or c.source not in heard]
 
 
-def _clip(folder: str, row: Mapping[str, str]) -> Clip | None:
+def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
     """Read one row; None if it may not be used."""
     name = row["filename"]
     if folder == "esc50":
-        if row["open"] != "1" or name in IN_TWO_FOLDS:
+        if fold is None and (row["open"] != "1" or name in IN_TWO_FOLDS):
             return None
         return Clip(
             folder=folder,
             filename=name,
             label=f"esc50/{row['category']}",
             source=f"fs{row['source_id']}",
-            part=part_of_fold(int(row["fold"])),
+            part=part_of_fold(int(row["fold"]), fold),
             licence=row["license"],
             author=row["author"],
             title=row["title"],
@@ -162,8 +171,15 @@ def _clip(folder: str, row: Mapping[str, str]) -> Clip | None:
     )
 
 
-def part_of_fold(fold: int) -> Part:
-    """Give the side of the split of an ESC-50 fold, 1 to 5."""
+def part_of_fold(fold: int, test_fold: int | None = None) -> Part:
+    """Give the side of the split of an ESC-50 fold, 1 to 5.
+
+    Args:
+        fold: The fold.
+        test_fold: The benchmark's fold for the test; all others are trained on.
+    """
+    if test_fold is not None:
+        return "test" if fold == test_fold else "train"
     return "train" if fold <= 3 else "validation" if fold == 4 else "test"
 
 

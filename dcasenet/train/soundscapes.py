@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.errors import DcasenetError
-from dcasenet.train.clips import ClipStore
+from dcasenet.train.clips import WaveformStore
 from dcasenet.train.gate import bursts
 from dcasenet.train.open_split import Clip, Label
 
@@ -76,7 +76,7 @@ class Soundscape:
 
 
 def find_bursts(
-    clips: Sequence[Clip], labels: Sequence[Label], store: ClipStore
+    clips: Sequence[Clip], labels: Sequence[Label], store: WaveformStore
 ) -> tuple[list[Burst], list[Clip]]:
     """Cut the events out of clips.
 
@@ -122,7 +122,7 @@ class Mixer:
         self,
         events: Sequence[Burst],
         backgrounds: Sequence[Clip],
-        store: ClipStore,
+        store: WaveformStore,
         mix: Mix | None = None,
     ) -> None:
         parts = {burst.clip.part for burst in events} | {clip.part for clip in backgrounds}

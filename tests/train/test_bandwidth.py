@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from dcasenet.train import augment
-from dcasenet.train.clips import ClipStore, decode
+from dcasenet.train.clips import WaveformStore, decode
 from dcasenet.train.open_labels import CANDIDATES
 from dcasenet.train.open_split import FEWEST, Clip, choose
 from dcasenet.train.recipe import Recipe
@@ -25,7 +25,7 @@ RECIPE = Recipe()
 @pytest.fixture(scope="module")
 def material(
     data_folder: Path, listed: list[Clip], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[Clip], list[str], ClipStore]:
+) -> tuple[list[Clip], list[str], WaveformStore]:
     """Training clips of tags that come from several folders, three of a recording, their tags."""
     labels, _ = choose(CANDIDATES["tag"], listed, FEWEST["tag"])
     tag_of = {source: label.name for label in labels for source in label.sources}
@@ -52,7 +52,7 @@ def roll_off(waveforms: torch.Tensor) -> list[float]:
 
 
 def test_roll_off_alone_does_not_give_the_class_away(
-    material: tuple[list[Clip], list[str], ClipStore],
+    material: tuple[list[Clip], list[str], WaveformStore],
 ) -> None:
     clips, tags, store = material
     assert len(set(tags)) >= 15

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from dcasenet.errors import DcasenetError
-from dcasenet.train.clips import ClipStore
+from dcasenet.train.clips import WaveformStore
 from dcasenet.train.open_data import OpenData
 from dcasenet.train.open_split import PARTS, Clip, Label, Part
 from dcasenet.train.soundscapes import Burst, Mix, Mixer, find_bursts, loop
 
 RATE = 24_000
 MakeClip = Callable[..., Clip]
-MakeStore = Callable[..., ClipStore]
+MakeStore = Callable[..., WaveformStore]
 
 
 @pytest.fixture
