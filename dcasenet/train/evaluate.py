@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
-from dcasenet.spec import Task
+from dcasenet.spec import TASKS, Task
 from dcasenet.train.dataset import Part
 from dcasenet.train.open_data import OpenData
 from dcasenet.train.open_split import Clip
@@ -74,6 +75,19 @@ class Answers:
             for index, value in zip(question.indices, given.cpu().numpy(), strict=True):
                 self.found[task].setdefault(index, []).append(value)
 
+    def gathered(self) -> Answers:
+        """Give the answers of every process that trains together: each asked its own questions."""
+        if not torch.distributed.is_initialized():
+            return self
+        everyone: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(everyone, self.found)
+        together = Answers()
+        for found in everyone:
+            for task, answers in found.items():
+                for index, values in answers.items():
+                    together.found[task].setdefault(index, []).extend(values)
+        return together
+
 
 class Examination(Dataset[Question]):
     """Every question about one part of the split: its recordings, and soundscapes made of them.
@@ -83,16 +97,23 @@ class Examination(Dataset[Question]):
         part: Side of the split.
         n_soundscapes: Number of soundscapes.
         duration: Their length, in seconds.
+        tasks: What is asked.
     """
 
     def __init__(
-        self, data: OpenData, part: Part, n_soundscapes: int, duration: float = 60.0
+        self,
+        data: OpenData,
+        part: Part,
+        n_soundscapes: int,
+        duration: float = 60.0,
+        tasks: Sequence[Task] = TASKS,
     ) -> None:
         self.data, self.part = data, part
-        self.duration, self.n_soundscapes = duration, n_soundscapes
+        self.duration = duration
+        self.n_soundscapes = n_soundscapes if "event" in tasks else 0
         self.clips = tuple(_few_per_source(data, part))
         self._mixer = data.mixer(part, Mix(duration=duration))
-        self._plan = list(_plan(self.clips, data))
+        self._plan = list(_plan(self.clips, data, tasks))
 
     def __len__(self) -> int:
         return len(self._plan) + self.n_soundscapes
@@ -116,6 +137,16 @@ class Examination(Dataset[Question]):
         return self._mixer.soundscape([SOUNDSCAPE_SEEDS[self.part], number])
 
 
+def share_of(
+    examination: Dataset[Question], trainer: lightning.Trainer | None
+) -> Dataset[Question]:
+    """Give the questions that this process asks, of several that train together."""
+    n_questions = len(examination)  # type: ignore[arg-type]  # every examination has a length
+    if trainer is None or n_questions < trainer.world_size:
+        return examination  # every process needs one at least
+    return Subset(examination, range(trainer.global_rank, n_questions, trainer.world_size))
+
+
 def _few_per_source(data: OpenData, part: Part) -> Iterator[Clip]:
     """Give the labelled clips of a part, at most so many of one recording and label."""
     scene, tag = data.index_of("scene"), data.index_of("tag")
@@ -128,7 +159,7 @@ def _few_per_source(data: OpenData, part: Part) -> Iterator[Clip]:
 
 
 def _plan(
-    clips: Sequence[Clip], data: OpenData
+    clips: Sequence[Clip], data: OpenData, wanted: Sequence[Task]
 ) -> Iterator[tuple[tuple[Task, ...], list[Stretch]]]:
     """Group the stretches to ask about by task and length, a batch at a time."""
     scene, tag = data.index_of("scene"), data.index_of("tag")
@@ -138,10 +169,10 @@ def _plan(
         n_samples = min(len(data.store.waveform(clip)), round(LONGEST * rate))
         whole = (0, n_samples)
         asked: dict[tuple[int, int], list[Task]] = defaultdict(list)
-        if clip.label in scene:
+        if clip.label in scene and "scene" in wanted:
             for window in scene_windows(n_samples, rate):
                 asked[window].append("scene")
-        if clip.label in tag:
+        if clip.label in tag and "tag" in wanted:
             asked[whole].append("tag")
         for (start, stop), tasks in asked.items():
             groups[tuple(tasks), stop - start].append((index, start, stop))

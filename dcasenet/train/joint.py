@@ -1,17 +1,14 @@
-"""Joint training of one network on three tasks: the Lightning module."""
+"""Joint training of one network on the open three-task data: the Lightning module."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.errors import DcasenetError
 from dcasenet.frontend import LogMel
 from dcasenet.network import create
 from dcasenet.spec import FrontEndSettings
@@ -21,12 +18,13 @@ from dcasenet.train.grade import grade
 from dcasenet.train.open_data import OpenData
 from dcasenet.train.recipe import Recipe
 from dcasenet.train.streams import UNKNOWN, Batch
+from dcasenet.train.training import Training, one_cycle
 
 # Chance that an event is active in a step: about 15 of 3 s in a minute, over some 25 labels.
 EVENT_PRIOR = 0.03
 
 
-class JointTraining(lightning.LightningModule):
+class JointTraining(Training):
     """v3 on scene clips, tag clips and soundscapes at once; the loss is the tasks' plain sum.
 
     Scene: cross-entropy. Tags and events: binary cross-entropy, summed over the labels and
@@ -45,8 +43,8 @@ class JointTraining(lightning.LightningModule):
         n_labels: tuple[int, int, int],
         examination: Examination | None = None,
     ) -> None:
-        super().__init__()
-        self.recipe, self.examination = recipe, examination
+        super().__init__(recipe)
+        self.examination = examination
         n_scenes, n_tags, n_events = n_labels
         self.network = create(
             "v3", n_scenes=n_scenes, n_tags=n_tags, n_events=n_events, width=recipe.width
@@ -62,27 +60,14 @@ class JointTraining(lightning.LightningModule):
         if isinstance(head, nn.Linear):
             nn.init.constant_(head.bias, float(np.log(prior / (1 - prior))))
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Give the summed loss of the three streams."""
-        random = np.random.default_rng([self.recipe.seed, self.global_step])
-        # Dropout draws from torch's own generator, which a resumed run must find the same.
-        torch.manual_seed(int(random.integers(2**31)))
-        losses = self.clip_losses(batch, random) | self.event_loss(batch, random)
-        total = torch.stack([*losses.values()]).sum()
-        if not torch.isfinite(total):
-            parts = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
-            raise DcasenetError(
-                f"The loss is not finite at batch {batch_index} of epoch {self.current_epoch}: "
-                f"{parts}. Lower the learning rate ({self.recipe.learning_rate}) or train in "
-                "float32."
-            )
-        self.log_dict(
-            {f"train_{name}_loss": loss.detach() for name, loss in losses.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch.clips),
-        )
-        return total
+    def losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
+        """Give the losses of the streams that are heard."""
+        losses: dict[str, Tensor] = {}
+        if len(batch.clips):
+            losses |= self.clip_losses(batch, random)
+        if len(batch.soundscapes):
+            losses |= self.event_loss(batch, random)
+        return losses
 
     def features(self, waveforms: Tensor, random: np.random.Generator) -> Tensor:
         """Augment waveforms, then give the log-mel, masked."""
@@ -101,9 +86,16 @@ class JointTraining(lightning.LightningModule):
             log_mel = self.features(batch.clips, random)
             other = torch.from_numpy(random.permutation(len(log_mel))).to(log_mel.device)
             own = augment.mixup_weights(len(log_mel), self.recipe.mixup, random).to(log_mel.device)
-            mixed = own[:, None, None] * log_mel + (1 - own)[:, None, None] * log_mel[other]
-        outputs = self.network(mixed, ("scene", "tag"))
-        scene, tag = outputs.scene.float(), outputs.tag.float()
+            mixed = augment.mixed(log_mel, own, other)
+        outputs = self.network(mixed, [t for t in ("scene", "tag") if t in self.recipe.tasks])
+        losses: dict[str, Tensor] = {}
+        if outputs.scene is not None:
+            losses["scene"] = self._scene_loss(outputs.scene.float(), batch, other, own)
+        if outputs.tag is not None:
+            losses["tag"] = self._tag_loss(outputs.tag.float(), batch, other, own)
+        return losses
+
+    def _scene_loss(self, scene: Tensor, batch: Batch, other: Tensor, own: Tensor) -> Tensor:
         known = (batch.scene != UNKNOWN).float()
         cross = nnf.cross_entropy(
             scene, batch.scene, ignore_index=UNKNOWN, reduction="none"
@@ -111,14 +103,14 @@ class JointTraining(lightning.LightningModule):
             scene, batch.scene[other], ignore_index=UNKNOWN, reduction="none"
         ) * (1 - own)
         weight = own * known + (1 - own) * known[other]
-        truth = own[:, None] * batch.tag + (1 - own)[:, None] * batch.tag[other]
+        return cross.sum() / weight.sum().clamp(min=1.0)
+
+    def _tag_loss(self, tag: Tensor, batch: Batch, other: Tensor, own: Tensor) -> Tensor:
+        truth = augment.mixed(batch.tag, own, other)
         labelled = batch.tag.any(dim=1)
         both = (labelled & labelled[other]).float()
         binary = nnf.binary_cross_entropy_with_logits(tag, truth, reduction="none").sum(dim=1)
-        return {
-            "scene": cross.sum() / weight.sum().clamp(min=1.0),
-            "tag": (binary * both).sum() / both.sum().clamp(min=1.0),
-        }
+        return (binary * both).sum() / both.sum().clamp(min=1.0)
 
     def event_loss(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
         """Give the events' loss on the soundscapes."""
@@ -137,7 +129,7 @@ class JointTraining(lightning.LightningModule):
         if self.examination is None or self.trainer.sanity_checking:
             self.answers = Answers()
             return
-        graded = grade(self.answers, self.examination)
+        graded = grade(self.answers.gathered(), self.examination)
         self.answers = Answers()
         figures = {
             f"{task}_{name}": value
@@ -145,36 +137,11 @@ class JointTraining(lightning.LightningModule):
             for name, value in given.figures.items()
         }
         first = [next(iter(given.figures.values())) for given in graded.values()]
-        self.log_dict(figures | {"score": float(np.mean(first))})
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the recipe with what it made."""
-        checkpoint["recipe"] = dataclasses.asdict(self.recipe)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with another recipe."""
-        if checkpoint["recipe"] != dataclasses.asdict(self.recipe):
-            raise DcasenetError(
-                f"This run was begun with {checkpoint['recipe']}, not with {self.recipe}. Give the "
-                "same options, or another folder."
-            )
+        self.log_dict(figures | {"score": float(np.mean(first))}, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Give AdamW on one cycle."""
-        recipe = self.recipe
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=recipe.learning_rate,
-            total_steps=recipe.epochs * recipe.steps,
-            pct_start=recipe.rise,
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return one_cycle(self.network, self.recipe)
 
 
 def frontend_settings(recipe: Recipe) -> FrontEndSettings:

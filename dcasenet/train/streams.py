@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class JointBatches(Dataset[Batch]):
-    """One epoch of batches; batch i of epoch e depends on the seed, e and i alone.
+    """One epoch of batches; batch i of epoch e depends on the seed, e, i and the rank alone.
 
     A step draws a label evenly, then one of its source recordings, then a clip of it, then a crop.
     Every label that a clip carries counts, whichever stream it came by.
@@ -50,10 +50,13 @@ class JointBatches(Dataset[Batch]):
         recipe: Batch sizes, lengths, gains, seed.
         epoch: Number of the epoch.
         part: Side of the split to draw from.
+        rank: Which of several processes that train together; each draws its own batches.
     """
 
-    def __init__(self, data: OpenData, recipe: Recipe, epoch: int, part: Part = "train") -> None:
-        self.recipe, self.epoch = recipe, epoch
+    def __init__(
+        self, data: OpenData, recipe: Recipe, epoch: int, part: Part = "train", rank: int = 0
+    ) -> None:
+        self.recipe, self.epoch, self.rank = recipe, epoch, rank
         self._store = data.store
         self._scene_of, self._tag_of = data.index_of("scene"), data.index_of("tag")
         self._n_tags, self._n_events = len(data.labels["tag"]), len(data.labels["event"])
@@ -69,27 +72,29 @@ class JointBatches(Dataset[Batch]):
         if not 0 <= index < len(self):
             raise IndexError(f"There is no batch {index} among {len(self)}.")
         recipe = self.recipe
-        random = np.random.default_rng([recipe.seed, self.epoch, index])
-        clips = [_draw(self._scene_clips, random) for _ in range(recipe.n_scene_clips)]
-        clips += [_draw(self._tag_clips, random) for _ in range(recipe.n_tag_clips)]
-        waveforms = np.stack([self._crop(clip, random) for clip in clips])
+        random = np.random.default_rng([recipe.seed, self.epoch, index, self.rank])
+        of_scenes, of_tags, n_soundscapes = recipe.n_examples
+        clips = [_draw(self._scene_clips, random) for _ in range(of_scenes)]
+        clips += [_draw(self._tag_clips, random) for _ in range(of_tags)]
+        waveforms = _stack([self._crop(clip, random) for clip in clips])
         scene = [self._scene_of.get(clip.label, UNKNOWN) for clip in clips]
         tag = np.zeros((len(clips), self._n_tags), np.float32)
         for row, clip in enumerate(clips):
             if clip.label in self._tag_of:
                 tag[row, self._tag_of[clip.label]] = 1.0
+        first = self.rank * n_soundscapes
         mixed = [
-            self._mixer.soundscape([recipe.seed, self.epoch, index, i])
-            for i in range(recipe.n_soundscapes)
+            self._mixer.soundscape([recipe.seed, self.epoch, index, first + i])
+            for i in range(n_soundscapes)
         ]
-        event = np.stack(
+        event = _stack(
             [step_targets(s.events, self._n_events, recipe.soundscape_seconds) for s in mixed]
         )
         gains = 10.0 ** (random.uniform(-10.0, 0.0, (len(mixed), 1)).astype(np.float32) / 20.0)
-        soundscapes = np.stack([s.waveform for s in mixed]) * gains
+        soundscapes = _stack([s.waveform for s in mixed]) * gains
         return Batch(
             clips=torch.from_numpy(waveforms),
-            scene=torch.tensor(scene),
+            scene=torch.tensor(scene, dtype=torch.int64),
             tag=torch.from_numpy(tag),
             soundscapes=torch.from_numpy(soundscapes),
             event=torch.from_numpy(event),
@@ -111,6 +116,11 @@ def by_label_and_source(clips: Sequence[Clip], index_of: dict[str, int]) -> list
             sources = found.setdefault(index_of[clip.label], {})
             sources.setdefault(clip.source, []).append(clip)
     return [[*found[label].values()] for label in sorted(found)]
+
+
+def _stack(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Stack examples; a stream that is not heard has none."""
+    return np.stack(arrays) if arrays else np.zeros((0, 1), np.float32)
 
 
 def _draw(labels: list[list[list[Clip]]], random: np.random.Generator) -> Clip:
