@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from dcasenet.errors import WeightsError
 from dcasenet.frontend import LogMel
+from dcasenet.heads import LAST_LAYERS
 from dcasenet.network import NETWORKS
-from dcasenet.spec import ModelSpec
+from dcasenet.spec import TASKS, ModelSpec, Task
 
 # Where a module's tensors are in a weights file: "network.<name in its state dict>".
 NETWORK, FRONTEND = "network.", "frontend."
@@ -35,7 +36,7 @@ def assemble(
         WeightsError: The architecture is unknown, or tensors are missing, extra or misshapen.
     """
     frontend = LogMel(spec.frontend)
-    network = empty_network(spec, origin)
+    network = empty_network(spec, origin, tensors)
     expected = {FRONTEND + name: tensor for name, tensor in frontend.state_dict().items()}
     expected |= {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
     _check(tensors, expected, origin)
@@ -44,21 +45,42 @@ def assemble(
     return frontend.eval(), network.eval()
 
 
-def empty_network(spec: ModelSpec, origin: str) -> nn.Module:
-    """Build a spec's network on the meta device: shapes without memory or random numbers."""
+def empty_network(
+    spec: ModelSpec, origin: str, tensors: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """Build a spec's network on the meta device: shapes without memory or random numbers.
+
+    Args:
+        spec: What the network is.
+        origin: Which checkpoint and file it is, for messages.
+        tensors: Its tensors, which say how many outputs the head of a task has that the spec does
+            not answer; without them it has as many as the spec has labels.
+
+    Raises:
+        WeightsError: The architecture is unknown.
+    """
     if spec.name not in NETWORKS:
         raise WeightsError(
             f"{origin}: its architecture is {spec.name!r}; this version of dcasenet knows "
             f"{', '.join(NETWORKS)}."
         )
+    sizes = {task: _n_outputs(task, spec, tensors or {}) for task in TASKS}
     with torch.device("meta"):
-        return NETWORKS[spec.name](
-            # A head without labels answers nothing, but a network has three heads all the same.
-            n_scenes=len(spec.scenes) or 1,
-            n_tags=len(spec.tags) or 1,
-            n_events=len(spec.events) or 1,
-            width=spec.width,
+        network = NETWORKS[spec.name](
+            sizes["scene"], sizes["tag"], sizes["event"], width=spec.width
         )
+        for task in spec.heads:
+            network.give_linear_head(task, sizes[task], spec.embedding_size)
+    return network
+
+
+def _n_outputs(task: Task, spec: ModelSpec, tensors: Mapping[str, Tensor]) -> int:
+    layer = f"linear.{task}" if task in spec.heads else LAST_LAYERS[task]
+    last = tensors.get(f"{NETWORK}{layer}.bias")
+    if last is not None and last.dim() == 1 and task not in spec.tasks:
+        return len(last)
+    # A head without labels answers nothing, but a network has three heads all the same.
+    return len(spec.labels(task)) or 1
 
 
 def tensors_of(frontend: nn.Module, network: nn.Module) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dcasenet.errors import TaskNotAvailableError
-from dcasenet.network import Outputs
+from dcasenet.heads import Outputs
 from dcasenet.spec import TASKS, Task
 
 # Of the members that were asked, the last one's embedding is given.

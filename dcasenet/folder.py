@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from dcasenet import checkpoint
@@ -61,31 +62,40 @@ def save_folder(model: SoundModel, folder: Path, address: str | None = None) -> 
     Raises:
         WeightsError: The folder cannot be written, or a member cannot be loaded.
     """
-    spec, network = model.spec, model.network
+    names = [*Config(model.spec).weights.values(), CARD, CONFIG]
     try:
-        if isinstance(network, ComposedNetwork):
-            for task in network.tasks:
-                tensors = tensors_of(model.frontend, network.member(task))
-                checkpoint.write(folder / f"{task}.safetensors", tensors, member_spec(spec, task))
-        else:
-            checkpoint.write(folder / WEIGHTS, tensors_of(model.frontend, network), spec)
-        # Last, since the configuration vouches for the weights.
-        names = Config(spec).weights.values()
-        config = {
-            "library_name": "dcasenet",
-            "spec": spec.to_dict(),
-            "digests": {name: file_digest(folder / name) for name in names},
-        }
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        checkpoint.write_bytes(folder / CONFIG, text.encode())
-        card = model_card(spec, address or f"{folder.name}/")
-        checkpoint.write_bytes(folder / CARD, card.encode())
+        folder.mkdir(parents=True, exist_ok=True)
+        # All of it beside the model that may be there, which stays whole if the disk is full.
+        with TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
+            _write(model, Path(draft), address or f"{folder.name}/")
+            # The configuration last, since it vouches for the weights.
+            for name in names:
+                Path(draft, name).replace(folder / name)
     except WeightsError:
         raise
     except OSError as error:
         raise WeightsError(
-            f"The model cannot be written to {folder}: {error.strerror or error}."
+            f"The model cannot be written to {folder}: {error.strerror or error}. What was there "
+            f"before is as it was."
         ) from error
+
+
+def _write(model: SoundModel, folder: Path, address: str) -> None:
+    spec, network = model.spec, model.network
+    if isinstance(network, ComposedNetwork):
+        for task in network.tasks:
+            tensors = tensors_of(model.frontend, network.member(task))
+            checkpoint.write(folder / f"{task}.safetensors", tensors, member_spec(spec, task))
+    else:
+        checkpoint.write(folder / WEIGHTS, tensors_of(model.frontend, network), spec)
+    config = {
+        "library_name": "dcasenet",
+        "spec": spec.to_dict(),
+        "digests": {name: file_digest(folder / name) for name in Config(spec).weights.values()},
+    }
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    checkpoint.write_bytes(folder / CONFIG, text.encode())
+    checkpoint.write_bytes(folder / CARD, model_card(spec, address).encode())
 
 
 def member_spec(spec: ModelSpec, task: Task) -> ModelSpec:
@@ -94,7 +104,12 @@ def member_spec(spec: ModelSpec, task: Task) -> ModelSpec:
     if task in spec.metrics:
         metrics[task] = spec.metrics[task]
     return dataclasses.replace(
-        spec, stage=spec.members[task], tasks=(task,), members={}, metrics=metrics
+        spec,
+        stage=spec.members[task],
+        tasks=(task,),
+        heads={name: kind for name, kind in spec.heads.items() if name == task},
+        members={},
+        metrics=metrics,
     )
 
 

@@ -29,7 +29,7 @@ PIECE_FRAMES = 1002
 # What a network may be made of for its twin to do the same: anything else is run as it is.
 KNOWN_PARTS = {
     *NETWORKS.values(),
-    *(ConvBlock, ResidualBlock, SqueezeExcitation, BiGru, nn.Sequential),
+    *(ConvBlock, ResidualBlock, SqueezeExcitation, BiGru, nn.Sequential, nn.ModuleDict),
     *(nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d),
     *(nn.Linear, nn.ReLU, nn.Dropout, nn.Identity),
 }

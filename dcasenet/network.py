@@ -14,8 +14,7 @@ parameter counts are in units of 2**20.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -35,28 +34,11 @@ from dcasenet.blocks import (
     trunk,
 )
 from dcasenet.errors import UnknownModelError
-from dcasenet.spec import TASKS, Task, check_tasks, scaled
+from dcasenet.heads import Outputs, ThreeTasks
+from dcasenet.spec import Task, scaled
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a network gives for a batch; a task that was not asked for is None.
-
-    Attributes:
-        embedding: What the GRU heard at each step, (batch, steps, 512 × width); v3's two GRUs side
-            by side. None only where the scene alone was asked for and does not need it.
-        scene: Logits, (batch, n_scenes): one of them is true (softmax).
-        tag: Logits, (batch, n_tags): any number of them is true (sigmoid).
-        event: Logits, (batch, steps, n_events), at the network's own steps of 0.8 s (sigmoid).
-    """
-
-    embedding: Tensor | None = None
-    scene: Tensor | None = None
-    tag: Tensor | None = None
-    event: Tensor | None = None
-
-
-class DcaseNetV1(nn.Module):
+class DcaseNetV1(ThreeTasks):
     """Events first, then tags and scene in parallel on what the GRU heard (Figure 1-(a)).
 
     9,145,768 parameters, the paper's 8.7 × 2**20. Choices that the paper leaves open:
@@ -86,6 +68,10 @@ class DcaseNetV1(nn.Module):
     """
 
     name: ClassVar[str] = "v1"
+    own: ClassVar[Mapping[Task, tuple[str, ...]]] = {
+        **ThreeTasks.own,
+        "scene": ("scene_block", "scene_head"),
+    }
 
     def __init__(self, n_scenes: int, n_tags: int, n_events: int, width: float = 1.0) -> None:
         super().__init__()
@@ -100,9 +86,8 @@ class DcaseNetV1(nn.Module):
         self.scene_head = nn.Linear(top, n_scenes)
         initialize_all(self, self.event_head)
 
-    def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
-        """Answer the tasks asked for; with none, give the embedding alone."""
-        check_tasks(tasks)
+    def answer(self, log_mel: Tensor, tasks: Sequence[Task], *, embed: bool) -> Outputs:
+        """Answer tasks by the paper's heads; see `ThreeTasks`."""
         embedding = self.gru(mean_over_mel(self.top(self.trunk(log_mel[:, None]))))[0]
         scene = None
         if "scene" in tasks:
@@ -116,7 +101,7 @@ class DcaseNetV1(nn.Module):
         )
 
 
-class DcaseNetV2(nn.Module):
+class DcaseNetV2(ThreeTasks):
     """The scene first, after a few convolutions; tags and events after the GRU (Figure 1-(b)).
 
     9,346,344 parameters, the paper's 8.9 × 2**20. Choices that the paper leaves open:
@@ -165,15 +150,14 @@ class DcaseNetV2(nn.Module):
         self.tag_head = tag_head(top, scaled(DENSE, width), n_tags)
         initialize_all(self, self.event_head)
 
-    def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
-        """Answer the tasks asked for; with none, give the embedding alone."""
-        check_tasks(tasks)
+    def answer(self, log_mel: Tensor, tasks: Sequence[Task], *, embed: bool) -> Outputs:
+        """Answer tasks by the paper's heads; see `ThreeTasks`."""
         common = self.trunk(log_mel[:, None])
         scene = None
         if "scene" in tasks:
             code = self.scene_code(self.scene_branch(common).mean(dim=(2, 3)))
             scene = self.scene_head(code)
-            if set(tasks) == {"scene"}:
+            if not embed:
                 return Outputs(scene=scene)
         embedding = self.gru(mean_over_mel(self.top(common)))[0]
         return Outputs(
@@ -184,7 +168,7 @@ class DcaseNetV2(nn.Module):
         )
 
 
-class DcaseNetV3(nn.Module):
+class DcaseNetV3(ThreeTasks):
     """The released network: v2 with layers that serve one task alone (Figure 1-(c)).
 
     13,882,920 parameters, the paper's 13.2 × 2**20; layer for layer the authors' release, to whose
@@ -231,16 +215,15 @@ class DcaseNetV3(nn.Module):
         self.tag_head = tag_head(4 * hidden, scaled(DENSE, width), n_tags)
         initialize_all(self, self.event_head)
 
-    def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
-        """Answer the tasks asked for; with none, give the embedding alone."""
-        check_tasks(tasks)
+    def answer(self, log_mel: Tensor, tasks: Sequence[Task], *, embed: bool) -> Outputs:
+        """Answer tasks by the paper's heads; see `ThreeTasks`."""
         shared = self.trunk(log_mel[:, None])
         scene_map = self.scene_block(shared)
         scene = None
         if "scene" in tasks:
             code = self.scene_code(self.scene_branch(scene_map).mean(dim=(2, 3)))
             scene = self.scene_head(code)
-            if set(tasks) == {"scene"}:
+            if not embed:
                 return Outputs(scene=scene)
         sequence = mean_over_mel(torch.cat((self.common(shared), scene_map), dim=1))
         heard_for_events = self.event_gru(sequence)[0]

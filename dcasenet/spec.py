@@ -93,6 +93,8 @@ class ModelSpec:
         scenes: Scene labels, in the order of the network's outputs.
         tags: Tag labels, in that order.
         events: Event labels, in that order.
+        heads: Task → ``"linear"`` where its head is one linear layer on the embedding, instead of
+            the paper's.
         frontend: Front-end settings.
         resampler: ``"sinc"`` (the authors' windowed sinc) or ``"soxr"``.
         thresholds: Event label → probability above which it counts as active.
@@ -113,6 +115,7 @@ class ModelSpec:
     scenes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
+    heads: Mapping[Task, Literal["linear"]] = field(default_factory=dict)
     frontend: FrontEndSettings = FrontEndSettings()
     resampler: Literal["sinc", "soxr"] = "soxr"
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -182,7 +185,7 @@ class ModelSpec:
 def _checks(spec: ModelSpec) -> dict[str, bool]:
     """Tell of each field whether a model can be built from it; files may say anything."""
     f = spec.frontend
-    thresholds, members = spec.thresholds, spec.members
+    thresholds, members, heads = spec.thresholds, spec.members, spec.heads
     labels = (spec.scenes, spec.tags, spec.events)
     n_fft = f.n_fft if _is_number(f.n_fft, 2, 65_536, int) else 0
     return {
@@ -194,6 +197,8 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
             name: all(isinstance(label, str) for label in of_task)
             for name, of_task in zip(("scenes", "tags", "events"), labels, strict=True)
         },
+        "heads": isinstance(heads, Mapping)
+        and all(task in TASKS and kind == "linear" for task, kind in heads.items()),
         "resampler": spec.resampler in ("sinc", "soxr"),
         "thresholds": isinstance(thresholds, Mapping)
         and all(_is_number(value, 0, 1) for value in thresholds.values()),

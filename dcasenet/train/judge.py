@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.answers import Decoding, Question, which_events, which_scene, which_tags
-from dcasenet.passes import BATCH_SECONDS
 from dcasenet.prepare import Prepared
 from dcasenet.results import Events
 from dcasenet.road import answer_each
@@ -24,9 +23,6 @@ from dcasenet.train.grade import SEGMENT, UNTUNED, best_thresholds
 from dcasenet.train.material import Material
 from dcasenet.verbs import SoundVerbs
 from dcasenet.windows import ROW, ROWS_PER_SECOND
-
-# Examples that are put to the network together: enough to fill its batches.
-GROUP = 8 * int(BATCH_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -72,10 +68,8 @@ def ask(
         store: Their waveforms, at the model's rate.
         trunk: Whose embedding, where tasks have networks of their own.
     """
-    infer = partial(model.infer, trunk=trunk)
-    for first in range(0, len(examples), GROUP):
-        items = [prepared(example, store) for example in examples[first : first + GROUP]]
-        yield from answer_each(items, question, infer, model.spec)
+    sounds = (prepared(example, store) for example in examples)
+    return answer_each(sounds, question, partial(model.infer, trunk=trunk), model.spec)
 
 
 def prepared(example: Example, store: WaveformStore) -> Prepared:

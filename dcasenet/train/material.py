@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.errors import DcasenetError
-from dcasenet.spec import ModelSpec, Task, check_tasks
-from dcasenet.train.audio_folder import AudioFolder
-from dcasenet.train.audio_table import AudioTable
+from dcasenet.spec import ModelSpec, Task
 from dcasenet.train.clips import WaveformStore, decode_examples
 from dcasenet.train.dataset import Example, SoundDataset
 from dcasenet.train.label_tables import check_distinct, listed
@@ -98,33 +95,6 @@ def gather(data: SoundDataset, spec: ModelSpec, share: float, seed: int, folder:
     _check_every_label(data, train, examples)
     validation = tuple(example for example in usable if share and example.part == "validation")
     return Material(data.name, data.task, data.labels, train, validation, store, tuple(notes))
-
-
-def dataset_of(
-    data: str | os.PathLike[str] | SoundDataset, task: Task, share: float, seed: int
-) -> SoundDataset:
-    """Give the data set that a folder, a table or a data set is, for one task.
-
-    Args:
-        data: A folder of class folders, a CSV, or a data set.
-        task: What it is to be labelled for.
-        share: As in `gather`.
-        seed: As in `gather`.
-
-    Raises:
-        ValueError: There is no such task, or the data set is one of another task.
-        DcasenetError: The folder or table cannot be used.
-    """
-    check_tasks([task])
-    if not isinstance(data, SoundDataset):
-        kind = AudioTable if Path(data).is_file() else AudioFolder
-        data = kind(data, task, validation=share, seed=seed)
-    if data.task != task:
-        raise ValueError(
-            f"{data.name} is labelled for the task {data.task!r}, not for {task!r}. Give "
-            f"task={data.task!r}, or other data."
-        )
-    return data
 
 
 def labels_of(example: Example, task: Task) -> list[str] | None:

@@ -1,0 +1,94 @@
+"""What every architecture shares: the form of its answers, and heads that are one linear layer.
+
+A linear head takes the place of the layers that served its task alone. It reads the embedding:
+its mean over the steps for the scene and the tags, each step for events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from dcasenet.spec import TASKS, Task, check_tasks
+
+# Task → its released head's last layer, which has one output for each label.
+LAST_LAYERS: Mapping[Task, str] = {
+    "scene": "scene_head",
+    "tag": "tag_head.6",
+    "event": "event_head",
+}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network gives for a batch; a task that was not asked for is None.
+
+    Attributes:
+        embedding: What the GRU heard at each step, (batch, steps, 512 × width); v3's two GRUs side
+            by side. None only where the scene alone was asked for and does not need it.
+        scene: Logits, (batch, n_scenes): one of them is true (softmax).
+        tag: Logits, (batch, n_tags): any number of them is true (sigmoid).
+        event: Logits, (batch, steps, n_events), at the network's own steps of 0.8 s (sigmoid).
+    """
+
+    embedding: Tensor | None = None
+    scene: Tensor | None = None
+    tag: Tensor | None = None
+    event: Tensor | None = None
+
+
+class ThreeTasks(nn.Module, ABC):
+    """A network of three tasks, each with the paper's head or a linear one.
+
+    Attributes:
+        own: Task → the children that serve it alone; a linear head takes their place.
+        linear: Task → its linear head, for tasks that have one.
+    """
+
+    own: ClassVar[Mapping[Task, tuple[str, ...]]] = {
+        "scene": ("scene_branch", "scene_code", "scene_head"),
+        "tag": ("tag_head",),
+        "event": ("event_head",),
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.ModuleDict()
+
+    def give_linear_head(self, task: Task, n_labels: int, embedding_size: int) -> None:
+        """Put a linear head in place of the layers that serve a task alone."""
+        for name in self.own[task]:
+            delattr(self, name)
+        self.linear[task] = nn.Linear(embedding_size, n_labels)
+
+    def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
+        """Answer the tasks asked for; with none, give the embedding alone."""
+        check_tasks(tasks)
+        linear = [task for task in tasks if task in self.linear]
+        others = [task for task in tasks if task not in self.linear]
+        # With nothing else to answer, the paper's way gives the embedding.
+        scene_alone = set(others) == {"scene"} and not linear
+        outputs = self.answer(log_mel, others, embed=not scene_alone)
+        embedding = outputs.embedding
+        if not linear or embedding is None:
+            return outputs
+        given = {
+            task: self.linear[task](embedding if task == "event" else embedding.mean(dim=1))
+            for task in linear
+        }
+        return dataclasses.replace(outputs, **given)
+
+    @abstractmethod
+    def answer(self, log_mel: Tensor, tasks: Sequence[Task], *, embed: bool) -> Outputs:
+        """Answer tasks by the paper's heads.
+
+        Args:
+            log_mel: (batch, 128, frames).
+            tasks: Those that are asked for and have no linear head.
+            embed: Whether the embedding is needed; only the scene can do without.
+        """

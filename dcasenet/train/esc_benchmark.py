@@ -1,0 +1,211 @@
+"""Five-fold accuracy on ESC-10 or ESC-50: linear probe, fine-tuning, and from random weights.
+
+::
+
+    python -m dcasenet.train.esc_benchmark DATA --set esc10 --work runs/esc10 --pretrained runs/pre
+
+``--pretrained`` holds ``fold1.safetensors`` to ``fold5.safetensors`` (or folders ``fold1`` …): run
+k must not have heard fold k. A fold that is finished is kept in ``WORK/results.json``; give the
+same command to go on. Nothing is chosen on the test fold: training runs to the end of its schedule,
+on the other four folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dcasenet.checkpoint import write_bytes
+from dcasenet.errors import DcasenetError
+from dcasenet.loading import load
+from dcasenet.model import SoundModel
+from dcasenet.spec import FrontEndSettings
+from dcasenet.train.clips import WaveformStore, decode_examples
+from dcasenet.train.dataset import Example, SoundDataset
+from dcasenet.train.esc import ESC10, ESC50, N_FOLDS
+from dcasenet.train.finetuning import Freeze, learn
+from dcasenet.train.judge import ask, judge, verb
+from dcasenet.train.material import Material
+from dcasenet.train.random_weights import untrained
+from dcasenet.train.recipe import Recipe
+from dcasenet.train.tuning_recipe import FinetuneRecipe
+
+log = logging.getLogger("dcasenet.train.esc_benchmark")  # also as a command
+
+SETS: dict[str, Callable[..., SoundDataset]] = {"esc10": ESC10, "esc50": ESC50}
+# Rows of the table: what is trained, and from where.
+ROWS = {
+    "probe": "linear probe on the frozen trunk",
+    "finetune": "everything fine-tuned",
+    "scratch": "from random weights",
+}
+# Highest learning rate from random weights, of every layer: the open checkpoint's.
+SCRATCH_RATE = Recipe().learning_rate
+
+Results = dict[str, dict[str, float]]  # row → fold → accuracy
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and test what is not finished yet, then print the table."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    path: Path = options.work / "results.json"
+    settings = {
+        "set": options.set,
+        "width": options.width,
+        "epochs": options.epochs,
+        "seed": options.seed,
+        "pretrained": str(options.pretrained or ""),
+    }
+    results = read_results(path, settings)
+    rows = [row for row in ROWS if row in (options.rows or ROWS)]
+    if options.pretrained is None:
+        rows = [row for row in rows if row == "scratch"]
+    for fold in range(1, N_FOLDS + 1):
+        for row in rows:
+            if str(fold) in results.setdefault(row, {}):
+                continue
+            results[row][str(fold)] = accuracy_of(row, fold, options)
+            content = json.dumps({"settings": settings, "accuracy": results}, indent=1)
+            write_bytes(path, content.encode())
+            log.info("%s, fold %d: %.4f", row, fold, results[row][str(fold)])
+    sys.stdout.write(table(results, settings) + "\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m dcasenet.train.esc_benchmark",
+        description="Five-fold accuracy on ESC-10 or ESC-50, as a Markdown table.",
+    )
+    command.add_argument("data", type=Path, help="folder of the data set")
+    command.add_argument("--set", choices=[*SETS], required=True)
+    command.add_argument("--work", type=Path, required=True, help="for the cache and the results")
+    command.add_argument(
+        "--pretrained", type=Path, help="folder of fold1.safetensors to fold5.safetensors"
+    )
+    command.add_argument("--rows", nargs="+", choices=[*ROWS], help="by default all")
+    command.add_argument("--width", type=float, default=0.25, help="from random weights")
+    command.add_argument("--epochs", type=int, default=40)
+    command.add_argument("--seed", type=int, default=0)
+    return command
+
+
+def accuracy_of(row: str, fold: int, options: argparse.Namespace) -> float:
+    """Train on four folds and give the accuracy on the fifth."""
+    data = SETS[options.set](options.data, test_fold=fold, validation=False)
+    model = _scratch(options) if row == "scratch" else _pretrained(options.pretrained, fold)
+    material, held = four_folds(data, model, options.work / "cache")
+    recipe = FinetuneRecipe(
+        task="scene",
+        labels=data.labels,
+        architecture=model.spec.name,
+        width=model.spec.width,
+        epochs=options.epochs,
+        batch_size=32,
+        learning_rate=SCRATCH_RATE if row == "scratch" else 1e-3,
+        trunk_rate=1.0 if row == "scratch" else 0.3,
+        mixup=0.4,
+        seed=options.seed,
+    )
+    freeze: Freeze = "trunk" if row == "probe" else "none"
+    tuned = learn(model, material, recipe, options.work / f"{row}-{fold}", freeze)
+    answers = list(ask(tuned, verb(tuned.spec, "scene"), held, material.store))
+    return judge(material, held, answers).figures["accuracy"]
+
+
+def four_folds(
+    data: SoundDataset, model: SoundModel, cache: Path
+) -> tuple[Material, list[Example]]:
+    """Give four folds to train on, and the fifth to be tested on, decoded once for all folds."""
+    # In an order of their own and whole, so that every fold finds the same cache.
+    examples = sorted(data, key=lambda example: example.path)
+    store = decode_all(examples, model, cache)
+    train = tuple(e for e in examples if e.part == "train" and e in store)
+    held = [e for e in examples if e.part == "test" and e in store]
+    return Material(data.name, data.task, data.labels, train, (), store), held
+
+
+def decode_all(examples: Sequence[Example], model: SoundModel, cache: Path) -> WaveformStore:
+    """Decode every clip of the folders that examples are in, used by this fold or not."""
+    folders = sorted({example.path.parent for example in examples})
+    files = [file for folder in folders for file in sorted(folder.iterdir())]
+    suffixes = {example.path.suffix for example in examples}
+    everything = [Example(file) for file in files if file.suffix in suffixes]
+    spec = model.spec
+    return decode_examples(everything, cache, spec.frontend.sample_rate, spec.resampler)
+
+
+def table(results: Results, settings: dict[str, object]) -> str:
+    """Give the accuracies as a Markdown table.
+
+    Example:
+        >>> print(table({"probe": {"1": 0.5, "2": 0.75}}, {"set": "esc10", "epochs": 2}))
+        | esc10, epochs 2 | fold 1 | fold 2 | fold 3 | fold 4 | fold 5 | mean |
+        |---|---|---|---|---|---|---|
+        | linear probe on the frozen trunk | 50.0 | 75.0 | – | – | – | 62.5 |
+    """
+    title = ", ".join(
+        str(value) if name == "set" else f"{name} {value}"
+        for name, value in settings.items()
+        if name != "pretrained"
+    )
+    folds = [str(fold) for fold in range(1, N_FOLDS + 1)]
+    lines = [
+        "| " + " | ".join([title, *(f"fold {fold}" for fold in folds), "mean"]) + " |",
+        "|---" * (len(folds) + 2) + "|",
+    ]
+    for row, found in results.items():
+        if found:
+            cells = [f"{100 * found[fold]:.1f}" if fold in found else "–" for fold in folds]
+            mean = f"{100 * np.mean([*found.values()]):.1f}"
+            lines.append("| " + " | ".join([ROWS[row], *cells, mean]) + " |")
+    return "\n".join(lines)
+
+
+def read_results(path: Path, settings: dict[str, object]) -> Results:
+    """Read what is finished, if anything.
+
+    Raises:
+        DcasenetError: It was begun with other settings.
+    """
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text("utf-8"))
+    if found["settings"] != settings:
+        raise DcasenetError(
+            f"{path} was begun with {found['settings']}, not with {settings}. Give the same "
+            f"options, or another --work."
+        )
+    accuracy: Results = found["accuracy"]
+    return accuracy
+
+
+def _scratch(options: argparse.Namespace) -> SoundModel:
+    recipe = Recipe()
+    frontend = FrontEndSettings(
+        normalization=recipe.normalization, max_frequency=recipe.max_frequency
+    )
+    return untrained("v3", width=options.width, frontend=frontend, seed=options.seed)
+
+
+def _pretrained(folder: Path, fold: int) -> SoundModel:
+    places = (folder / f"fold{fold}.safetensors", folder / f"fold{fold}")
+    for place in places:
+        if place.exists():
+            return load(place)
+    raise DcasenetError(
+        f"There is no {places[0].name} or folder {places[1].name} in {folder}. Pre-train it "
+        f"without fold {fold}."
+    )
+
+
+if __name__ == "__main__":
+    main()

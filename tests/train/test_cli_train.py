@@ -1,0 +1,143 @@
+"""The command `finetune`, and the table on ESC-10 and ESC-50."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import dcasenet
+from dcasenet import DcasenetError
+from dcasenet.cli import app
+from dcasenet.train import esc_benchmark, untrained
+from dcasenet.train.esc import ESC10_CLASSES
+
+RATE = 24_000
+# Lightning speaks to interactive users, and lags behind torch's deprecations.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{text}")
+    for text in (
+        "The '.*_dataloader' does not have many workers",
+        "Checkpoint directory .* exists and is not empty",
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    )
+]
+
+
+@pytest.fixture(autouse=True)
+def _lightning_speaks_as_before() -> Iterator[None]:
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    untrained("v3", width=1 / 16).save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    for label, pitch in (("low", 0.02), ("high", 0.9)):
+        (tmp_path / "my_sounds" / label).mkdir(parents=True)
+        for take in range(4):
+            audio = 0.3 * np.sin(np.arange(RATE) * (pitch + 0.001 * take))
+            soundfile.write(tmp_path / "my_sounds" / label / f"{take}.wav", audio, RATE)
+    return tmp_path / "my_sounds"
+
+
+def test_finetune_writes_a_model_and_says_how_to_use_it(
+    base: Path, sounds: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "my_model"
+    asked = ["finetune", str(sounds), "--task", "scene", "-o", str(output), "--model", str(base)]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "validation_accuracy" in done.stdout
+    assert f"dcasenet scene recording.wav --model {output}" in done.stdout
+    file = sounds / "high" / "0.wav"
+    told = CliRunner().invoke(app, ["scene", str(file), "--model", str(output), "--format", "json"])
+    assert json.loads(told.stdout)["label"] == "high"
+    whole = [*asked, "--freeze", "none", "--epochs", "1", "--batch-size", "4", "--task", "tag"]
+    assert CliRunner().invoke(app, whole).exit_code == 0
+    assert dcasenet.load(output).spec.tasks == ("tag",)
+
+
+def test_finetune_refuses_wrong_calls(base: Path, sounds: Path, tmp_path: Path) -> None:
+    rest = ["-o", str(tmp_path / "out"), "--model", str(base)]
+    wrong_task = CliRunner().invoke(app, ["finetune", str(sounds), "--task", "speech", *rest])
+    events = CliRunner().invoke(app, ["finetune", str(sounds), "--task", "event", *rest])
+    assert wrong_task.exit_code == events.exit_code == 2
+    assert "folders say nothing of when" in " ".join(events.output.replace("│", " ").split())
+    absent = CliRunner().invoke(app, ["finetune", "nowhere", "--task", "scene", *rest])
+    assert isinstance(absent.exception, DcasenetError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_esc_table_is_made_fold_by_fold_and_goes_on(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    for number, name in enumerate(ESC10_CLASSES):
+        (tmp_path / "esc10" / name).mkdir(parents=True)
+        for fold in range(1, 6):
+            audio = np.sin(np.arange(RATE) * 0.02 * (number + 1)) * 0.2
+            audio += 1e-3 * random.standard_normal(RATE)
+            soundfile.write(tmp_path / "esc10" / name / f"{fold}-{number}{fold}-A.ogg", audio, RATE)
+    for fold in range(1, 6):
+        base.with_name(f"fold{fold}").symlink_to(base)
+    asked = [str(tmp_path / "esc10"), "--set", "esc10", "--work", str(tmp_path / "work")]
+    asked += ["--pretrained", str(tmp_path), "--epochs", "1", "--width", "0.0625"]
+    esc_benchmark.main([*asked, "--rows", "probe"])
+    table = capsys.readouterr().out
+    assert table.splitlines()[0].startswith("| esc10, width 0.0625, epochs 1, seed 0 | fold 1 |")
+    assert "linear probe" in table.splitlines()[2]
+    results = json.loads((tmp_path / "work" / "results.json").read_text())["accuracy"]["probe"]
+    assert set(results) == set("12345")
+    trained: list[str] = []
+
+    def one(row: str, fold: int, options: object) -> float:
+        trained.append(f"{row} {fold}")
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return 0.5
+
+    monkeypatch.setattr(esc_benchmark, "accuracy_of", one)
+    with pytest.raises(KeyboardInterrupt):
+        esc_benchmark.main([*asked, "--rows", "finetune"])
+    esc_benchmark.main([*asked, "--rows", "finetune", "probe"])
+    assert trained == ["finetune 1", "finetune 2", *(f"finetune {k}" for k in range(2, 6))]
+    assert "| everything fine-tuned | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(DcasenetError, match="another --work"):
+        esc_benchmark.main([*asked, "--seed", "1"])
+
+
+def test_no_clip_of_the_tested_fold_is_trained_on(tmp_path: Path, base: Path) -> None:
+    for number, name in enumerate(ESC10_CLASSES):
+        (tmp_path / "esc10" / name).mkdir(parents=True)
+        for fold in range(1, 6):
+            audio = np.full(RATE // 2, 0.1 * fold)
+            path = tmp_path / "esc10" / name / f"{fold}-{number}{fold}-A.ogg"
+            soundfile.write(path, audio, RATE)
+    model = dcasenet.load(base)
+    stores = set()
+    for fold in range(1, 6):
+        data = esc_benchmark.ESC10(tmp_path / "esc10", test_fold=fold, validation=False)
+        material, held = esc_benchmark.four_folds(data, model, tmp_path / "cache")
+        assert {example.fold for example in held} == {fold}
+        assert {e.fold for e in material.train} == {1, 2, 3, 4, 5} - {fold}
+        assert len(material.train) == 40
+        stores.add(material.store.path)
+    assert len(stores) == 1  # decoded once
+    with pytest.raises(DcasenetError, match=r"no fold2\.safetensors or folder fold2"):
+        esc_benchmark._pretrained(tmp_path, 2)
