@@ -5,18 +5,37 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
+import numpy as np
 import typer
 
-from dcasenet import __version__, cli_export, cli_weights
+from dcasenet import __version__, cli_export, cli_reproduce, cli_train, cli_weights
+from dcasenet.cli_archive import Job
+from dcasenet.cli_options import (
+    Device,
+    Engine,
+    EngineOption,
+    Files,
+    FormatOption,
+    Level,
+    Model,
+    Paths,
+    Precision,
+    PrecisionOption,
+    Restart,
+    Runtime,
+    RuntimeOption,
+    Stage,
+    Threshold,
+    Top,
+    Weights,
+    Workers,
+    load_model,
+)
 from dcasenet.cli_output import Format, Report, fail, progress
 from dcasenet.errors import DcasenetError
-
-if TYPE_CHECKING:
-    from dcasenet.model import SoundModel
 
 app = typer.Typer(
     name="dcasenet",
@@ -26,35 +45,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-cli_weights.register(app)
-cli_export.register(app)
-
+for module in (cli_weights, cli_export, cli_train, cli_reproduce):
+    module.register(app)
 
 PICTURES = (".png", ".svg", ".pdf")
-
-
-class Level(str, Enum):
-    """What an embedding stands for."""
-
-    clip = "clip"
-    frame = "frame"
-
-
-Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Recordings: WAV, FLAC, Ogg or MP3.")
-]
-Model = Annotated[
-    str, typer.Option("--model", help="Architecture, folder, file or Hub repository.")
-]
-Stage = Annotated[str, typer.Option(help="Which training; see 'dcasenet models'.")]
-Weights = Annotated[Path | None, typer.Option(help="A file of weights, instead of a stage.")]
-Device = Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")]
-Threshold = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help="Events are above it; by default the checkpoint's own."),
-]
-Top = Annotated[int, typer.Option(min=1, help="How many tags to show.")]
-Output = Annotated[Format, typer.Option("--format", help="table, json (a line a file) or csv.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -72,27 +66,39 @@ def top_level(
 
 @app.command()
 def analyze(
-    files: Files,
+    files: Paths,
     model: Model = "v3",
     stage: Stage = "open",
     weights: Weights = None,
     device: Device = "cpu",
+    precision: PrecisionOption = Precision.float32,
+    runtime: RuntimeOption = Runtime.torch,
     threshold: Threshold = None,
     top: Top = 5,
-    output: Output = Format.table,
+    form: FormatOption = Format.table,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the log-mel and the events of one file here.")
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a .parquet, .jsonl or .csv instead of printing: a row a file, or, of one "
+            "recording as .jsonl or .csv, line by line as it goes."
+        ),
+    ] = None,
+    workers: Workers = None,
+    restart: Restart = False,
+    engine: EngineOption = Engine.local,
 ) -> None:
     """Answer every task that the model has: scene, tags and events."""
-    if plot is not None and len(files) != 1:
-        raise typer.BadParameter(f"--plot draws one file; {len(files)} were given.")
-    if plot is not None and (not plot.parent.is_dir() or plot.suffix not in PICTURES):
-        raise typer.BadParameter(
-            f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
-            f"{', '.join(PICTURES)}."
-        )
-    loaded = _load(model, stage, weights, device)
+    job = Job(output, workers, restart, engine, form)
+    job.check()
+    if plot is not None:
+        _check_plot(plot, files, output)
+    loaded = load_model(model, stage, weights, device, precision, runtime)
+    if output is not None:
+        job.analyze(loaded, files, threshold, top)
+        return
 
     def answer(file: Path, report: Report) -> None:
         analysis = loaded.analyze(file, threshold=threshold)
@@ -102,7 +108,7 @@ def analyze(
 
             save_plot(loaded, file, analysis, plot)
 
-    _for_each(files, output, answer)
+    _for_each(files, form, answer)
 
 
 @app.command()
@@ -112,11 +118,13 @@ def scene(
     stage: Stage = "open",
     weights: Weights = None,
     device: Device = "cpu",
-    output: Output = Format.table,
+    precision: PrecisionOption = Precision.float32,
+    runtime: RuntimeOption = Runtime.torch,
+    form: FormatOption = Format.table,
 ) -> None:
     """Say where recordings were made."""
-    loaded = _load(model, stage, weights, device)
-    _for_each(files, output, lambda file, out: out.scene(file, loaded.classify_scene(file)))
+    loaded = load_model(model, stage, weights, device, precision, runtime)
+    _for_each(files, form, lambda file, out: out.scene(file, loaded.classify_scene(file)))
 
 
 @app.command()
@@ -126,12 +134,14 @@ def tags(
     stage: Stage = "open",
     weights: Weights = None,
     device: Device = "cpu",
+    precision: PrecisionOption = Precision.float32,
+    runtime: RuntimeOption = Runtime.torch,
     top: Top = 5,
-    output: Output = Format.table,
+    form: FormatOption = Format.table,
 ) -> None:
     """Say what is heard anywhere in recordings."""
-    loaded = _load(model, stage, weights, device)
-    _for_each(files, output, lambda file, out: out.tags(file, loaded.tag(file, top=top)))
+    loaded = load_model(model, stage, weights, device, precision, runtime)
+    _for_each(files, form, lambda file, out: out.tags(file, loaded.tag(file, top=top)))
 
 
 @app.command()
@@ -141,50 +151,69 @@ def events(
     stage: Stage = "open",
     weights: Weights = None,
     device: Device = "cpu",
+    precision: PrecisionOption = Precision.float32,
+    runtime: RuntimeOption = Runtime.torch,
     threshold: Threshold = None,
-    output: Output = Format.table,
+    form: FormatOption = Format.table,
 ) -> None:
     """Say which sounds begin and end when."""
-    loaded = _load(model, stage, weights, device)
+    loaded = load_model(model, stage, weights, device, precision, runtime)
 
     def answer(file: Path, report: Report) -> None:
         report.events(file, loaded.detect_events(file, threshold=threshold))
 
-    _for_each(files, output, answer)
+    _for_each(files, form, answer)
 
 
 @app.command()
 def embed(
-    files: Files,
+    files: Paths,
     model: Model = "v3",
     stage: Stage = "open",
     weights: Weights = None,
     device: Device = "cpu",
+    precision: PrecisionOption = Precision.float32,
+    runtime: RuntimeOption = Runtime.torch,
     level: Annotated[Level, typer.Option(help="A vector a clip, or one every 0.8 s.")] = Level.clip,
-    output: Output = Format.table,
+    form: FormatOption = Format.table,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write a .parquet, .npz, .jsonl or .csv instead of printing."),
+    ] = None,
+    workers: Workers = None,
+    restart: Restart = False,
+    engine: EngineOption = Engine.local,
 ) -> None:
     """Give what the frozen trunk hears, as vectors."""
-    loaded = _load(model, stage, weights, device)
+    job = Job(output, workers, restart, engine, form)
+    job.check()
+    if output is not None and level is Level.frame:
+        raise typer.BadParameter("--output holds one vector a file; --level frame can be printed.")
+    loaded = load_model(model, stage, weights, device, precision, runtime)
+    if output is not None:
+        job.embed(loaded, files)
+        return
 
     def answer(file: Path, report: Report) -> None:
         if level is Level.clip:
-            report.vector(file, loaded.embed(file).numpy())
+            report.vector(file, np.asarray(loaded.embed(file)))
         else:
             steps = loaded.embed(file, level="frame")
-            report.steps(file, steps.values.numpy(), steps.times)
+            report.steps(file, np.asarray(steps.values), steps.times)
 
-    _for_each(files, output, answer)
+    _for_each(files, form, answer)
 
 
-def _load(name: str, stage: str, weights: Path | None, device: str) -> SoundModel:
-    from dcasenet.loading import load
-
-    try:
-        return load(name, stage=stage, weights=weights, device=device)
-    except DcasenetError:
-        raise
-    except ValueError as error:  # no such device
-        raise typer.BadParameter(str(error)) from error
+def _check_plot(plot: Path, files: Sequence[Path], output: Path | None) -> None:
+    if output is not None:
+        raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
+    if len(files) != 1:
+        raise typer.BadParameter(f"--plot draws one file; {len(files)} were given.")
+    if not plot.parent.is_dir() or plot.suffix not in PICTURES:
+        raise typer.BadParameter(
+            f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
+            f"{', '.join(PICTURES)}."
+        )
 
 
 def _for_each(

@@ -17,8 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dcasenet.results import Analysis, Events, Floats, Scene, Tags
-
-CSV_COLUMNS = ("filename", "task", "label", "onset", "offset", "probability")
+from dcasenet.rows import FLAT_COLUMNS, vector_columns
 
 
 class Format(str, Enum):
@@ -95,7 +94,7 @@ class Report:
         if self.output is Format.json:
             self._line(file, {"embedding": vector.tolist()})
         elif self.output is Format.csv:
-            self._rows(_embedding_columns(vector), [(file, *vector.tolist())])
+            self._rows(vector_columns(len(vector)), [(file, *vector.tolist())])
         else:
             self.console.print(
                 f"{escape(str(file))}  {len(vector)} values: {_begin(vector)}", soft_wrap=True
@@ -107,7 +106,7 @@ class Report:
             self._line(file, {"times": times.tolist(), "embeddings": values.tolist()})
         elif self.output is Format.csv:
             rows = zip(times.tolist(), values.tolist(), strict=True)
-            columns = _embedding_columns(values[0], "time")
+            columns = vector_columns(values.shape[1], "time")
             self._rows(columns, ((file, f"{time:.3f}", *row) for time, row in rows))
         else:
             shape = f"{len(values)} steps of {values.shape[1]} values"
@@ -116,21 +115,21 @@ class Report:
     def _scene(self, file: Path, scene: Scene) -> None:
         if self.output is Format.csv:
             best = scene.top(1)[0]
-            self._rows(CSV_COLUMNS, [(file, "scene", best.label, "", "", _p(best.probability))])
+            self._rows(FLAT_COLUMNS, [(file, "scene", best.label, "", "", _p(best.probability))])
         else:
             self._table(("scene",), [(s.label, _p(s.probability)) for s in scene.top(3)])
 
     def _tags(self, file: Path, tags: Tags, top: int) -> None:
         rows = [(scored.label, _p(scored.probability)) for scored in tags[:top]]
         if self.output is Format.csv:
-            self._rows(CSV_COLUMNS, [(file, "tag", label, "", "", p) for label, p in rows])
+            self._rows(FLAT_COLUMNS, [(file, "tag", label, "", "", p) for label, p in rows])
         else:
             self._table(("tag",), rows)
 
     def _events(self, file: Path, events: Events) -> None:
         rows = [(e.label, f"{e.onset:.2f}", f"{e.offset:.2f}", _p(e.probability)) for e in events]
         if self.output is Format.csv:
-            self._rows(CSV_COLUMNS, [(file, "event", *row) for row in rows])
+            self._rows(FLAT_COLUMNS, [(file, "event", *row) for row in rows])
         else:
             none = [("none above its threshold", "", "", "")]
             self._table(("event", "onset (s)", "offset (s)"), rows or none)
@@ -190,10 +189,6 @@ def fail(error: Exception) -> None:
 
 def _on_stderr(text: str) -> None:
     sys.stderr.write(" ".join(text.splitlines()) + "\n")
-
-
-def _embedding_columns(vector: Floats, *more: str) -> tuple[str, ...]:
-    return ("filename", *more, *(f"e{index}" for index in range(len(vector))))
 
 
 def _begin(vector: Floats) -> str:

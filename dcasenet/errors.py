@@ -6,6 +6,7 @@
     ├── AudioError(ValueError)            the audio that was handed in
     ├── UnknownModelError(ValueError)     a name or stage that does not exist
     ├── TaskNotAvailableError             a verb that this checkpoint cannot answer
+    ├── JobError(OSError)                 a job on many files: its output cannot be made
     └── WeightsError(OSError)             a weights file: reading, writing, downloading
         ├── ChecksumError                 its content is not what the manifest promises
         └── OfflineError                  it would have to be downloaded, and may not be
@@ -57,6 +58,10 @@ class UnknownModelError(DcasenetError, ValueError):
 
 class TaskNotAvailableError(DcasenetError):
     """The checkpoint has no head for the task that was asked for."""
+
+
+class JobError(DcasenetError, OSError):
+    """The output of a job on many files is taken, of another job, or cannot be written."""
 
 
 class WeightsError(DcasenetError, OSError):
