@@ -26,10 +26,11 @@ if TYPE_CHECKING:
         UnknownModelError,
         WeightsError,
     )
+    from dcasenet.heads import Outputs
     from dcasenet.loading import load
     from dcasenet.manifest import available_models
     from dcasenet.model import SoundModel
-    from dcasenet.network import Outputs, create
+    from dcasenet.network import create
     from dcasenet.results import Analysis, Embedding, Event, Events, Scene, ScoredLabel, Tags
     from dcasenet.spec import FrontEndSettings, ModelSpec
 
@@ -47,7 +48,7 @@ _HOME = {
     "FrontEndSettings": "spec",
     "ModelSpec": "spec",
     "OfflineError": "errors",
-    "Outputs": "network",
+    "Outputs": "heads",
     "Scene": "results",
     "ScoredLabel": "results",
     "SoundModel": "model",

@@ -13,27 +13,37 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.decode import decode_events
+from dcasenet.decode import decode_events, thresholds_for
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.manifest import available_models
-from dcasenet.options import Channels
-from dcasenet.passes import Answers, Split
-from dcasenet.prepare import Prepared
+from dcasenet.options import Channels, Threshold
+from dcasenet.prepare import Facts
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
 from dcasenet.spec import STEP, ModelSpec, Task
 from dcasenet.windows import (
     EVENT_HOP,
     EVENT_WINDOW,
     ROW,
+    Grid,
+    Joiner,
     Window,
-    event_windows,
-    join_steps,
-    scene_windows,
+    event_grid,
+    scene_grid,
     steps_to_rows,
-    tag_windows,
+    tag_grid,
 )
 
 Result = TypeVar("Result", covariant=True)
+
+# Task → the windows that it heard; no task ("embedding") hears its own.
+Split = Mapping[str, Sequence[Window]]
+# Task → one array (channels, …) for each of its windows.
+Answers = Mapping[str, Sequence[Floats]]
+
+
+def as_it_is(values: Floats) -> Floats:
+    """Give what the network gave."""
+    return values
 
 
 @dataclass(frozen=True)
@@ -41,14 +51,16 @@ class Question(Generic[Result]):
     """One verb with its options, ready to be put to any number of recordings.
 
     Attributes:
-        split: Which windows each task hears of a recording.
-        decode: Its result, from those windows and what the network gave for them.
+        grids: Which windows each task hears of a recording.
+        decode: Its result, from those windows and what was kept of the network's answers.
         channels: ``"mix"`` or ``"each"``: what the network hears of several channels.
+        keep: What is kept of a window's answers, (channels, …), until the recording ends.
     """
 
-    split: Callable[[Prepared], Split]
-    decode: Callable[[Prepared, Split, Answers], Result]
+    grids: Mapping[str, Grid]
+    decode: Callable[[Facts, Split, Answers], Result]
     channels: Channels = "mix"
+    keep: Callable[[Floats], Floats] = as_it_is
 
 
 @dataclass(frozen=True)
@@ -77,13 +89,21 @@ def require(spec: ModelSpec, task: Task) -> None:
         )
 
 
+def limits_for(spec: ModelSpec, threshold: Threshold) -> dict[str, float]:
+    """Give every event its threshold, by default the spec's; none where there are no events.
+
+    Raises:
+        ValueError: A threshold is out of range or names no event.
+    """
+    if "event" not in spec.tasks:
+        return {}
+    return thresholds_for(spec.events, threshold, spec.thresholds)
+
+
 def which_scene(spec: ModelSpec) -> Question[Scene]:
     """Ask for the scene: the softmax of each window, averaged."""
 
-    def split(item: Prepared) -> Split:
-        return {"scene": scene_windows(item.n_samples, item.sample_rate)}
-
-    def decode(item: Prepared, split: Split, answers: Answers) -> Scene:
+    def decode(item: Facts, split: Split, answers: Answers) -> Scene:
         scores = np.concatenate(answers["scene"]).astype(np.float64)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         windows = scores / scores.sum(axis=1, keepdims=True)
@@ -95,16 +115,13 @@ def which_scene(spec: ModelSpec) -> Question[Scene]:
             warnings=item.warnings,
         )
 
-    return Question(split, decode)
+    return Question({"scene": scene_grid(spec.frontend.sample_rate)}, decode)
 
 
 def which_tags(spec: ModelSpec, top: int | None) -> Question[Tags]:
     """Ask for the tags: each label's highest probability over the windows."""
 
-    def split(item: Prepared) -> Split:
-        return {"tag": tag_windows(item.n_samples, item.sample_rate)}
-
-    def decode(item: Prepared, split: Split, answers: Answers) -> Tags:
+    def decode(item: Facts, split: Split, answers: Answers) -> Tags:
         windows = _sigmoid(np.concatenate(answers["tag"]))
         return Tags(
             labels=spec.tags,
@@ -115,7 +132,7 @@ def which_tags(spec: ModelSpec, top: int | None) -> Question[Tags]:
             limit=top,
         )
 
-    return Question(split, decode)
+    return Question({"tag": tag_grid(spec.frontend.sample_rate)}, decode)
 
 
 def which_events(
@@ -123,11 +140,8 @@ def which_events(
 ) -> Question[Events]:
     """Ask for the events: probabilities averaged over channels, joined, and decoded."""
 
-    def split(item: Prepared) -> Split:
-        return {"event": _event_windows(item, options.window, options.hop)}
-
-    def decode(item: Prepared, split: Split, answers: Answers) -> Events:
-        steps = [_sigmoid(logits).mean(axis=0) for logits in answers["event"]]
+    def decode(item: Facts, split: Split, answers: Answers) -> Events:
+        steps = [step_probabilities(logits) for logits in answers["event"]]
         probabilities = steps_to_rows(_joined(item, split["event"], steps), item.n_rows)
         events = decode_events(
             probabilities,
@@ -150,7 +164,8 @@ def which_events(
             warnings=item.warnings,
         )
 
-    return Question(split, decode, channels)
+    grid = event_grid(spec.frontend.sample_rate, options.window, options.hop)
+    return Question({"event": grid}, decode, channels)
 
 
 def everything(spec: ModelSpec, options: Decoding) -> Question[Analysis]:
@@ -159,13 +174,7 @@ def everything(spec: ModelSpec, options: Decoding) -> Question[Analysis]:
     tags = which_tags(spec, None) if "tag" in spec.tasks else None
     events = which_events(spec, options) if "event" in spec.tasks else None
 
-    def split(item: Prepared) -> Split:
-        windows: dict[str, Sequence[Window]] = {}
-        for question in (scene, tags, events):
-            windows.update(question.split(item) if question else {})
-        return windows
-
-    def decode(item: Prepared, split: Split, answers: Answers) -> Analysis:
+    def decode(item: Facts, split: Split, answers: Answers) -> Analysis:
         return Analysis(
             scene=scene.decode(item, split, answers) if scene else None,
             tags=tags.decode(item, split, answers) if tags else None,
@@ -175,48 +184,58 @@ def everything(spec: ModelSpec, options: Decoding) -> Question[Analysis]:
             source=item.source,
         )
 
-    return Question(split, decode)
+    asked = [question for question in (scene, tags, events) if question]
+    return Question({t: grid for q in asked for t, grid in q.grids.items()}, decode)
 
 
-def which_vector(as_array: Callable[[Floats], Array]) -> Question[Array]:
+def which_vector(spec: ModelSpec, as_array: Callable[[Floats], Array]) -> Question[Array]:
     """Ask for the clip's embedding: the mean over the steps of the tags' windows."""
 
-    def split(item: Prepared) -> Split:
-        return {"embedding": tag_windows(item.n_samples, item.sample_rate)}
+    def keep(steps: Floats) -> Floats:
+        mean: Floats = steps.mean(axis=(0, 1), dtype=np.float64)  # of one channel
+        return mean
 
-    def decode(item: Prepared, split: Split, answers: Answers) -> Array:
-        steps = np.concatenate([values[0] for values in answers["embedding"]])
-        return as_array(steps.mean(axis=0, dtype=np.float64).astype(np.float32))
+    def decode(item: Facts, split: Split, answers: Answers) -> Array:
+        # The windows of one recording have equally many steps.
+        return as_array(np.mean(answers["embedding"], axis=0).astype(np.float32))
 
-    return Question(split, decode)
+    return Question({"embedding": tag_grid(spec.frontend.sample_rate)}, decode, keep=keep)
 
 
-def which_steps(as_array: Callable[[Floats], Array]) -> Question[Embedding[Array]]:
+def which_steps(spec: ModelSpec, as_array: Callable[[Floats], Array]) -> Question[Embedding[Array]]:
     """Ask for the embedding of each step, over the events' windows."""
 
-    def split(item: Prepared) -> Split:
-        return {"embedding": _event_windows(item, EVENT_WINDOW, EVENT_HOP)}
-
-    def decode(item: Prepared, split: Split, answers: Answers) -> Embedding[Array]:
+    def decode(item: Facts, split: Split, answers: Answers) -> Embedding[Array]:
         parts = [values[0] for values in answers["embedding"]]
         steps = _joined(item, split["embedding"], parts)
         starts = np.arange(len(steps)) * STEP
         centres = (starts + np.minimum(starts + STEP, item.duration)) / 2
         return Embedding(values=as_array(steps), times=centres)
 
-    return Question(split, decode)
+    return Question({"embedding": event_grid(spec.frontend.sample_rate)}, decode)
 
 
-def _event_windows(item: Prepared, window: float, hop: float) -> list[Window]:
-    return event_windows(item.n_samples, item.sample_rate, window, hop)
+def step_probabilities(logits: Floats) -> Floats:
+    """Average the channels' probabilities: (channels, steps, labels) → (steps, labels)."""
+    mean: Floats = _sigmoid(logits).mean(axis=0)
+    return mean
 
 
-def _joined(item: Prepared, windows: Sequence[Window], values: Sequence[Floats]) -> Floats:
-    step = round(STEP * item.sample_rate)
-    return join_steps(values, [start // step for start, _ in windows])
+def first_step(window: Window, sample_rate: int) -> int:
+    """Give the index of the step with which a window begins."""
+    return window[0] // round(STEP * sample_rate)
 
 
-def _times(item: Prepared, windows: Sequence[Window]) -> NDArray[np.float64]:
+def _joined(item: Facts, windows: Sequence[Window], values: Sequence[Floats]) -> Floats:
+    joiner, parts = Joiner(), []
+    for window, steps in zip(windows, values, strict=True):
+        first = first_step(window, item.sample_rate)
+        parts.append(joiner.take(before=first))
+        joiner.add(first, steps)
+    return np.concatenate([part for part in (*parts, joiner.take()) if len(part)])
+
+
+def _times(item: Facts, windows: Sequence[Window]) -> NDArray[np.float64]:
     # Resampling rounds the length up, by less than one sample.
     return np.minimum(np.array(windows, dtype=np.float64) / item.sample_rate, item.duration)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict
 
-from dcasenet.audio import Audio
+from dcasenet.reader import Audio
 from dcasenet.spec import Task
 
 Audios: TypeAlias = "Sequence[Audio]"

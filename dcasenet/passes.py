@@ -1,4 +1,4 @@
-"""Run the windows of many recordings through a network, each distinct window once.
+"""Run windows through a network, each distinct window once, in batches.
 
 Windows of one length share a batch, so nothing is ever padded: a clip's answer does not depend on
 what it was batched with.
@@ -6,89 +6,91 @@ what it was batched with.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from dcasenet.audio import Recording
-from dcasenet.prepare import Prepared
 from dcasenet.results import Floats
 from dcasenet.spec import TASKS, Task
+from dcasenet.split import Passage
 from dcasenet.windows import Window
 
-# Task → the windows that it hears; no task ("embedding") hears its own.
-Split = Mapping[str, Sequence[Window]]
-# Task → one array (channels, …) for each of its windows.
-Answers = Mapping[str, Sequence[Floats]]
 # (batch, samples), tasks → task → (batch, …); with no tasks, "embedding" alone.
 Infer = Callable[[Floats, Sequence[Task]], Mapping[str, Floats]]
-
-# One run of the network: a recording's index, a window of it, a channel.
-Pass = tuple[int, Window, int]
+# What is called with a window and its answers: task → (channels, …).
+Hear = Callable[[Window, Mapping[str, Floats]], None]
 
 # At most this many seconds of audio go through the network at once: about 0.4 GB of activations
 # at full width. A longer window, which only `window=` can ask for, goes alone.
 BATCH_SECONDS = 60.0
-# Recordings are read until they make this many seconds together, then answered, then let go.
-GROUP_SECONDS = 600.0
 
 
-def groups(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
-    """Give the recordings in groups that together are long enough to fill batches."""
-    group: list[Recording] = []
-    seconds = 0.0
-    for recording in recordings:
-        group.append(recording)
-        seconds += recording.duration
-        if seconds >= GROUP_SECONDS:
-            yield group
-            group, seconds = [], 0.0
-    if group:
-        yield group
+@dataclass(eq=False)
+class _Waiting:
+    """A passage, and what was answered so far: for each channel, task → (…)."""
+
+    passage: Passage
+    rows: list[dict[str, Floats]] = field(default_factory=list)
+
+    @property
+    def is_answered(self) -> bool:
+        return len(self.rows) == len(self.passage.waveforms)
 
 
-def run_passes(
-    prepared: Sequence[Prepared], splits: Sequence[Split], infer: Infer
-) -> list[dict[str, list[Floats]]]:
-    """Answer every window of every recording.
+class Batches:
+    """Windows of any number of recordings, answered when there are enough of them.
 
     Args:
-        prepared: The recordings.
-        splits: For each, which windows each task hears.
         infer: The runtime.
-
-    Returns:
-        For each recording, `Answers`: task → an array (channels, …) for each window.
+        sample_rate: Of the model, in Hz.
     """
-    tasks_of: dict[tuple[int, Window], set[str]] = defaultdict(set)
-    for index, split in enumerate(splits):
-        for task, windows in split.items():
-            for window in windows:
-                tasks_of[index, window].add(task)
 
-    alike: dict[tuple[int, frozenset[str]], list[Pass]] = defaultdict(list)
-    for (index, window), wanted in tasks_of.items():
-        length = window[1] - window[0]
-        for channel in range(len(prepared[index].waveforms)):
-            alike[length, frozenset(wanted)].append((index, window, channel))
+    def __init__(self, infer: Infer, sample_rate: int) -> None:
+        self._infer, self._most = infer, int(BATCH_SECONDS * sample_rate)
+        self._alike: dict[tuple[int, frozenset[str]], deque[tuple[_Waiting, int]]] = {}
+        self._in_order: dict[Hear, deque[_Waiting]] = {}
 
-    outputs: dict[Pass, dict[str, Floats]] = {}
-    for (length, names), passes in alike.items():
-        tasks = [task for task in TASKS if task in names]
-        size = max(1, int(BATCH_SECONDS * prepared[0].sample_rate) // length)
-        for first in range(0, len(passes), size):
-            batch = passes[first : first + size]
-            waveforms = [prepared[i].waveforms[channel, a:b] for i, (a, b), channel in batch]
-            answered = infer(np.stack(waveforms), tasks)
-            for row, key in enumerate(batch):
-                outputs[key] = {task: values[row] for task, values in answered.items()}
+    def add(self, passage: Passage, hear: Hear) -> None:
+        """Have a window answered, at once if that fills a batch.
 
-    def channels_of(index: int, window: Window, task: str) -> Floats:
-        channels = range(len(prepared[index].waveforms))
-        return np.stack([outputs[index, window, channel][task] for channel in channels])
+        Args:
+            passage: The window.
+            hear: Told the answers; of several windows with the same `hear` in their order.
+        """
+        waiting = _Waiting(passage)
+        self._in_order.setdefault(hear, deque()).append(waiting)
+        n_channels, length = passage.waveforms.shape
+        key = (length, passage.tasks)
+        size = max(1, self._most // length)
+        for channel in range(n_channels):
+            alike = self._alike.setdefault(key, deque())
+            alike.append((waiting, channel))
+            if len(alike) == size:
+                self._run(key)
 
-    return [
-        {task: [channels_of(index, w, task) for w in windows] for task, windows in split.items()}
-        for index, split in enumerate(splits)
-    ]
+    def flush(self) -> None:
+        """Answer all windows that are left."""
+        for key in list(self._alike):
+            self._run(key)
+
+    def _run(self, key: tuple[int, frozenset[str]]) -> None:
+        batch = self._alike.pop(key)
+        tasks = [task for task in TASKS if task in key[1]]
+        waveforms = np.stack([waiting.passage.waveforms[channel] for waiting, channel in batch])
+        answered = self._infer(waveforms, tasks)
+        for row, (waiting, _) in enumerate(batch):
+            waiting.rows.append({task: values[row] for task, values in answered.items()})
+        for hear in list(self._in_order):
+            self._tell(hear)
+
+    def _tell(self, hear: Hear) -> None:
+        queue = self._in_order[hear]
+        while queue and queue[0].is_answered:
+            first = queue.popleft()
+            names = first.rows[0]
+            answers = {name: np.stack([row[name] for row in first.rows]) for name in names}
+            hear(first.passage.window, answers)
+        if not queue:
+            del self._in_order[hear]

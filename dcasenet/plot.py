@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dcasenet.audio import read
+from dcasenet.frontend import LogMel
 from dcasenet.prepare import prepare
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dcasenet.model import SoundModel
+    from dcasenet.onnx import OnnxSoundModel
     from dcasenet.results import Analysis, Events
 
 # Above this many seconds, frames are averaged before drawing: a picture has no room for more.
@@ -23,7 +25,9 @@ MAX_COLUMNS = 2000
 FREQUENCY_TICKS = (100, 500, 1_000, 2_000, 4_000, 8_000)  # Hz
 
 
-def save_plot(model: SoundModel, audio: str | Path, analysis: Analysis, path: str | Path) -> None:
+def save_plot(
+    model: SoundModel | OnnxSoundModel, audio: str | Path, analysis: Analysis, path: str | Path
+) -> None:
     """Draw the log-mel spectrogram of a recording and, under it, its detected events.
 
     Args:
@@ -57,11 +61,15 @@ def save_plot(model: SoundModel, audio: str | Path, analysis: Analysis, path: st
 
 
 def _draw_log_mel(
-    figure: Figure, axes: Axes, model: SoundModel, audio: str | Path, duration: float
+    figure: Figure,
+    axes: Axes,
+    model: SoundModel | OnnxSoundModel,
+    audio: str | Path,
+    duration: float,
 ) -> None:
     waveform = torch.from_numpy(prepare(read(audio), model.spec).waveforms)
     with torch.inference_mode():
-        log_mel = model.frontend.log_mel(waveform.to(model.device))[0].cpu()
+        log_mel = LogMel(model.spec.frontend).log_mel(waveform)[0]
     stride = -(-log_mel.shape[1] // MAX_COLUMNS)
     if stride > 1:
         log_mel = torch.nn.functional.avg_pool1d(log_mel, stride)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import soxr
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 SINC_WIDTH = 6
 SINC_ROLLOFF = 0.99
 
+Method = Literal["soxr", "sinc"]
+Floats = NDArray[np.float32]
 
-def resample(
-    samples: NDArray[np.float32],
-    source_rate: int,
-    target_rate: int,
-    method: Literal["soxr", "sinc"],
-) -> NDArray[np.float32]:
+
+def resample(samples: Floats, source_rate: int, target_rate: int, method: Method) -> Floats:
     """Bring samples to another rate; what lies before and after them counts as silence.
 
     Args:
@@ -42,67 +40,147 @@ def resample(
 
     Source: torchaudio's ``sinc_interp_hann`` (reference.md, section 6) for ``"sinc"``.
     """
+    resampler = Resampler(source_rate, target_rate, method)
     if source_rate == target_rate:
         return samples
-    if method == "sinc":
-        return _by_sinc(samples, source_rate, target_rate)
-    if method == "soxr":
-        return _by_soxr(samples, source_rate, target_rate)
-    raise ValueError(f"No resampler is named {method!r}. Choose one of 'soxr', 'sinc'.")
+    *leading, n_samples = samples.shape
+    parts = (resampler.push(samples.reshape(-1, n_samples)), resampler.close())
+    return np.concatenate(parts, axis=1).reshape(*leading, -1)
 
 
-def _n_output(n_input: int, source_rate: int, target_rate: int) -> int:
-    """ceil(n_input · target_rate / source_rate), in integers and so exact."""
-    return -(-n_input * target_rate // source_rate)
+class Resampler:
+    """Bring a recording that comes in blocks to another rate; see `resample`.
+
+    The blocks together are what `resample` gives of the whole, whatever their lengths.
+
+    Example:
+        >>> resampler = Resampler(44_100, 24_000, "sinc")
+        >>> blocks = [resampler.push(np.zeros((2, 147), np.float32)) for _ in range(3)]
+        >>> sum(block.shape[1] for block in [*blocks, resampler.close()])
+        240
+    """
+
+    def __init__(self, source_rate: int, target_rate: int, method: Method) -> None:
+        if method not in ("soxr", "sinc"):
+            raise ValueError(f"No resampler is named {method!r}. Choose one of 'soxr', 'sinc'.")
+        self._rates, self._method = (source_rate, target_rate), method
+        self._steps: _Steps | None = None
+        self._n_input = self._n_output = 0
+
+    def push(self, samples: Floats) -> Floats:
+        """Take the next samples, (channels, samples), and give what follows from them for sure."""
+        source, target = self._rates
+        if source == target:
+            return samples
+        if self._steps is None:
+            kind: type[_Steps] = _BySoxr if self._method == "soxr" else _BySinc
+            self._steps = kind(source, target, len(samples))
+        self._n_input += samples.shape[1]
+        output = self._steps.push(samples)
+        self._n_output += output.shape[1]
+        return output
+
+    def close(self) -> Floats:
+        """Give the rest, (channels, samples): all in all ceil(samples · target / source)."""
+        if self._steps is None:
+            return np.zeros((1, 0), np.float32)
+        source, target = self._rates
+        n_left = -(-self._n_input * target // source) - self._n_output
+        return self._steps.close(n_left)
 
 
-def _by_soxr(
-    samples: NDArray[np.float32], source_rate: int, target_rate: int
-) -> NDArray[np.float32]:
-    *leading, n_input = samples.shape
-    n_output = _n_output(n_input, source_rate, target_rate)
-    # soxr rounds the length to nearest. With a little more silence behind the end it always
-    # gives enough, and the surplus is cut.
-    n_padded = n_input + source_rate // target_rate + 2
-    columns = np.zeros((n_padded, math.prod(leading)), np.float32)
-    columns[:n_input] = samples.reshape(-1, n_input).T
-    output = soxr.resample(columns, source_rate, target_rate, quality="HQ")[:n_output]
-    return np.ascontiguousarray(output.T).reshape(*leading, n_output)
+class _Steps(Protocol):
+    def __init__(self, source_rate: int, target_rate: int, n_channels: int) -> None: ...
+    def push(self, samples: Floats) -> Floats: ...
+    def close(self, n_left: int) -> Floats: ...
 
 
-def _by_sinc(
-    samples: NDArray[np.float32], source_rate: int, target_rate: int
-) -> NDArray[np.float32]:
+class _BySoxr:
+    def __init__(self, source_rate: int, target_rate: int, n_channels: int) -> None:
+        self._stream = soxr.ResampleStream(
+            source_rate, target_rate, n_channels, dtype="float32", quality="HQ"
+        )
+        # soxr rounds the length to nearest. With a little more silence behind the end it always
+        # gives enough, and the surplus is cut.
+        self._silence = np.zeros((source_rate // target_rate + 2, n_channels), np.float32)
+
+    def push(self, samples: Floats) -> Floats:
+        return self._columns(np.ascontiguousarray(samples.T), is_last=False)
+
+    def close(self, n_left: int) -> Floats:
+        return self._columns(self._silence, is_last=True)[:, :n_left]
+
+    def _columns(self, columns: Floats, *, is_last: bool) -> Floats:
+        return np.ascontiguousarray(self._stream.resample_chunk(columns, last=is_last).T)
+
+
+class _BySinc:
     # In lowest terms, `new` outputs span `orig` inputs, so that output phase + new · m needs the
     # same weights for every m. Only the taps under the window are kept: for any two rates up to
     # 384 kHz under 14 · 384,000 weights, where a bank over the whole period could have 10¹¹.
-    *leading, n_input = samples.shape
-    common = math.gcd(source_rate, target_rate)
-    orig, new = source_rate // common, target_rate // common
-    n_output = _n_output(n_input, source_rate, target_rate)
-    reach = SINC_WIDTH * orig / (min(orig, new) * SINC_ROLLOFF)  # to each side, in input samples
-    n_taps = math.floor(2 * reach) + 1
-    position = np.arange(min(new, n_output)) * orig / new  # of each phase's output, ditto
-    first = np.ceil(position - reach).astype(np.int64)  # its first tap
-    distance = first[:, None] + np.arange(n_taps) - position[:, None]
-    weights = _sinc_weights(distance, orig, new)
+    def __init__(self, source_rate: int, target_rate: int, n_channels: int) -> None:
+        common = math.gcd(source_rate, target_rate)
+        self._orig, self._new = source_rate // common, target_rate // common
+        # To each side, in input samples.
+        self._reach = SINC_WIDTH * self._orig / (min(self._orig, self._new) * SINC_ROLLOFF)
+        self._n_taps = math.floor(2 * self._reach) + 1
+        self._first = np.zeros(0, np.int64)  # first tap of each phase, from the period's start
+        self._weights = np.zeros((0, self._n_taps), np.float32)
+        # Input from `_start` on, in samples; silence before the first one.
+        self._start = -math.floor(self._reach)
+        self._kept = np.zeros((n_channels, -self._start), np.float32)
+        self._done = 0  # outputs given
 
-    before = -int(first[0])
-    padded = np.zeros((*leading, n_input + before + n_taps), np.float32)
-    padded[..., before : before + n_input] = samples
-    windows = np.lib.stride_tricks.sliding_window_view(padded, n_taps, axis=-1)
-    output = np.empty((*leading, n_output), np.float32)
-    for phase, (start, taps) in enumerate(zip(first + before, weights, strict=True)):
-        n_periods = -(-(n_output - phase) // new)
-        stop = start + (n_periods - 1) * orig + 1
-        output[..., phase::new] = windows[..., start:stop:orig, :] @ taps
-    return output
+    def push(self, samples: Floats) -> Floats:
+        self._kept = np.concatenate((self._kept, samples), axis=1)
+        # The last output whose taps are all here: its position and reach end before the input.
+        end = self._start + self._kept.shape[1] - self._n_taps - 1 + self._reach
+        return self._outputs(max(self._done, math.floor(end * self._new / self._orig)))
+
+    def close(self, n_left: int) -> Floats:
+        stop = self._done + n_left
+        last_tap = stop * self._orig // self._new + math.ceil(self._reach) + self._n_taps
+        missing = max(0, last_tap - self._start - self._kept.shape[1])
+        self._kept = np.pad(self._kept, ((0, 0), (0, missing)))
+        return self._outputs(stop)
+
+    def _outputs(self, stop: int) -> Floats:
+        """Give the outputs up to number `stop`, and let go of the input that only they need."""
+        orig, new, start = self._orig, self._new, self._done
+        if stop == start:
+            return np.zeros((len(self._kept), 0), np.float32)
+        self._extend_weights(min(new, stop))
+        output = np.empty((len(self._kept), stop - start), np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(self._kept, self._n_taps, axis=-1)
+        for phase in range(start % new, start % new + min(new, stop - start)):
+            numbers = range(start + phase - start % new, stop, new)
+            tap = numbers[0] // new * orig + int(self._first[phase % new]) - self._start
+            taps = windows[:, tap : tap + (len(numbers) - 1) * orig + 1 : orig]
+            output[:, phase - start % new :: new] = taps @ self._weights[phase % new]
+        self._done = stop
+        start = stop // new * orig + math.floor(stop % new * orig / new - self._reach) - 1
+        if start > self._start:
+            self._kept = self._kept[:, start - self._start :].copy()
+            self._start = start
+        return output
+
+    def _extend_weights(self, n_phases: int) -> None:
+        """Compute the weights of the phases up to a number; few are needed of a short block."""
+        known = len(self._weights)
+        if n_phases <= known:
+            return
+        position = np.arange(known, n_phases) * self._orig / self._new  # in input samples
+        first = np.ceil(position - self._reach).astype(np.int64)
+        distance = first[:, None] + np.arange(self._n_taps) - position[:, None]
+        weights = _sinc_weights(distance, self._orig, self._new)
+        self._first = np.concatenate((self._first, first))
+        self._weights = np.concatenate((self._weights, weights))
 
 
-def _sinc_weights(distance: NDArray[np.float64], orig: int, new: int) -> NDArray[np.float32]:
+def _sinc_weights(distance: NDArray[np.float64], orig: int, new: int) -> Floats:
     """Weight of taps that lie `distance` input samples from the output; same shape."""
     base = min(orig, new) * SINC_ROLLOFF
     time = np.clip(distance * (base / orig), -SINC_WIDTH, SINC_WIDTH)
     window = np.cos(time * (np.pi / (2 * SINC_WIDTH))) ** 2
-    weights: NDArray[np.float32] = (np.sinc(time) * window * (base / orig)).astype(np.float32)
+    weights: Floats = (np.sinc(time) * window * (base / orig)).astype(np.float32)
     return weights

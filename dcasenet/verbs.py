@@ -1,19 +1,11 @@
-"""The verbs, from audio to results: one line of steps, `SoundVerbs._answer`, for any runtime.
-
-Read → prepare → split → featurise → infer → decode; featurise and infer are the runtime's.
-"""
+"""The verbs: what a caller may ask of any runtime. How it is answered is in `dcasenet.road`."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dcasenet import answers
-from dcasenet.answers import Decoding, Question, Result, require
-from dcasenet.audio import Audio, is_single
-from dcasenet.decode import thresholds_for
+from dcasenet.answers import Decoding, Question, limits_for, require
 from dcasenet.options import (
     AnalyzeOptions,
     Audios,
@@ -25,17 +17,18 @@ from dcasenet.options import (
     TagOptions,
     Threshold,
 )
-from dcasenet.passes import groups, run_passes
-from dcasenet.prepare import prepare, read_each
-from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
-from dcasenet.spec import ModelSpec, Task, check_tasks
+from dcasenet.reader import Audio
+from dcasenet.results import Analysis, Array, Embedding, Events, Scene, Tags
+from dcasenet.runtime import Runtime
+from dcasenet.spec import Task, check_tasks
+from dcasenet.stream import Stream
 from dcasenet.windows import EVENT_HOP, EVENT_WINDOW, check_event_windows
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class SoundVerbs(ABC, Generic[Array]):
+class SoundVerbs(Runtime[Array]):
     """`classify_scene`, `tag`, `detect_events`, `analyze`, `embed`.
 
     Every verb takes one audio or a sequence of them, and gives one result or a list. An audio is
@@ -50,26 +43,6 @@ class SoundVerbs(ABC, Generic[Array]):
     """
 
     # In the overloads a str is an Audio and, to a type checker, a sequence too: the first is meant.
-    spec: ModelSpec
-
-    @abstractmethod
-    def infer(
-        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
-    ) -> Mapping[str, Floats]:
-        """Featurise a batch and run the network on it.
-
-        Args:
-            waveforms: (batch, samples) at the model's rate.
-            tasks: Whose logits to give; with none, the embedding alone.
-            trunk: Whose embedding, where tasks have networks of their own.
-
-        Returns:
-            Task, or ``"embedding"``, → array (batch, …) as in `Outputs`.
-        """
-
-    @abstractmethod
-    def as_array(self, values: Floats) -> Array:
-        """Give an embedding in the runtime's own type."""
 
     @overload
     def classify_scene(  # type: ignore[overload-overlap]
@@ -172,7 +145,7 @@ class SoundVerbs(ABC, Generic[Array]):
         check_event_windows(window, hop)
         if channels not in ("mix", "each"):
             raise ValueError(f"channels={channels!r} is not known; give 'mix' or 'each'.")
-        limits = thresholds_for(self.spec.events, threshold, self.spec.thresholds)
+        limits = limits_for(self.spec, threshold)
         options = Decoding(limits, median, min_gap, min_duration, window, hop)
         question = answers.which_events(self.spec, options, channels)
         return self._answer(audio, sample_rate, channels_last, question)
@@ -204,10 +177,7 @@ class SoundVerbs(ABC, Generic[Array]):
         Raises:
             ValueError: A threshold is out of range or names no event.
         """
-        limits: Mapping[str, float] = {}
-        if "event" in self.spec.tasks:
-            limits = thresholds_for(self.spec.events, threshold, self.spec.thresholds)
-        options = Decoding(limits)
+        options = Decoding(limits_for(self.spec, threshold))
         return self._answer(
             audio, sample_rate, channels_last, answers.everything(self.spec, options)
         )
@@ -276,25 +246,40 @@ class SoundVerbs(ABC, Generic[Array]):
         if self.spec.members:
             require(self.spec, task)
         question: Question[Array | Embedding[Array]] = (
-            answers.which_vector(self.as_array)
+            answers.which_vector(self.spec, self.as_array)
             if level == "clip"
-            else answers.which_steps(self.as_array)
+            else answers.which_steps(self.spec, self.as_array)
         )
         return self._answer(audio, sample_rate, channels_last, question, trunk=task)
 
-    def _answer(
+    def stream(
         self,
-        audio: Audio | Audios,
-        sample_rate: Rate,
-        channels_last: bool,
-        question: Question[Result],
-        trunk: Task = "tag",
-    ) -> Result | list[Result]:
-        infer = partial(self.infer, trunk=trunk)
-        results: list[Result] = []
-        for recordings in groups(read_each(audio, sample_rate, channels_last=channels_last)):
-            prepared = [prepare(r, self.spec, question.channels) for r in recordings]
-            splits = [question.split(item) for item in prepared]
-            outputs = run_passes(prepared, splits, infer)  # featurise, infer
-            results += map(question.decode, prepared, splits, outputs)
-        return results[0] if is_single(audio) else results
+        sample_rate: int,
+        *,
+        threshold: Threshold = None,
+        median: float = 0.0,
+        min_gap: float = 0.0,
+        min_duration: float = 0.0,
+        window: float = 10.0,
+        hop: float = 2.4,
+    ) -> Stream:
+        """Listen to sound while it comes in: blocks in, what is final out; see `Stream`.
+
+        An event is given at most `window` + `hop` seconds, and what `median` and `min_gap` look
+        ahead, after its offset.
+
+        Args:
+            sample_rate: Of the blocks, in Hz.
+            threshold: As in `detect_events`, and so are the others.
+            median: Length of the median filter, in seconds.
+            min_gap: Gaps that are shorter are closed, in seconds.
+            min_duration: Events that are shorter are dropped, in seconds.
+            window: How much is heard at once for events, in seconds.
+            hop: From one window to the next: a multiple of 0.8 s.
+
+        Raises:
+            ValueError: An option is out of range, or a threshold names no event.
+        """
+        limits = limits_for(self.spec, threshold)
+        options = Decoding(limits, median, min_gap, min_duration, window, hop)
+        return Stream(self.infer, self.spec, sample_rate, options)

@@ -7,7 +7,7 @@ scene of a 10 s clip, a whole clip of up to 30 s for tags, a whole minute for ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,55 +26,82 @@ ROW = 1 / ROWS_PER_SECOND
 ROWS_PER_STEP = 8
 
 
-def scene_windows(n_samples: int, sample_rate: int) -> list[Window]:
-    """Give the windows of 5 s (and one sample) every 2.5 s, and one that ends at the last sample.
+def rows_of(n_samples: int, sample_rate: int) -> int:
+    """Give ceil(duration / 0.1) from the length in samples, free of rounding."""
+    return -(-n_samples * ROWS_PER_SECOND // sample_rate)
 
-    Args:
-        n_samples: Length of the waveform, at least 1.
-        sample_rate: Its rate, in Hz.
+
+@dataclass(frozen=True)
+class Grid:
+    """Windows of one length at one distance; where the recording ends settles the last one.
+
+    With `n` samples heard and more to come, all of ``windows(n)`` but the last are certain:
+    whatever follows, they are heard as they are.
+
+    Attributes:
+        size: Length of a window, in samples.
+        hop: From one window to the next, in samples: a multiple of `step`, at most `size`.
+        step: The last window starts at the smallest multiple of this from which at most `size`
+            remain; with 1 it ends at the last sample.
 
     Example:
-        >>> scene_windows(240_000, 24_000)  # 10 s: the authors' three crops
+        >>> Grid(size=4, hop=2).windows(7)
+        [(0, 4), (2, 6), (3, 7)]
+    """
+
+    size: int
+    hop: int
+    step: int = 1
+
+    def last(self, n_samples: int) -> int:
+        """Give the start of the last window of a recording."""
+        return -(-max(0, n_samples - self.size) // self.step) * self.step
+
+    def windows(self, n_samples: int, first: int = 0) -> list[Window]:
+        """Give the windows of a recording, from its window number `first` on."""
+        last = self.last(n_samples)
+        starts = [*range(first * self.hop, last, self.hop), last]
+        return [(start, min(start + self.size, n_samples)) for start in starts]
+
+
+def scene_grid(sample_rate: int) -> Grid:
+    """Give windows of 5 s (and one sample) every 2.5 s, and one that ends at the last sample.
+
+    Example:
+        >>> scene_grid(24_000).windows(240_000)  # 10 s: the authors' three crops
         [(0, 120001), (60000, 180001), (119999, 240000)]
     """
-    size = round(SCENE_WINDOW * sample_rate) + 1
-    hop = round(SCENE_HOP * sample_rate)
-    if n_samples <= size:
-        return [(0, n_samples)]
-    windows = [(start, start + size) for start in range(0, n_samples - size + 1, hop)]
-    if windows[-1][1] < n_samples:
-        windows.append((n_samples - size, n_samples))
-    return windows
+    return Grid(round(SCENE_WINDOW * sample_rate) + 1, round(SCENE_HOP * sample_rate))
 
 
-def tag_windows(n_samples: int, sample_rate: int) -> list[Window]:
+def tag_grid(sample_rate: int) -> Grid:
     """Give the whole clip up to 30 s, else windows of 30 s side by side, the last at the end.
 
-    Args:
-        n_samples: Length of the waveform, at least 1.
-        sample_rate: Its rate, in Hz.
-
     Example:
-        >>> tag_windows(35 * 24_000, 24_000)
+        >>> tag_grid(24_000).windows(35 * 24_000)
         [(0, 720000), (120000, 840000)]
     """
     size = round(TAG_WINDOW * sample_rate)
-    if n_samples <= size:
-        return [(0, n_samples)]
-    starts = [*range(0, n_samples - size, size), n_samples - size]
-    return [(start, start + size) for start in starts]
+    return Grid(size, size)
 
 
-def event_windows(
-    n_samples: int, sample_rate: int, window: float = EVENT_WINDOW, hop: float = EVENT_HOP
-) -> list[Window]:
+def scene_windows(n_samples: int, sample_rate: int) -> list[Window]:
+    """Give the windows of `scene_grid` in a recording of known length."""
+    return scene_grid(sample_rate).windows(n_samples)
+
+
+def tag_windows(n_samples: int, sample_rate: int) -> list[Window]:
+    """Give the windows of `tag_grid` in a recording of known length."""
+    return tag_grid(sample_rate).windows(n_samples)
+
+
+def event_grid(sample_rate: int, window: float = EVENT_WINDOW, hop: float = EVENT_HOP) -> Grid:
     """Give the whole clip up to `window`, else windows every `hop`, all on the 0.8 s grid.
 
     The last starts at the smallest multiple of 0.8 s from which at most `window` remain.
 
     Args:
-        n_samples: Length of the waveform, at least 1.
-        sample_rate: Its rate, in Hz.
+        sample_rate: Rate of the waveform, in Hz.
         window: Length of a window, in seconds, at least 0.8.
         hop: From one window to the next, in seconds: a multiple of 0.8 that leaves no gap.
 
@@ -82,16 +109,12 @@ def event_windows(
         ValueError: `window` or `hop` are not as said.
 
     Example:
-        >>> [(a // 24_000, b // 24_000) for a, b in event_windows(100 * 24_000, 24_000)]
+        >>> [(a // 24_000, b // 24_000) for a, b in event_grid(24_000).windows(100 * 24_000)]
         [(0, 60), (40, 100)]
     """
     check_event_windows(window, hop)
-    size, step = round(window * sample_rate), round(STEP * sample_rate)
-    if n_samples <= size:
-        return [(0, n_samples)]
-    last = -(-(n_samples - size) // step) * step
-    starts = [*range(0, last, round(hop / STEP) * step), last]
-    return [(start, min(start + size, n_samples)) for start in starts]
+    step = round(STEP * sample_rate)
+    return Grid(round(window * sample_rate), round(hop / STEP) * step, step)
 
 
 def check_event_windows(window: float, hop: float) -> None:
@@ -112,37 +135,58 @@ def check_event_windows(window: float, hop: float) -> None:
         )
 
 
-def join_steps(
-    values: Sequence[NDArray[np.float32]], first_steps: Sequence[int]
-) -> NDArray[np.float32]:
-    """Join the steps of overlapping windows into those of the whole recording.
+class Joiner:
+    """Join the steps of overlapping windows into those of the whole recording, as they come.
 
     Where windows overlap, their values are averaged with weights that rise linearly from each
-    window's edges, so that no seam shows.
-
-    Args:
-        values: One array (steps, size) per window, earliest first.
-        first_steps: Index of each window's first step in the recording.
-
-    Returns:
-        The recording's steps, (steps, size), float32.
+    window's edges, so that no seam shows. What is held is what later windows may still change.
 
     Example:
-        >>> halves = [np.zeros((4, 1), np.float32), np.ones((4, 1), np.float32)]
-        >>> join_steps(halves, [0, 2])[:, 0].round(2).tolist()
-        [0.0, 0.0, 0.25, 0.75, 1.0, 1.0]
+        >>> joiner = Joiner()
+        >>> joiner.add(0, np.zeros((4, 1), np.float32))
+        >>> joiner.add(2, np.ones((4, 1), np.float32))
+        >>> joiner.take(3)[:, 0].tolist()
+        [0.0, 0.0, 0.25]
+        >>> joiner.take()[:, 0].tolist()
+        [0.75, 1.0, 1.0]
     """
-    if len(values) == 1:
-        return values[0]
-    n_steps = max(first + len(part) for part, first in zip(values, first_steps, strict=True))
-    total = np.zeros((n_steps, values[0].shape[1]))
-    weight = np.zeros((n_steps, 1))
-    for part, first in zip(values, first_steps, strict=True):
-        centres = np.arange(len(part)) + 0.5
-        rise = np.minimum(centres, len(part) - centres)[:, None]
-        total[first : first + len(part)] += rise * part
-        weight[first : first + len(part)] += rise
-    return (total / weight).astype(np.float32)
+
+    def __init__(self) -> None:
+        self.first = 0  # index of the first step that has not been taken
+        self._total = np.zeros((0, 0))
+        self._weight = np.zeros((0, 1))
+
+    def add(self, first_step: int, values: NDArray[np.float32]) -> None:
+        """Add a window.
+
+        Args:
+            first_step: Index of its first step in the recording, among those not yet taken.
+            values: (steps, size).
+        """
+        start, stop = first_step - self.first, first_step - self.first + len(values)
+        missing = max(0, stop - len(self._total))
+        rows = self._total.reshape(-1, values.shape[1])  # the first window tells the size
+        self._total = np.concatenate((rows, np.zeros((missing, values.shape[1]))))
+        self._weight = np.concatenate((self._weight, np.zeros((missing, 1))))
+        centres = np.arange(len(values)) + 0.5
+        rise = np.minimum(centres, len(values) - centres)[:, None]
+        self._total[start:stop] += rise * values
+        self._weight[start:stop] += rise
+
+    def take(self, before: int | None = None) -> NDArray[np.float32]:
+        """Give the steps that no later window will reach, each once.
+
+        Args:
+            before: The earliest step of any later window; None if there is none to come.
+
+        Returns:
+            (steps, size), float32; no step if none has become final.
+        """
+        n_steps = len(self._total) if before is None else max(0, before - self.first)
+        steps = (self._total[:n_steps] / self._weight[:n_steps]).astype(np.float32)
+        self._total, self._weight = self._total[n_steps:], self._weight[n_steps:]
+        self.first += len(steps)
+        return steps
 
 
 def steps_to_rows(steps: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcasenet.windows import (
-    event_windows,
-    join_steps,
+    Joiner,
+    event_grid,
+    scene_grid,
     scene_windows,
     steps_to_rows,
+    tag_grid,
     tag_windows,
 )
 
@@ -52,10 +54,22 @@ def test_tag_windows(n: int) -> None:
         assert windows[-2][1] < n
 
 
+@given(LENGTHS, st.integers(1, 30 * RATE), st.sampled_from([(60.0, 48.0), (10.0, 2.4), (0.8, 0.8)]))
+def test_all_windows_but_the_last_are_certain_whatever_follows(
+    n: int, more: int, window_and_hop: tuple[float, float]
+) -> None:
+    for grid in (scene_grid(RATE), tag_grid(RATE), event_grid(RATE, *window_and_hop)):
+        certain, whole = grid.windows(n)[:-1], grid.windows(n + more)
+        assert whole[: len(certain)] == certain
+        assert grid.windows(n + more, first=len(certain)) == whole[len(certain) :]
+        assert whole[-1][0] >= grid.last(n)
+        assert len(certain) == len(whole) or whole[len(certain)][0] >= grid.last(n)
+
+
 @given(LENGTHS, st.sampled_from([(60.0, 48.0), (10.0, 2.4), (9.6, 9.6), (0.8, 0.8)]))
 def test_event_windows(n: int, window_and_hop: tuple[float, float]) -> None:
     window, hop = window_and_hop
-    windows = event_windows(n, RATE, window, hop)
+    windows = event_grid(RATE, window, hop).windows(n)
     if n <= window * RATE:
         assert windows == [(0, n)]
         return
@@ -87,28 +101,42 @@ def test_event_windows(n: int, window_and_hop: tuple[float, float]) -> None:
 )
 def test_windows_that_do_not_work_are_refused(window: float, hop: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        event_windows(1_000, RATE, window, hop)
+        event_grid(RATE, window, hop)
 
 
+def joined(parts: list[np.ndarray], firsts: list[int], *, at_once: bool) -> np.ndarray:
+    """The joined steps, taken at the end or as soon as they are final."""
+    joiner, taken = Joiner(), []
+    for part, first in zip(parts, firsts, strict=True):
+        if not at_once:
+            taken.append(joiner.take(before=first))
+        joiner.add(first, part)
+    taken.append(joiner.take())
+    return np.concatenate([steps for steps in taken if len(steps)])
+
+
+@pytest.mark.parametrize("at_once", [True, False])
 @given(
     st.integers(1, 40),
     st.integers(2, 12),
     st.integers(1, 12),
     st.integers(0, 2**32 - 1),
 )
-def test_join_gives_back_what_was_cut(n_steps: int, size: int, hop: int, seed: int) -> None:
+def test_join_gives_back_what_was_cut(
+    at_once: bool, n_steps: int, size: int, hop: int, seed: int
+) -> None:
     whole = np.random.default_rng(seed).random((n_steps, 3), dtype=np.float32)
     hop = min(hop, size)
     last = max(0, n_steps - size)
     firsts = sorted({*range(0, last, hop), last})
     parts = [whole[first : first + size] for first in firsts]
-    np.testing.assert_allclose(join_steps(parts, firsts), whole, atol=1e-6)
+    np.testing.assert_allclose(joined(parts, firsts, at_once=at_once), whole, atol=1e-6)
 
 
 def test_overlaps_fade_from_one_window_to_the_next() -> None:
     early, late = np.zeros((6, 1), np.float32), np.ones((6, 1), np.float32)
-    joined = join_steps([early, late], [0, 3])[:, 0]
-    np.testing.assert_allclose(joined, [0, 0, 0, 1 / 6, 1 / 2, 5 / 6, 1, 1, 1], atol=1e-6)
+    whole = joined([early, late], [0, 3], at_once=False)[:, 0]
+    np.testing.assert_allclose(whole, [0, 0, 0, 1 / 6, 1 / 2, 5 / 6, 1, 1, 1], atol=1e-6)
 
 
 def test_rows_repeat_each_step_eight_times_and_the_tail_takes_the_last() -> None:

@@ -1,0 +1,188 @@
+"""Samples in arrays and tensors: checked, arranged as (channels, samples), scaled to float32."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcasenet.errors import AudioError
+
+MIN_RATE, MAX_RATE = 1_000, 384_000  # Hz
+MAX_CHANNELS = 64
+# Full scale is 1. Mixing and lossy coding overshoot it by some dB, integers kept as floats by far.
+LOUD_PEAK = 1.5
+# From about 1e16 on, the float32 power of a frame (960 samples, summed and squared) overflows.
+MAX_PEAK = 1e12
+
+
+def number(value: Any) -> float | None:
+    """Give the Python number in a number, NumPy scalar or array of no dimension; else None."""
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    return value if isinstance(value, int | float) else None
+
+
+def whole_rate(value: Any) -> int:
+    """Give a sample rate as an integer.
+
+    Raises:
+        AudioError: There is none, or it is no whole number.
+    """
+    if value is None:
+        raise AudioError(
+            "An array has no sample rate of its own. Pass it in Hz, for example sample_rate=44100."
+        )
+    hertz = number(value)
+    if hertz is None or hertz % 1 != 0:
+        raise AudioError(
+            f"The sample rate is {value!r}. Accepted is a whole number of Hz, {MIN_RATE:,} to "
+            f"{MAX_RATE:,}."
+        )
+    return int(hertz)
+
+
+def check_rate(rate: int, source: str) -> None:
+    """Refuse a rate that no recording has.
+
+    Raises:
+        AudioError: It is not 1,000 to 384,000 Hz.
+    """
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(
+            f"{source} has a sample rate of {rate:,} Hz. Accepted are {MIN_RATE:,} to "
+            f"{MAX_RATE:,} Hz."
+        )
+
+
+def as_array(audio: Any) -> NDArray[Any] | None:
+    """Give an array or tensor as an array, sharing its memory where it can; None for the rest.
+
+    Raises:
+        AudioError: It is a tensor of a kind that NumPy does not know.
+    """
+    if isinstance(audio, np.ndarray | np.generic):
+        return np.asarray(audio)
+    loaded = sys.modules.get("torch")  # whoever has a tensor has imported torch
+    if loaded is None or not isinstance(audio, loaded.Tensor):
+        return None
+    if audio.dtype == loaded.bfloat16:  # NumPy has no such type
+        audio = audio.float()
+    try:
+        array: NDArray[Any] = audio.numpy(force=True)
+    except (TypeError, RuntimeError) as error:  # sparse, quantised, without data ...
+        raise AudioError(
+            f"The {audio.dtype} tensor of shape {tuple(audio.shape)} does not convert to NumPy: "
+            f"{error}. Pass an ordinary float32 tensor."
+        ) from error
+    return array
+
+
+def arranged(array: NDArray[Any], channels_last: bool) -> NDArray[Any]:
+    """Give an array as (channels, samples), not copied.
+
+    Raises:
+        AudioError: Its type has no scale, or its shape is another one.
+    """
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind in "iu" and size > 4:
+        raise AudioError(
+            f"The array's type {array.dtype} has no PCM full scale. Cast the samples to the type "
+            "they were stored in (np.int16, np.int32), or divide them into floats in [-1, 1]."
+        )
+    if kind not in "iuf":
+        raise AudioError(
+            f"The array's type {array.dtype} is not audio. Accepted are floats and integers of "
+            "8, 16 and 32 bits: convert it, for example with .astype(np.float32)."
+        )
+    if array.ndim not in (1, 2):
+        raise AudioError(
+            f"The array's shape is {array.shape}. Accepted are (samples,) and (channels, samples), "
+            "one clip at a time; pass several clips as a list."
+        )
+    if array.ndim == 1:
+        return array[np.newaxis]
+    return array.T if channels_last else array
+
+
+def check_channels(n_channels: int, n_samples: int, source: str, channels_last: bool) -> None:
+    """Refuse more channels than any recording has: the axes are the wrong way round.
+
+    Raises:
+        AudioError: There are more than 64.
+    """
+    if n_channels > MAX_CHANNELS:
+        swap = f" If the axes are the other way round, say channels_last={not channels_last}."
+        raise AudioError(
+            f"{source} has {n_channels:,} channels of {n_samples:,} samples. Accepted are at most "
+            f"{MAX_CHANNELS} channels.{swap if n_samples <= MAX_CHANNELS else ''}"
+        )
+
+
+class Levels:
+    """How loud samples are, block by block, and whether they are numbers at all.
+
+    Args:
+        n_before: Number of the first sample, for messages.
+    """
+
+    def __init__(self, n_before: int = 0) -> None:
+        self.peak = 0.0
+        self._n_samples = n_before
+        self._n_nan = self._n_infinite = 0
+        self._first: int | None = None
+
+    def see(self, values: NDArray[Any]) -> bool:
+        """Look at a block (channels, samples); tell whether all so far can be used."""
+        if values.size and values.dtype.kind == "f":
+            peak = float(np.maximum(-values.min(), values.max()))
+            if np.isfinite(peak):
+                self.peak = max(self.peak, peak)
+            else:
+                self._see_what_is_not_finite(values)
+        self._n_samples += values.shape[1]
+        return self._first is None and self.peak <= MAX_PEAK
+
+    def _see_what_is_not_finite(self, values: NDArray[Any]) -> None:
+        self._n_nan += int(np.count_nonzero(np.isnan(values)))
+        self._n_infinite += int(np.count_nonzero(np.isinf(values)))
+        if self._first is None:
+            bad = ~np.isfinite(values).all(axis=0)
+            self._first = self._n_samples + int(np.flatnonzero(bad)[0])
+
+    def fault(self, rate: int, source: str) -> AudioError:
+        """Say what is wrong with samples that cannot be used."""
+        if self._first is not None:
+            return AudioError(
+                f"{source} holds {self._n_nan:,} NaN and {self._n_infinite:,} infinite values, the "
+                f"first at {self._first / rate:.3f} s. Only finite samples are accepted: find out "
+                "where they come from, or replace them with np.nan_to_num."
+            )
+        return AudioError(
+            f"{source} has a peak of {self.peak:g} where full scale is 1. Accepted are peaks up to "
+            f"{MAX_PEAK:g}: divide the samples by their full scale."
+        )
+
+    def warnings(self, source: str) -> tuple[str, ...]:
+        """Say what is doubtful about them."""
+        if self.peak <= LOUD_PEAK:
+            return ()
+        return (
+            f"{source}: the peak is {self.peak:g} where full scale is 1; if these are integers "
+            "kept as floats, divide them by their full scale (32,768 for 16 bits).",
+        )
+
+
+def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Give a float32 copy in C order, integers scaled to [-1, 1) by their type."""
+    if values.dtype.kind == "f":
+        return np.array(values, np.float32, order="C")
+    bits = 8 * values.dtype.itemsize
+    # float32 holds integers of up to 24 bits; wider ones are rounded once, at the end.
+    result = values.astype(np.float64 if bits > 24 else np.float32, order="C")
+    if values.dtype.kind == "u":
+        result -= 2.0 ** (bits - 1)
+    result /= 2.0 ** (bits - 1)
+    return result.astype(np.float32, copy=False)
