@@ -14,17 +14,20 @@ import platform
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import onnxruntime
 import soundfile
 import soxr
 import torch
+from ceilings import Ceilings, Row, ceiling_rows, interleaved, measured_ceilings, row
+from torch.utils.flop_counter import FlopCounterMode
 
 import dcasenet
 import dcasenet.onnx
@@ -36,7 +39,9 @@ from dcasenet.export import to_onnx
 from dcasenet.frontend import LogMel
 from dcasenet.model import SoundModel
 from dcasenet.prepare import prepare
-from dcasenet.spec import Task
+from dcasenet.spec import TASKS
+
+Models = dict[str, Any]  # name, ending in the precision → a model of either runtime
 
 RATE = 24_000
 LABELS = {
@@ -50,43 +55,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
-    with TemporaryDirectory() as folder:
-        rows = [*network_rows(runs, Path(folder)), *file_rows(runs, Path(folder))]
-        rows += [*loading_rows(runs, Path(folder)), *import_rows(runs)]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        ceilings = measured_ceilings(runs)
+        models = new_models(folder)
+        rows = [*network_rows(runs, models, ceilings), *file_rows(runs, models, folder)]
+        rows += [*ceiling_rows(ceilings), *loading_rows(runs, folder), *import_rows(runs)]
+        size = (folder / "int8.onnx").stat().st_size / 1e6
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(
         f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"median of {runs} interleaved runs, peak memory {memory:,.0f} MiB\n"
+        f"onnxruntime {onnxruntime.__version__}, median of {runs} interleaved runs, peak memory "
+        f"{memory:,.0f} MiB; int8 file {size:.1f} MB\n"
     )
     print("| what | time | × real time | beside |\n|--|--:|--:|--|")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
+    for cells in rows:
+        print("| " + " | ".join(cells) + " |")
 
 
-def new_model() -> SoundModel:
+def new_models(folder: Path) -> Models:
+    """The same random network in every precision."""
     spec = dcasenet.ModelSpec(
         "v3", "random", **LABELS, thresholds=dict.fromkeys(LABELS["events"], 0.3)
     )
-    return SoundModel(spec, LogMel(spec.frontend), dcasenet.create("v3"))
+    model = SoundModel(spec, LogMel(spec.frontend), dcasenet.create("v3"))
+    noise = np.random.default_rng(0).standard_normal(5 * RATE) * 0.1
+    exact = to_onnx(model, folder / "float32.onnx")
+    int8 = to_onnx(model, folder / "int8.onnx", precision="int8", calibrate=[(noise, RATE)])
+    threads = torch.get_num_threads()
+    return {
+        "float32": model,
+        "bfloat16": SoundModel(spec, model.frontend, model.network, precision="bfloat16"),
+        "onnx float32": dcasenet.onnx.load(exact, threads=threads),
+        "onnx int8": dcasenet.onnx.load(int8, threads=threads),
+    }
 
 
-def interleaved(runs: int, **candidates: Callable[[], object]) -> dict[str, float]:
-    """Median seconds of each candidate, all of them once in every round."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for run in range(runs + 1):  # the first round warms up
-        for name, candidate in candidates.items():
-            start = time.perf_counter()
-            candidate()
-            if run:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in seconds.items()}
-
-
-def network_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
-    model = new_model()
-    brief = SoundModel(model.spec, model.frontend, model.network, precision="bfloat16")
-    exported = dcasenet.onnx.load(to_onnx(model, folder / "model.onnx"))
-    tasks: tuple[Task, ...] = ("scene", "tag", "event")
+def network_rows(runs: int, models: Models, ceilings: Ceilings) -> list[Row]:
+    model = models["float32"]
+    work = flop_per_clip(model)
     rows = []
     for batch in (1, 8):
         waveforms = torch.randn(batch, 10 * RATE)
@@ -100,9 +107,7 @@ def network_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
             runs,
             plain=plain,
             frontend=lambda waveforms=waveforms: model.frontend(waveforms),
-            float32=lambda array=array: model.infer(array, tasks),
-            bfloat16=lambda array=array: brief.infer(array, tasks),
-            onnx=lambda array=array: exported.infer(array, tasks),
+            **{name: partial(each.infer, array, TASKS) for name, each in models.items()},
         )
         audio, what = 10 * batch, f"{batch} × 10 s"
         share = took["frontend"] / (took["plain"] - took["frontend"])
@@ -110,14 +115,23 @@ def network_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
             row(f"plain PyTorch, {what}", took["plain"], audio, "the baseline"),
             row(f"front end alone, {what}", took["frontend"], audio, f"{share:.0%} of the network"),
         ]
-        for name in ("float32", "bfloat16", "onnx"):
+        for name in models:
             ratio = took["plain"] / took[name]
-            rows.append(row(f"{name}, {what}", took[name], audio, f"{ratio:.2f} × as fast"))
+            of_ceiling = work * batch / took[name] / ceilings[name.split()[-1]].rate
+            beside = f"{ratio:.2f} × as fast; {of_ceiling:.0%} of a product's rate"
+            rows.append(row(f"{name}, {what}", took[name], audio, beside))
     return rows
 
 
-def file_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
-    model = new_model()
+def flop_per_clip(model: SoundModel) -> float:
+    """Count the multiplications and additions of a clip of 10 s, but for the GRUs'."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.network(model.frontend(torch.zeros(1, 10 * RATE)))
+    return float(counter.get_total_flops())
+
+
+def file_rows(runs: int, models: Models, folder: Path) -> list[Row]:
+    model = models["float32"]
     path = folder / "minute.wav"
     rng = np.random.default_rng(0)
     soundfile.write(path, rng.standard_normal((60 * 44_100, 2)) * 0.1, 44_100)
@@ -136,19 +150,24 @@ def file_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
         recording = read(path)
         model.frontend(torch.from_numpy(prepare(recording, model.spec).waveforms))
 
-    took = interleaved(runs, plain=plain, analyze=lambda: model.analyze(path), before=until_infer)
-    ratio = took["plain"] / took["analyze"]
-    share = took["before"] / took["analyze"]
-    return [
-        row("plain path, 60 s stereo file, the same passes", took["plain"], 60, "the baseline"),
-        row(
-            "analyze(file), 60 s stereo at 44.1 kHz", took["analyze"], 60, f"{ratio:.2f} × as fast"
-        ),
-        row("decoding + resampling + one log-mel", took["before"], 60, f"{share:.0%} of analyze"),
-    ]
+    took = interleaved(
+        runs,
+        plain=plain,
+        before=until_infer,
+        **{name: partial(each.analyze, path) for name, each in models.items()},
+    )
+    rows = [row("plain path, 60 s stereo file, the same passes", took["plain"], 60, "the baseline")]
+    for name in models:
+        ratio = took["plain"] / took[name]
+        what = f"analyze(file), 60 s stereo at 44.1 kHz, {name}"
+        rows.append(row(what, took[name], 60, f"{ratio:.2f} × as fast"))
+    shares = ", ".join(
+        f"{took['before'] / took[name]:.0%} of {name}" for name in ("bfloat16", "onnx int8")
+    )
+    return [*rows, row("decoding + resampling + one log-mel", took["before"], 60, shares)]
 
 
-def loading_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
+def loading_rows(runs: int, folder: Path) -> list[Row]:
     """Time warm loads of a full-size checkpoint from the cache, as of a released one."""
     address = "owner/repository/commit/standin.pt"
     original = folder / "standin.pt"
@@ -181,18 +200,13 @@ def loading_rows(runs: int, folder: Path) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def import_rows(runs: int) -> list[tuple[str, str, str, str]]:
+def import_rows(runs: int) -> list[Row]:
     def python(code: str) -> Callable[[], object]:
         command = [sys.executable, "-c", code]
         return lambda: subprocess.run(command, check=True, env=os.environ)
 
     took = interleaved(runs, nothing=python("pass"), package=python("import dcasenet"))
     return [row("import dcasenet", took["package"] - took["nothing"], None, "beyond python itself")]
-
-
-def row(what: str, seconds: float, audio: float | None, beside: str) -> tuple[str, str, str, str]:
-    speed = "" if audio is None else f"{audio / seconds:,.0f}"
-    return what, f"{seconds * 1e3:,.0f} ms", speed, beside
 
 
 if __name__ == "__main__":

@@ -39,13 +39,27 @@ def export(
     ] = None,
     fmt: Annotated[Literal["onnx"], typer.Option("--format", help="What to write.")] = "onnx",
     precision: Annotated[
-        Literal["float32"], typer.Option(help="What the file computes in.")
+        Literal["float32", "int8"], typer.Option(help="What the file computes in.")
     ] = "float32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Recordings that int8 is calibrated with; the stage open needs none.",
+        ),
+    ] = None,
 ) -> None:
     """Write a model as one ONNX file: waveform in, answers out, its labels inside."""
     from dcasenet.export import to_onnx
+    from dcasenet.listing import list_recordings
     from dcasenet.loading import load
 
     tasks = [name for name in TASKS if name in task] if task else None
-    path = to_onnx(load(model, stage=stage, weights=weights), target, tasks)
+    if calibrate is not None and precision == "float32":
+        raise typer.BadParameter(
+            "--calibrate is for --precision int8; float32 needs no recordings."
+        )
+    recordings = list_recordings([calibrate]) if calibrate else None
+    loaded = load(model, stage=stage, weights=weights)
+    path = to_onnx(loaded, target, tasks, precision=precision, calibrate=recordings)
     typer.echo(f"{path}: {fmt}, {precision}, {path.stat().st_size / 1e6:.1f} MB")

@@ -50,6 +50,7 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         self.spec = spec
         self.session = session
         self._outputs = {output.name for output in session.get_outputs()}
+        self._options = _only_what_is_asked()
 
     def infer(
         self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
@@ -67,7 +68,8 @@ class OnnxSoundModel(SoundVerbs[Floats]):
                 f"This file has no {', '.join(sorted(missing))}; it was exported with "
                 f"{', '.join(sorted(self._outputs))}. Export it again with more tasks."
             )
-        arrays = self.session.run(list(names.values()), {WAVEFORM: self._long_enough(waveforms)})
+        given = {WAVEFORM: long_enough(waveforms, self.spec)}
+        arrays = self.session.run(list(names.values()), given, self._options)
         return dict(zip(names, arrays, strict=True))
 
     def as_array(self, values: Floats) -> Floats:
@@ -76,14 +78,6 @@ class OnnxSoundModel(SoundVerbs[Floats]):
 
     def _embedding(self, trunk: Task) -> str:
         return embedding_of(trunk) if self.spec.members else EMBEDDING
-
-    def _long_enough(self, waveforms: Floats) -> Floats:
-        """Repeat waveforms up to the shortest that the graph's reflection has samples for."""
-        shortest = self.spec.frontend.n_fft // 2 + 2
-        repeats = -(-shortest // waveforms.shape[1])
-        if repeats > 1:
-            waveforms = np.tile(waveforms, (1, repeats))[:, :shortest]
-        return np.ascontiguousarray(waveforms, dtype=np.float32)
 
     def __repr__(self) -> str:
         answers = ", ".join(f"{len(self.spec.labels(t))} {t} labels" for t in self.spec.tasks)
@@ -118,29 +112,78 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSou
         raise WeightsError(
             f"There is no file {path} (in {Path.cwd()}). Type: dcasenet export {path}"
         )
-    session = _session(path, threads)
-    described = session.get_modelmeta().custom_metadata_map
+    return model_of(path, str(path), threads)
+
+
+def model_of(source: Path | bytes, name: str, threads: int | None = None) -> OnnxSoundModel:
+    """Make the model of an exported file, or of its content.
+
+    Args:
+        source: The file, or what is in it.
+        name: What to call it in messages.
+        threads: As for `load`.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        WeightsError: It is damaged, or was not exported by this package.
+    """
+    # ONNX Runtime's exceptions have no common base but this one.
+    try:
+        runner = session(source, threads)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise WeightsError(f"{name} cannot be read as an ONNX file: {error}") from error
+    described = runner.get_modelmeta().custom_metadata_map
     if SPEC not in described:
         raise WeightsError(
-            f"{path} is an ONNX file, but says nothing about its labels. Give one that "
+            f"{name} is an ONNX file, but says nothing about its labels. Give one that "
             f"'dcasenet export' wrote."
         )
-    return OnnxSoundModel(ModelSpec.from_dict(json.loads(described[SPEC])), session)
+    return OnnxSoundModel(ModelSpec.from_dict(json.loads(described[SPEC])), runner)
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def session(source: Path | bytes, threads: int | None = None) -> Any:
+    """Make an ONNX Runtime session on the CPU.
+
+    Args:
+        source: A file, or what is in it.
+        threads: How many threads one call uses; by default one for each core.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+    """
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    # Without VNNI, products of 8 bits overflow unless weights are made unsigned as they load.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return runtime.InferenceSession(
+        source, sess_options=options, providers=["CPUExecutionProvider"]
+    )
+
+
+def long_enough(waveforms: Floats, spec: ModelSpec) -> Floats:
+    """Repeat waveforms up to the shortest that the graph's reflection has samples for."""
+    shortest = spec.frontend.n_fft // 2 + 2
+    repeats = -(-shortest // waveforms.shape[1])
+    if repeats > 1:
+        waveforms = np.tile(waveforms, (1, repeats))[:, :shortest]
+    return np.ascontiguousarray(waveforms, dtype=np.float32)
+
+
+def _only_what_is_asked() -> Any:
+    """Have a run leave out what its outputs do not need: by itself it computes the whole graph."""
+    options = _runtime().RunOptions()
+    options.only_execute_path_to_fetches = True
+    return options
+
+
+def _runtime() -> Any:
     try:
         import onnxruntime  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError(
             "Running an ONNX file needs onnxruntime. Type: pip install onnxruntime"
         ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    try:
-        return onnxruntime.InferenceSession(
-            path, sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    # ONNX Runtime's exceptions have no common base but this one.
-    except Exception as error:
-        raise WeightsError(f"{path} cannot be read as an ONNX file: {error}") from error
+    return onnxruntime

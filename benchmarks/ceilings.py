@@ -1,0 +1,110 @@
+"""What the machine can do at most: a large product in each precision, a copy in memory.
+
+No line of the table in ``run.py`` can be faster than its arithmetic at the product's rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+from onnx import TensorProto, helper
+
+SIZE = 2048  # rows and columns of the product
+COPIED = 2**26  # float32 values: 256 MiB, more than any cache
+
+Row = tuple[str, str, str, str]
+
+
+class Ceiling(NamedTuple):
+    """A rate that was measured.
+
+    Attributes:
+        what: What was done.
+        seconds: How long it took.
+        rate: Operations, or bytes read and written, per second.
+        unit: Of the rate, in thousand millions.
+    """
+
+    what: str
+    seconds: float
+    rate: float
+    unit: str
+
+
+Ceilings = dict[str, Ceiling]  # precision, or "copy" → what was measured
+
+
+def measured_ceilings(runs: int) -> Ceilings:
+    """Multiply and copy."""
+    one, two = torch.randn(2, SIZE, SIZE)
+    brief = one.bfloat16(), two.bfloat16()
+    source, target = torch.zeros(COPIED), torch.zeros(COPIED)
+    took = interleaved(
+        runs,
+        float32=lambda: one @ two,
+        bfloat16=lambda: brief[0] @ brief[1],
+        int8=product_of_bytes(),
+        copy=lambda: target.copy_(source),
+    )
+    operations = 2.0 * SIZE**3
+    ceilings = {
+        name: Ceiling(f"a product of {SIZE}³ in {name}", seconds, operations / seconds, "GOP/s")
+        for name, seconds in took.items()
+        if name != "copy"
+    }
+    moved = 2.0 * source.nbytes
+    copied = Ceiling("a copy of 256 MiB", took["copy"], moved / took["copy"], "GB/s")
+    return {**ceilings, "copy": copied}
+
+
+def product_of_bytes() -> Callable[[], object]:
+    """Give a product of unsigned by signed bytes in ONNX Runtime, as in an int8 graph."""
+    shape = [SIZE, SIZE]
+    node = helper.make_node("MatMulInteger", ["one", "two"], ["out"])
+    two = np.random.default_rng(0).integers(-127, 128, shape).astype(np.int8)
+    graph = helper.make_graph(
+        [node],
+        "product",
+        [helper.make_tensor_value_info("one", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("out", TensorProto.INT32, shape)],
+        [helper.make_tensor("two", TensorProto.INT8, shape, two.tobytes(), raw=True)],
+    )
+    opset = helper.make_opsetid("", 17)
+    proto = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    one = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    return lambda: session.run(None, {"one": one})
+
+
+def ceiling_rows(ceilings: Ceilings) -> list[Row]:
+    """Give what was measured as rows of the table."""
+    return [
+        row(c.what, c.seconds, None, f"{c.rate / 1e9:,.0f} {c.unit}") for c in ceilings.values()
+    ]
+
+
+def interleaved(runs: int, **candidates: Callable[[], object]) -> dict[str, float]:
+    """Median seconds of each candidate, all of them once in every round."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for run in range(runs + 1):  # the first round warms up
+        for name, candidate in candidates.items():
+            start = time.perf_counter()
+            candidate()
+            if run:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def row(what: str, seconds: float, audio: float | None, beside: str) -> Row:
+    speed = "" if audio is None else f"{audio / seconds:,.0f}"
+    return what, f"{seconds * 1e3:,.0f} ms", speed, beside
