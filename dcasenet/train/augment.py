@@ -89,3 +89,19 @@ def mixup_weights(n: int, alpha: float, random: np.random.Generator) -> Tensor:
         return torch.ones(n)
     share = random.beta(alpha, alpha, size=n)
     return torch.from_numpy(np.maximum(share, 1 - share)).float()
+
+
+def mixed(values: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """Mix each example of a batch with another one: log-mels, or targets that losses are linear in.
+
+    Args:
+        values: (batch, …).
+        own: Each example's own share, (batch,).
+        other: Index of what each is mixed with, (batch,).
+
+    Example:
+        >>> mixed(torch.tensor([1.0, 0.0]), torch.tensor([0.75, 1.0]), torch.tensor([1, 0]))
+        tensor([0.7500, 0.0000])
+    """
+    share = own.reshape(-1, *(1,) * (values.dim() - 1))
+    return share * values + (1 - share) * values[other]

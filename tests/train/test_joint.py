@@ -8,22 +8,13 @@ import torch
 
 from dcasenet.errors import DcasenetError
 from dcasenet.train.evaluate import Answers, Examination
-from dcasenet.train.fit import fit_statistics, precision, train
+from dcasenet.train.fit import fit_statistics, train
 from dcasenet.train.grade import grade, tune_thresholds
 from dcasenet.train.joint import JointTraining, label_counts
+from dcasenet.train.loop import precision
 from dcasenet.train.open_data import OpenData
 from dcasenet.train.recipe import Recipe
 from dcasenet.train.streams import UNKNOWN, JointBatches
-
-# Lightning speaks to interactive users, and lags behind torch's deprecations.
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{text}")
-    for text in (
-        "The '.*_dataloader' does not have many workers",
-        "Checkpoint directory .* exists and is not empty",
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-    )
-]
 
 RECIPE = replace(
     Recipe(),

@@ -29,7 +29,7 @@ def test_a_batch_has_the_shapes_it_says(small: OpenData) -> None:
     assert all(t.dtype == torch.float32 for t in (batch.clips, batch.tag, batch.event))
 
 
-def test_a_batch_depends_on_seed_epoch_and_number_alone(small: OpenData) -> None:
+def test_a_batch_depends_on_seed_epoch_number_and_rank_alone(small: OpenData) -> None:
     first = JointBatches(small, RECIPE, epoch=3)
     again = JointBatches(small, RECIPE, epoch=3)
     assert all(torch.equal(a, b) for a, b in zip(first[1], again[1], strict=True))
@@ -37,8 +37,10 @@ def test_a_batch_depends_on_seed_epoch_and_number_alone(small: OpenData) -> None
         first[0],
         JointBatches(small, RECIPE, epoch=4)[1],
         JointBatches(small, replace(RECIPE, seed=1), epoch=3)[1],
+        JointBatches(small, RECIPE, epoch=3, rank=1)[1],
     ]
     assert not any(torch.equal(first[1].clips, other.clips) for other in others)
+    assert not any(torch.equal(first[1].soundscapes, other.soundscapes) for other in others)
 
 
 def test_scene_stream_has_scenes_and_every_label_counts(small: OpenData) -> None:
