@@ -1,4 +1,4 @@
-"""Every Python and `dcasenet` block of the README runs, offline, and prints what it shows there."""
+"""Every Python and `dcasenet` block of the documents runs, offline, and prints what it shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from dcasenet import cli, create, manifest
@@ -22,8 +24,8 @@ from dcasenet.digest import file_digest
 from dcasenet.released import NAMES
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+README = "README.md"
+DOCUMENTS = (README, "docs/training.md")
 NUMBER = re.compile(r"\d+\.\d+")
 # Probabilities may differ in the last digit that is shown from one processor to the next.
 TOLERANCE = 0.011
@@ -74,8 +76,21 @@ def elsewhere(standin: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "80")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copy(ROOT / "hubconf.py", tmp_path)
+    some_sounds(tmp_path / "my_sounds")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def some_sounds(folder: Path) -> None:
+    """Write a folder of two class folders."""
+    random = np.random.default_rng(0)
+    times = np.arange(24_000) / 24_000
+    for label in ("hiss", "whistle"):
+        (folder / label).mkdir(parents=True)
+        for number in range(8):
+            tone = np.sin(2 * np.pi * random.uniform(1_000, 3_000) * times)
+            sound = tone if label == "whistle" else random.standard_normal(24_000)
+            soundfile.write(folder / label / f"{number}.wav", 0.1 * sound, 24_000)
 
 
 def _authors_name(name: str) -> str:
@@ -103,19 +118,27 @@ class CloseEnough(doctest.OutputChecker):
         )
 
 
-def blocks(kind: str) -> str:
-    return "\n".join(content for name, content in BLOCKS if name == kind)
+def all_blocks(document: str) -> list[tuple[str, str]]:
+    text = (ROOT / document).read_text("utf-8")
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_readme_has_only_blocks_that_are_tested() -> None:
-    assert {name for name, _ in BLOCKS} <= {"sh", "pycon", "console"}
-    assert all("pip" in content for name, content in BLOCKS if name == "sh")
-    assert "import dcasenet" in blocks("pycon")
-    assert "$ dcasenet analyze" in blocks("console")
+def blocks(document: str, kind: str) -> str:
+    return "\n".join(content for name, content in all_blocks(document) if name == kind)
 
 
-def test_python_blocks(elsewhere: Path) -> None:
-    test = doctest.DocTestParser().get_doctest(blocks("pycon"), {}, "README", "README.md", 0)
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_there_are_only_blocks_that_are_tested(document: str) -> None:
+    found = all_blocks(document)
+    assert {name for name, _ in found} <= {"sh", "pycon", "console"}
+    assert all("pip" in content for name, content in found if name == "sh")
+    assert "import dcasenet" in blocks(document, "pycon")
+    assert document != README or "$ dcasenet analyze" in blocks(document, "console")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_python_blocks(elsewhere: Path, document: str) -> None:
+    test = doctest.DocTestParser().get_doctest(blocks(document, "pycon"), {}, document, document, 0)
     failures: list[str] = []
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     doctest.DocTestRunner(CloseEnough(), verbose=False, optionflags=flags).run(
@@ -127,7 +150,8 @@ def test_python_blocks(elsewhere: Path) -> None:
 def test_command_blocks(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = re.findall(r"^\$ (dcasenet .*)\n((?:(?!\$ ).*\n)*)", blocks("console"), re.MULTILINE)
+    console = blocks(README, "console")
+    calls = re.findall(r"^\$ (dcasenet .*)\n((?:(?!\$ ).*\n)*)", console, re.MULTILINE)
     assert len(calls) >= 3
     for call, shown in calls:
         monkeypatch.setattr(sys, "argv", shlex.split(call, comments=True))

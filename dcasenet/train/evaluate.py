@@ -24,7 +24,7 @@ from dcasenet.windows import scene_windows
 LONGEST = 30.0  # seconds of a recording that are asked about: the tags' window
 FILES_PER_SOURCE = 4  # of one recording and label, or one speaker's 262 clips would decide
 BATCH = 16  # clips of equal length that are asked about at once
-# Seeds of evaluation soundscapes, apart from those of training by their length (two numbers).
+# Seeds of evaluation soundscapes. Whatever training's are, its recordings are others.
 SOUNDSCAPE_SEEDS: dict[Part, int] = {"train": 11, "validation": 12, "test": 13}
 
 Stretch = tuple[int, int, int]  # index of a clip, first sample, sample after the last

@@ -22,8 +22,8 @@ WITHOUT_MIXUP = "-nomix"  # ends the name of a variant that was trained without 
 # A training → accuracy, lwlrap, F1 and error rate, those of the tasks that it has.
 Published = dict[str, tuple[float, ...]]
 
-# Table 2: every task trained alone. (Print blurs two digits: 68.19 and 69.19 are certain by the
-# test set's size, 2,968 clips, and by the same figure in both of the print's lines.)
+# Table 2: every task trained alone. Print blurs a digit of two figures: of 68.19 (v1's accuracy)
+# the test set's 2,968 clips allow no other reading; 69.19 (v2's lwlrap) is the likelier one.
 TABLE_2: dict[str, Published] = {
     "v1-nomix": {"single": (67.68, 68.01, 74.80, 0.3486)},
     "v1": {"single": (68.19, 69.41, 79.62, 0.2926)},
