@@ -14,7 +14,6 @@ learned such labels. Random weights learn scenes: that branch learns first.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
@@ -27,7 +26,7 @@ from dcasenet.checkpoint import write_bytes
 from dcasenet.errors import DcasenetError
 from dcasenet.loading import load
 from dcasenet.model import SoundModel
-from dcasenet.spec import FrontEndSettings
+from dcasenet.spec import FrontEndSettings, Task
 from dcasenet.train.clips import WaveformStore, decode_examples
 from dcasenet.train.dataset import Example, SoundDataset
 from dcasenet.train.esc import ESC10, ESC50, N_FOLDS
@@ -102,13 +101,12 @@ def parser() -> argparse.ArgumentParser:
 
 def accuracy_of(row: str, fold: int, options: argparse.Namespace) -> float:
     """Train on four folds and give the accuracy on the fifth."""
-    data = SETS[options.set](options.data, test_fold=fold, validation=False)
+    task: Task = "tag" if row == "finetune" else "scene"
+    data = SETS[options.set](options.data, test_fold=fold, validation=False, task=task)
     model = _scratch(options) if row == "scratch" else _pretrained(options.pretrained, fold)
-    if row == "finetune":
-        data = as_tags(data)
     material, held = four_folds(data, model, options.work / "cache")
     recipe = FinetuneRecipe(
-        task=data.task,
+        task=task,
         labels=data.labels,
         architecture=model.spec.name,
         width=model.spec.width,
@@ -121,18 +119,10 @@ def accuracy_of(row: str, fold: int, options: argparse.Namespace) -> float:
     )
     freeze: Freeze = "trunk" if row == "probe" else "none"
     tuned = learn(model, material, recipe, options.work / f"{row}-{fold}", freeze)
-    answers = ask(tuned, verb(tuned.spec, data.task), held, material.store)
+    answers = ask(tuned, verb(tuned.spec, task), held, material.store)
     best = (int(answer.values.argmax()) for answer in answers)
     right = [k in material.targets(example) for k, example in zip(best, held, strict=True)]
     return float(np.mean(right))
-
-
-def as_tags(data: SoundDataset) -> SoundDataset:
-    """Give scenes as tags, one a recording."""
-    examples = [
-        dataclasses.replace(example, scene=None, tags=(str(example.scene),)) for example in data
-    ]
-    return SoundDataset(data.name, "tag", data.labels, examples, data.left_out)
 
 
 def four_folds(

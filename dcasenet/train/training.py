@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
@@ -29,7 +30,7 @@ class AnyRecipe(Protocol):
         """Highest learning rate."""
 
 
-class Training(lightning.LightningModule):
+class Training(lightning.LightningModule, ABC):
     """One network on the sum of some losses; a training says which.
 
     A step's random numbers depend on the recipe's seed, the step and the process (rank) alone, so
@@ -43,9 +44,9 @@ class Training(lightning.LightningModule):
         super().__init__()
         self.recipe: Any = recipe
 
+    @abstractmethod
     def losses(self, batch: Any, random: np.random.Generator) -> Mapping[str, Tensor]:
         """Give the losses of a batch by name; their sum is what the optimiser sees."""
-        raise NotImplementedError
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Give the summed loss.
