@@ -22,7 +22,7 @@ from dcasenet.export import serialized
 from dcasenet.onnx import OnnxSoundModel, model_of
 from dcasenet.results import Floats
 from dcasenet.spec import TASKS, Task
-from dcasenet.train.evaluate import Answers, Examination
+from dcasenet.train.evaluate import Examination
 from dcasenet.train.grade import Grade, grade
 from dcasenet.train.open_data import open_data
 from dcasenet.train.open_split import read_clips
@@ -110,11 +110,8 @@ def print_figures(models: dict[str, OnnxSoundModel], data: Path, cache: Path) ->
         print(f"| {task} | {name} | {one:.4f} | {two:.4f} | {two - one:+.4f} |")
 
 
-@torch.inference_mode()
 def asked(model: OnnxSoundModel, examination: Examination) -> dict[Task, Grade]:
-    answers = Answers()
-    for index in range(len(examination)):
-        answers.add(examination[index], nn.Identity(), AsNetwork(model))
+    answers = examination.answers_of(nn.Identity(), AsNetwork(model))
     thresholds = [model.spec.thresholds[label] for label in model.spec.events]
     return grade(answers, examination, thresholds)
 

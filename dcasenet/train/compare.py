@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import dcasenet
 from dcasenet.errors import DcasenetError
@@ -192,7 +191,6 @@ def _grade(
     return grade(answers, examination, thresholds, with_intervals=True)
 
 
-@torch.inference_mode()
 def _examined(name: str, examination: Examination) -> dict[Task, Grade]:
     model = dcasenet.load("v3", stage=OPEN) if name == OPEN else dcasenet.load(name)
     events = examination.data.names("event")
@@ -200,9 +198,7 @@ def _examined(name: str, examination: Examination) -> dict[Task, Grade]:
         raise DcasenetError(
             f"{name} has other labels than this data set; give a checkpoint that was trained on it."
         )
-    answers = Answers()
-    for index in range(len(examination)):
-        answers.add(examination[index], model.frontend, model.network)
+    answers = examination.answers_of(model.frontend, model.network)
     return _grade(answers, examination, [model.spec.thresholds[event] for event in events])
 
 

@@ -15,13 +15,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from dcasenet.checkpoint import write
 from dcasenet.spec import ModelSpec
 from dcasenet.train import export
 from dcasenet.train.fit import train
-from dcasenet.train.joint import JointTraining, frontend_settings, label_counts
+from dcasenet.train.joint import frontend_settings, trained
 from dcasenet.train.open_data import OpenData, open_data
 from dcasenet.train.recipe import Recipe
 
@@ -81,9 +79,7 @@ def pretrain(data: OpenData, recipe: Recipe, run: Path, target: Path) -> ModelSp
         run: Folder of the run, that an interrupted one goes on from.
         target: The safetensors file.
     """
-    state = torch.load(train(data, recipe, None, run), weights_only=True, map_location="cpu")
-    module = JointTraining(recipe, label_counts(data))
-    module.load_state_dict(state["state_dict"])
+    module, _ = trained(train(data, recipe, None, run), data)
     spec = ModelSpec(
         name="v3",
         stage=target.stem,

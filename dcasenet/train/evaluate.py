@@ -132,6 +132,14 @@ class Examination(Dataset[Question]):
         ]
         return Question(list(tasks), [s[0] for s in stretches], torch.from_numpy(np.stack(cut)))
 
+    @torch.inference_mode()
+    def answers_of(self, frontend: nn.Module, network: nn.Module) -> Answers:
+        """Ask every question, of parts that are in evaluation mode, in their own precision."""
+        answers = Answers()
+        for index in range(len(self)):
+            answers.add(self[index], frontend, network)
+        return answers
+
     def soundscape(self, number: int) -> Soundscape:
         """Mix the soundscape of a number: the same for everyone, whatever the training seed."""
         return self._mixer.soundscape([SOUNDSCAPE_SEEDS[self.part], number])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,22 @@ class JointTraining(Training):
     def configure_optimizers(self) -> Any:
         """Give AdamW on one cycle."""
         return one_cycle(self.network, self.recipe)
+
+
+def trained(checkpoint: Path, data: OpenData) -> tuple[JointTraining, int]:
+    """Load what was trained, in evaluation mode.
+
+    Args:
+        checkpoint: Lightning's, with the recipe that it was trained by.
+        data: The data set that it was trained on.
+
+    Returns:
+        The module, and after how many epochs it was saved.
+    """
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    module = JointTraining(Recipe(**state["recipe"]), label_counts(data))
+    module.load_state_dict(state["state_dict"])
+    return module.eval(), int(state["epoch"]) + 1
 
 
 def frontend_settings(recipe: Recipe) -> FrontEndSettings:

@@ -17,16 +17,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from dcasenet.checkpoint import write
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.train import export
 from dcasenet.train.card import model_card
-from dcasenet.train.evaluate import Answers, Examination
+from dcasenet.train.evaluate import Examination
 from dcasenet.train.fit import train
 from dcasenet.train.grade import Grade, grade, tune_thresholds
-from dcasenet.train.joint import JointTraining, frontend_settings, label_counts
+from dcasenet.train.joint import JointTraining, frontend_settings, trained
 from dcasenet.train.open_data import OpenData, open_data
 from dcasenet.train.recipe import Recipe
 
@@ -106,14 +104,12 @@ def package(data: OpenData, checkpoint: Path, run: Path, output: Path) -> ModelS
         run: Folder of the run, for its log.
         output: Folder of the package.
     """
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    recipe = Recipe(**state["recipe"])
-    module = JointTraining(recipe, label_counts(data))
-    module.load_state_dict(state["state_dict"])
+    module, epoch = trained(checkpoint, data)
+    recipe: Recipe = module.recipe
     tensors = export.half(module)
     export.load_tensors(module, tensors)  # examined as shipped: rounded to float16
     graded, thresholds = examine(module, data)
-    spec = describe_checkpoint(data, recipe, graded, thresholds, int(state["epoch"]) + 1)
+    spec = describe_checkpoint(data, recipe, graded, thresholds, epoch)
     heard = data.heard("train")
     write(output / "model.safetensors", tensors, spec)
     export.write_credits(output / "ATTRIBUTION.md", heard)
@@ -134,23 +130,13 @@ def examine(module: JointTraining, data: OpenData) -> tuple[Graded, tuple[float,
             examination = Examination(
                 data, "validation" if part == "validation" else "test", n_soundscapes, duration
             )
-            answers = ask(module, examination)
+            answers = examination.answers_of(module.frontend, module.network)
             if not thresholds:
                 thresholds = tune_thresholds(answers, examination)
             graded[f"{part}_{duration:.0f}s"] = grade(
                 answers, examination, thresholds, with_intervals=True
             )
     return graded, thresholds
-
-
-@torch.inference_mode()
-def ask(module: JointTraining, examination: Examination) -> Answers:
-    """Ask every question of an examination, in float32 on the CPU."""
-    module.eval()
-    answers = Answers()
-    for index in range(len(examination)):
-        answers.add(examination[index], module.frontend, module.network)
-    return answers
 
 
 def describe_checkpoint(

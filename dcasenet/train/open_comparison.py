@@ -19,13 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dcasenet.spec import TASKS, Task
-from dcasenet.train.evaluate import Answers, Examination
+from dcasenet.train.evaluate import Examination
 from dcasenet.train.fit import train
 from dcasenet.train.grade import grade, tune_thresholds
-from dcasenet.train.joint import JointTraining, label_counts
+from dcasenet.train.joint import trained
 from dcasenet.train.loop import LAST
 from dcasenet.train.open_data import OpenData, open_data
 from dcasenet.train.recipe import Recipe
@@ -124,13 +123,9 @@ def run(
     return found
 
 
-@torch.inference_mode()
 def examine(data: OpenData, recipe: Recipe, checkpoint: Path) -> dict[str, float]:
     """Grade a network's tasks on both sides, events by thresholds tuned on validation."""
-    module = JointTraining(recipe, label_counts(data))
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    module.load_state_dict(state["state_dict"])
-    module.eval()
+    module, _ = trained(checkpoint, data)
     figures: dict[str, float] = {}
     thresholds: Sequence[float] = ()
     for part in ("validation", "test"):
@@ -140,9 +135,7 @@ def examine(data: OpenData, recipe: Recipe, checkpoint: Path) -> dict[str, float
             N_SOUNDSCAPES,
             tasks=recipe.tasks,
         )
-        answers = Answers()
-        for index in range(len(examination)):
-            answers.add(examination[index], module.frontend, module.network)
+        answers = examination.answers_of(module.frontend, module.network)
         if "event" in recipe.tasks and not thresholds:
             thresholds = tune_thresholds(answers, examination)
         for task, graded in grade(answers, examination, thresholds).items():
