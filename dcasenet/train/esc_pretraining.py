@@ -22,6 +22,7 @@ from dcasenet.train.fit import train
 from dcasenet.train.joint import frontend_settings, trained
 from dcasenet.train.open_data import OpenData, open_data
 from dcasenet.train.recipe import Recipe
+from dcasenet.train.recipe_options import add_recipe_options, recipe_of
 
 log = logging.getLogger("dcasenet.train.esc_pretraining")  # also as a command
 
@@ -33,14 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is not there yet."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    recipe = Recipe(
-        width=options.width,
-        epochs=options.epochs,
-        steps=options.steps,
-        n_soundscapes=options.soundscapes,
-        soundscape_seconds=options.soundscape_seconds,
-        seed=options.seed,
-    )
+    recipe = recipe_of(options, options.seed)
     options.output.mkdir(parents=True, exist_ok=True)
     for fold in options.folds:
         target = options.output / f"fold{fold}.safetensors"
@@ -61,11 +55,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--work", type=Path, required=True, help="for the cache and the runs")
     command.add_argument("--output", type=Path, required=True, help="for fold<k>.safetensors")
     command.add_argument("--folds", type=int, nargs="+", choices=FOLDS, default=[*FOLDS])
-    command.add_argument("--width", type=float, default=0.25)
-    command.add_argument("--epochs", type=int, default=10)
-    command.add_argument("--steps", type=int, default=70, help="per epoch")
-    command.add_argument("--soundscapes", type=int, default=1, help="in a step")
-    command.add_argument("--soundscape-seconds", type=float, default=30.0)
+    add_recipe_options(command, epochs=10, steps=70)
     command.add_argument("--seed", type=int, default=0)
     return command
 

@@ -28,6 +28,7 @@ from dcasenet.train.joint import trained
 from dcasenet.train.loop import LAST
 from dcasenet.train.open_data import OpenData, open_data
 from dcasenet.train.recipe import Recipe
+from dcasenet.train.recipe_options import add_recipe_options, recipe_of
 
 log = logging.getLogger("dcasenet.train.open_comparison")  # also as a command
 
@@ -52,14 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = open_data(options.data, options.work / "cache")
     found: Figures = {}
     for seed in options.seeds:
-        recipe = Recipe(
-            width=options.width,
-            epochs=options.epochs,
-            steps=options.steps,
-            n_soundscapes=options.soundscapes,
-            soundscape_seconds=options.soundscape_seconds,
-            seed=seed,
-        )
+        recipe = recipe_of(options, seed)
         for row in options.rows:
             found[f"{row}/{seed}"] = run_row(row, data, recipe, options.work)
     for part in ("validation", "test"):
@@ -76,11 +70,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--work", type=Path, required=True, help="for the cache and the runs")
     command.add_argument("--rows", nargs="+", choices=ROWS, default=[*ROWS])
     command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    command.add_argument("--width", type=float, default=0.25)
-    command.add_argument("--epochs", type=int, default=5)
-    command.add_argument("--steps", type=int, default=60, help="per epoch")
-    command.add_argument("--soundscapes", type=int, default=1, help="in a step")
-    command.add_argument("--soundscape-seconds", type=float, default=30.0)
+    add_recipe_options(command, epochs=5, steps=60)
     return command
 
 
