@@ -158,6 +158,11 @@ class Published(NamedTuple):
     def requested(self) -> list[str]:
         return [path for path, _ in self.server.requests]
 
+    def is_right(self, model: SoundModel) -> bool:
+        """Whether a model has the published weights."""
+        ours = model.network.state_dict()
+        return all(torch.equal(ours[name], tensor) for name, tensor in self.state.items())
+
     def leftovers(self) -> list[str]:
         """What is in the checkpoint's folder besides its lock and the one converted file."""
         return sorted(
@@ -280,3 +285,16 @@ def small_model() -> SoundModel:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         return SoundModel(spec, frontend, create("v2", **SIZES, width=WIDTH))
+
+
+@pytest.fixture
+def same() -> Callable[[SoundModel, SoundModel], bool]:
+    """Whether two models answer alike."""
+
+    def compare(one: SoundModel, other: SoundModel) -> bool:
+        log_mel = torch.randn(1, 128, 80)
+        left, right = one.network(log_mel), other.network(log_mel)
+        pairs = ((getattr(left, task), getattr(right, task)) for task in one.spec.tasks)
+        return all(torch.allclose(*pair, atol=1e-5) for pair in pairs)
+
+    return compare

@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import copy
 import json
-import pickle
-import shutil
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,11 +8,9 @@ import torch
 
 import dcasenet
 from dcasenet import manifest
-from dcasenet.composed import ComposedNetwork
 from dcasenet.digest import file_digest
 from dcasenet.errors import (
     ChecksumError,
-    OfflineError,
     TaskNotAvailableError,
     UnknownModelError,
     WeightsError,
@@ -25,20 +18,12 @@ from dcasenet.errors import (
 from dcasenet.hub import save_pretrained
 
 
-def same(one, other):
-    log_mel = torch.randn(1, 128, 80)
-    left, right = one.network(log_mel), other.network(log_mel)
-    return all(
-        torch.allclose(getattr(left, t), getattr(right, t), atol=1e-5) for t in one.spec.tasks
-    )
-
-
 @pytest.fixture
 def saved(small_model, tmp_path):
     return save_pretrained(small_model, tmp_path / "model")
 
 
-def test_a_folder(saved, small_model):
+def test_a_folder(saved, small_model, same):
     for name in (saved, str(saved), f"{saved}/"):
         model = dcasenet.load(name)
         assert model.spec == small_model.spec
@@ -47,7 +32,7 @@ def test_a_folder(saved, small_model):
     assert same(dcasenet.load("v2", weights=saved), small_model)
 
 
-def test_a_file_that_says_what_it_is(saved, small_model):
+def test_a_file_that_says_what_it_is(saved, small_model, same):
     path = saved / "model.safetensors"
     assert dcasenet.load(path).spec == small_model.spec
     assert same(dcasenet.load(str(path)), small_model)
@@ -56,14 +41,14 @@ def test_a_file_that_says_what_it_is(saved, small_model):
         dcasenet.load("v3", weights=path)
 
 
-def test_a_file_by_its_name_alone(saved, small_model, monkeypatch):
+def test_a_file_by_its_name_alone(saved, small_model, monkeypatch, same):
     monkeypatch.chdir(saved)
     assert same(dcasenet.load("model.safetensors"), small_model)
     monkeypatch.chdir(saved.parent)
     assert same(dcasenet.load("model"), small_model)
 
 
-def test_a_folder_without_configuration(saved, small_model):
+def test_a_folder_without_configuration(saved, small_model, same):
     (saved / "config.json").unlink()
     assert same(dcasenet.load(saved), small_model)
     (saved / "model.safetensors").unlink()
@@ -110,7 +95,7 @@ def test_a_folder_that_is_not_whole(saved):
         dcasenet.load(saved)
 
 
-def test_saving_over_a_folder(saved, small_model):
+def test_saving_over_a_folder(saved, small_model, same):
     spec = small_model.spec
     with torch.no_grad():
         small_model.network.scene_head.bias += 1
@@ -124,7 +109,7 @@ def test_saving_over_a_folder(saved, small_model):
     assert dcasenet.load(saved).spec == spec
 
 
-def test_saving_over_the_folder_that_is_mapped(saved, small_model):
+def test_saving_over_the_folder_that_is_mapped(saved, small_model, same):
     model = dcasenet.load(saved)
     with torch.no_grad():
         model.network.scene_head.bias += 1
@@ -210,96 +195,6 @@ def test_the_shipped_manifest_refuses_a_stand_in(server, tmp_path, monkeypatch, 
     assert server.url + address in str(caught.value)
     assert not list((tmp_path / "cache").rglob("*.pt"))
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
-
-
-def test_the_composed_model(published, small_states):
-    model = dcasenet.load("v3", stage="finetuned")
-    assert published.requested == []  # loaded when first asked for
-    log_mel = torch.randn(2, 128, 80)
-    outputs = model.network(log_mel, tasks=("tag",))
-    assert published.requested == ["/owner/repository/commit/finetuned-tag/best.pt"]
-    assert outputs.scene is None
-    outputs = model.network(log_mel)
-    assert len(published.requested) == 3
-    for task, stage in (("scene", "asc"), ("tag", "tag"), ("event", "sed")):
-        alone = dcasenet.load("v3", stage=f"finetuned-{stage}")
-        assert alone.spec.tasks == (task,)
-        expected = alone.network(log_mel)
-        assert torch.equal(getattr(outputs, task), getattr(expected, task))
-        trunk = model.network.member(task)(log_mel).embedding
-        assert torch.equal(trunk, expected.embedding)
-        if task == "tag":
-            assert torch.equal(outputs.embedding, trunk)
-            assert torch.equal(model.network(log_mel, tasks=()).embedding, trunk)
-    assert len(published.requested) == 3
-
-
-def test_a_composed_folder(published, tmp_path):
-    model = dcasenet.load("v3", stage="finetuned")
-    folder = save_pretrained(model, tmp_path / "composed")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md",
-        "config.json",
-        "event.safetensors",
-        "scene.safetensors",
-        "tag.safetensors",
-    ]
-    shutil.rmtree(published.cache)
-    loaded = dcasenet.load(folder)
-    assert loaded.spec.tasks == ("scene", "tag", "event")
-    assert same(loaded, model)
-    alone = dcasenet.load(folder / "event.safetensors")
-    assert alone.spec.tasks == ("event",)
-    assert alone.spec.stage == "finetuned-sed"
-    (folder / "event.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ChecksumError):
-        dcasenet.load(folder).network.member("event")
-
-
-def test_members_that_are_missing_offline(published):
-    model = dcasenet.load("v3", stage="finetuned", local_files_only=True)
-    with pytest.raises(OfflineError, match="finetuned-sed"):
-        model.network.member("event")
-    with pytest.raises(OfflineError, match="finetuned-tag"):
-        model.tag(torch.randn(24_000), 24_000)
-
-
-def test_members_are_loaded_once_and_follow_the_model():
-    made = []
-    barrier = threading.Barrier(4)
-
-    def make():
-        made.append(1)
-        return dcasenet.create("v3", width=0.125)
-
-    network = ComposedNetwork({"tag": make, "event": make}).eval().double()
-    with ThreadPoolExecutor(4) as pool, torch.inference_mode():
-        members = list(pool.map(lambda _: barrier.wait() >= 0 and network.member("tag"), range(4)))
-    assert len(made) == 1
-    assert len({id(member) for member in members}) == 1
-    weight = network.member("tag").scene_head.weight
-    assert weight.dtype == torch.float64
-    assert not network.member("tag").training
-    with torch.inference_mode():
-        network.member("event")
-    assert not network.member("event").scene_head.weight.is_inference()
-    assert len(list(network.parameters())) == 2 * len(list(members[0].parameters()))
-
-
-def test_a_member_that_is_none():
-    network = ComposedNetwork({"tag": lambda: dcasenet.create("v3", width=0.125)})
-    with pytest.raises(TaskNotAvailableError, match=r"No member answers 'scene'; .* for tag"):
-        network.member("scene")
-
-
-@pytest.mark.parametrize("ask_first", [True, False])
-def test_a_composed_network_can_be_copied(published, ask_first):
-    network = dcasenet.load("v3", stage="finetuned").network
-    if ask_first:
-        network.member("tag")
-    log_mel = torch.randn(1, 128, 40)
-    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        assert torch.allclose(twin(log_mel).tag, network(log_mel).tag, atol=1e-5)
 
 
 def test_verbs_work_on_what_was_loaded(published):
