@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from dcasenet.errors import DcasenetError
+from dcasenet.train import loop
 from dcasenet.train.evaluate import Answers, Examination
 from dcasenet.train.fit import fit_statistics, train
 from dcasenet.train.grade import grade, tune_thresholds
 from dcasenet.train.joint import JointTraining, label_counts
-from dcasenet.train.loop import precision
+from dcasenet.train.loop import bfloat16_gain, precision
 from dcasenet.train.open_data import OpenData
 from dcasenet.train.recipe import Recipe
 from dcasenet.train.streams import UNKNOWN, JointBatches
@@ -136,6 +137,18 @@ def test_an_examination_asks_every_recording_of_its_side(
     assert tuned["event"].figures[first] >= graded["event"].figures[first]  # 0.3 was a choice
 
 
-def test_bfloat16_only_where_it_is_fast() -> None:
+@pytest.mark.parametrize(
+    ("knows", "gain", "chosen"),
+    [(True, 2.8, "bf16-mixed"), (True, 0.6, "32-true"), (False, 2.8, "32-true")],
+)
+def test_bfloat16_only_where_it_is_faster(
+    knows: bool, gain: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": knows})
+    monkeypatch.setattr(loop, "bfloat16_gain", lambda: gain)
+    assert precision("cpu") == chosen
     assert precision("mps") == "32-true"
-    assert precision("cpu") in ("bf16-mixed", "32-true")
+
+
+def test_the_gain_of_bfloat16_is_measured() -> None:
+    assert 0.001 < bfloat16_gain() < 1000
