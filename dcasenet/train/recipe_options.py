@@ -8,7 +8,7 @@ from dcasenet.train.recipe import Recipe
 
 
 def add_recipe_options(command: argparse.ArgumentParser, epochs: int, steps: int) -> None:
-    """Add width, length and soundscapes to a command line.
+    """Add width, lengths and soundscapes to a command line.
 
     Args:
         command: The command line.
@@ -18,8 +18,12 @@ def add_recipe_options(command: argparse.ArgumentParser, epochs: int, steps: int
     command.add_argument("--width", type=float, default=0.25)
     command.add_argument("--epochs", type=int, default=epochs)
     command.add_argument("--steps", type=int, default=steps, help="per epoch")
-    command.add_argument("--soundscapes", type=int, default=1, help="in a step")
-    command.add_argument("--soundscape-seconds", type=float, default=30.0)
+    defaults = Recipe()
+    command.add_argument("--clip-seconds", type=float, default=defaults.clip_seconds)
+    command.add_argument(
+        "--soundscapes", type=int, default=defaults.n_soundscapes, help="in a step"
+    )
+    command.add_argument("--soundscape-seconds", type=float, default=defaults.soundscape_seconds)
 
 
 def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
@@ -28,6 +32,7 @@ def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
         width=options.width,
         epochs=options.epochs,
         steps=options.steps,
+        clip_seconds=options.clip_seconds,
         n_soundscapes=options.soundscapes,
         soundscape_seconds=options.soundscape_seconds,
         seed=seed,

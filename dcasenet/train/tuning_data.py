@@ -19,8 +19,8 @@ from dcasenet.train.soundscapes import trim_silence
 from dcasenet.train.streams import crop
 from dcasenet.train.tuning_recipe import FinetuneRecipe
 
-# Crops of training, in seconds: the paper's (Section 4.2), for scenes and tags and for events.
-CLIP_SECONDS, EVENT_SECONDS = 5.0, 30.0
+# Longest crop of an event recording, in seconds: the paper's (Section 4.2).
+EVENT_SECONDS = 30.0
 # Validation recordings that are asked about in one step.
 QUESTION = 64
 
@@ -64,7 +64,7 @@ class TuningBatches(Dataset[TuningBatch]):
         n_draws = len(self) * recipe.batch_size
         random = np.random.default_rng(self._seeds)
         self.order = balanced([groups[label] for label in sorted(groups)], n_draws, random)
-        self._seconds = CLIP_SECONDS
+        self._seconds = recipe.clip_seconds
         if material.task == "event":
             rate = material.store.sample_rate
             longest = max(len(material.store.waveform(e)) for e in examples) / rate

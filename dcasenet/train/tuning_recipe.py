@@ -25,6 +25,7 @@ class FinetuneRecipe:
         trunk_rate: Share of it that the other layers get.
         mixup: Alpha of the Beta distribution that mix-up draws from; 0 is no mix-up.
         seed: Of everything random.
+        clip_seconds: Length of a scene's or tag's crop, in seconds (paper, Section 4.2).
         weight_decay: Of AdamW.
         gradient_norm: Gradients are scaled down to this norm.
         rise: Share of the steps that the learning rate rises.
@@ -42,6 +43,7 @@ class FinetuneRecipe:
     trunk_rate: float
     mixup: float
     seed: int
+    clip_seconds: float = 5.0
     weight_decay: float = OPEN.weight_decay
     gradient_norm: float = OPEN.gradient_norm
     rise: float = OPEN.rise

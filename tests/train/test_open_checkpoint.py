@@ -1,6 +1,7 @@
 import ast
 import csv
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def output(small: OpenData, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "log" / f"version_{version}").mkdir(parents=True)
         (folder / "log" / f"version_{version}" / "metrics.csv").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        few = {"validation": ((60.0, 1),), "test": ((60.0, 1), (10.0, 2))}
+        few = {"validation": ((60.0, 1),), "test": ((60.0, 2), (10.0, 2))}
         patch.setattr(open_checkpoint, "FINAL_SOUNDSCAPES", few)
         open_checkpoint.package(small, folder / "best.ckpt", folder, folder / "package")
     return folder / "package"
@@ -95,11 +96,17 @@ def test_the_log_has_one_row_per_epoch_of_every_session(output: Path) -> None:
 def test_the_card_and_the_figures_are_written(output: Path, small: OpenData) -> None:
     card = (output / "MODEL_CARD.md").read_text("utf-8")
     assert "not a DCASE scene classifier" in " ".join(card.split())
-    assert "scene | accuracy" in card
     figures = json.loads((output / "metrics.json").read_text("utf-8"))
     assert set(figures["examinations"]) == {"validation_60s", "test_60s", "test_10s"}
     assert figures["recipe"]["seed"] == RECIPE.seed
     assert len(figures["labels"]["tag"]) > len(small.labels["tag"])
+    test = figures["examinations"]["test_60s"]
+    for task, figure in (("scene", "accuracy"), ("event", "event_f1_800ms")):
+        value = test[task]["figures"][figure]
+        low, high = test[task]["intervals"][figure]
+        assert re.search(
+            rf"\| {task} \| {figure} \| .* \| {value:.3f} \| {low:.3f}–{high:.3f} \|", card
+        )
 
 
 def test_nothing_written_names_a_place_on_this_machine(output: Path) -> None:
