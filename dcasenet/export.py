@@ -22,8 +22,9 @@ from dcasenet.checkpoint import write_bytes
 from dcasenet.errors import WeightsError
 from dcasenet.graph import Graph
 from dcasenet.onnx import SPEC, WAVEFORM
-from dcasenet.quantize import quantized, without_idle_casts
+from dcasenet.quantize import quantized
 from dcasenet.ranges import ranges_for
+from dcasenet.rewriting import without_idle_casts
 from dcasenet.spec import TASKS, Task
 
 if TYPE_CHECKING:

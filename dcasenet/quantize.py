@@ -1,9 +1,9 @@
 """A float32 graph becomes one that computes its convolutions in 8 bits, by ONNX Runtime's own tool.
 
 Weights are signed, with a scale for each output channel; activations are unsigned, with a range
-each that was measured beforehand. Float32 stay the front end, the convolution that reads the
-log-mel, the GRUs and the last layers of the heads: a tenth of the arithmetic, and most of the error
-(see ``benchmarks/int8.py``).
+each that was measured beforehand. Float32 stay the front end, the GRUs and the last layers of the
+heads; the log-mel, of which 8 bits would lose too much, is told in two channels (see
+``benchmarks/int8.py`` for what moves).
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ import numpy as np
 from dcasenet.errors import WeightsError
 from dcasenet.onnx import WAVEFORM, session
 from dcasenet.results import Floats
+from dcasenet.rewriting import (
+    LEVELS,
+    WEIGHT,
+    is_pool,
+    with_finer_input,
+    with_own_biases,
+    with_pools_as_convolutions,
+)
 
 # Layer, by its weight's name → what it hears and what it gives: each the lowest and highest value.
 Range: TypeAlias = "tuple[float, float]"
@@ -27,8 +35,6 @@ SAMPLES = 400_000
 BINS = 4096  # of the histogram that they are summed up in
 # Shares of the full range that are tried.
 SHARES = np.geomspace(0.02, 1.0, 80)
-LEVELS = 255  # steps of 8 bits
-WEIGHT = ".weight"
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,24 @@ class Layer:
         return self.outputs[-1]
 
 
-def layers(proto: Any) -> dict[str, Layer]:
-    """Find the layers of a graph that are computed in 8 bits, by the names of their weights.
+def prepared(proto: Any) -> Any:
+    """Give a copy of a traced graph in which everything that can be is a layer.
 
-    These are the convolutions but those that read one channel, the log-mel; and the dense layers
-    before an activation, which are half of a float32 file.
+    Args:
+        proto: The float32 graph; it is not changed.
+    """
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(proto)
+    return with_pools_as_convolutions(with_own_biases(copied))
+
+
+def layers(proto: Any) -> dict[str, Layer]:
+    """Find the layers of a prepared graph, by the names of their weights.
+
+    These are the convolutions, and the dense layers before an activation, which are half of a
+    float32 file. Poolings have no ranges of their own: their neighbours' are theirs.
     """
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     readers: dict[str, list[Any]] = {}
@@ -69,9 +88,7 @@ def layers(proto: Any) -> dict[str, Layer]:
             continue
         after = [n for n in readers.get(node.output[0], []) if n.op_type == "Relu"]
         activated = len(readers.get(node.output[0], [])) == len(after) == 1
-        if (node.op_type == "Conv" and weight.dims[1] > 1) or (
-            node.op_type == "Gemm" and activated
-        ):
+        if (node.op_type == "Conv" and not is_pool(node)) or (node.op_type == "Gemm" and activated):
             chain = [node, *after] if activated else [node]
             found[weight.name.removesuffix(WEIGHT)] = Layer(
                 tuple(n.name for n in chain), tuple(n.output[0] for n in chain), node.input[0]
@@ -95,10 +112,9 @@ def measure(proto: Any, waveforms: Iterable[Floats], n_waveforms: int) -> Ranges
     """
     import onnx
 
-    found = layers(proto)
+    open_ended = prepared(proto)
+    found = layers(open_ended)
     tensors = sorted({name for layer in found.values() for name in (layer.hears, layer.gives)})
-    open_ended = onnx.ModelProto()
-    open_ended.CopyFrom(proto)
     for name in tensors:
         value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         open_ended.graph.output.append(value)
@@ -162,12 +178,8 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
         ImportError: onnxruntime is not installed.
         WeightsError: A layer has no range.
     """
-    import onnx
-
     tool, calibrate = _tools()
-    copied = onnx.ModelProto()
-    copied.CopyFrom(proto)
-    _unshare(copied)
+    copied = prepared(proto)
     found = layers(copied)
     missing = found.keys() - ranges.keys()
     if missing:
@@ -175,6 +187,8 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
             f"The activation ranges say nothing of {len(missing)} layers, such as "
             f"{min(missing)!r}: they were measured on another network. Measure them anew."
         )
+    with_finer_input(copied, {key: heard for key, (heard, _) in ranges.items()})
+    found = layers(copied)
     of_tensor: dict[str, Range] = {}
     for key, layer in found.items():
         hears, gives = ranges[key]
@@ -191,29 +205,16 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
         weight_qType=tool.QuantType.QInt8,
         activation_qType=tool.QuantType.QUInt8,
         tensors_range=calibrate.TensorsData(calibrate.CalibrationMethod.MinMax, data),
-        nodes_to_quantize=[name for layer in found.values() for name in layer.nodes],
+        nodes_to_quantize=[
+            *(name for layer in found.values() for name in layer.nodes),
+            *(node.name for node in copied.graph.node if is_pool(node)),
+        ],
         nodes_to_exclude=[],
         op_types_to_quantize=["Conv", "Relu", "Gemm"],
         extra_options={},
     )
     quantizer.quantize_model()
     return quantizer.model.model
-
-
-def _unshare(proto: Any) -> None:
-    """Give each layer its own bias: equal ones are traced as one, but have scales of their own."""
-    weights = {tensor.name: tensor for tensor in proto.graph.initializer}
-    kept = []
-    for node in proto.graph.node:
-        shared = weights.get(node.input[0]) if node.op_type == "Identity" else None
-        if shared is None:
-            kept.append(node)
-            continue
-        own = proto.graph.initializer.add()
-        own.CopyFrom(shared)
-        own.name = node.output[0]
-    del proto.graph.node[:]
-    proto.graph.node.extend(kept)
 
 
 def _tools() -> tuple[Any, Any]:
@@ -225,33 +226,3 @@ def _tools() -> tuple[Any, Any]:
             "int8 needs onnxruntime, which quantizes. Type: pip install 'dcasenet[onnx]'"
         ) from error
     return quantization, calibrate
-
-
-def without_idle_casts(proto: Any) -> Any:
-    """Take out the casts to the type that a tensor already has: 8 bits cannot pass them.
-
-    Args:
-        proto: A graph as traced; it is changed.
-
-    Returns:
-        The same graph.
-    """
-    import onnx
-
-    known = onnx.shape_inference.infer_shapes(proto).graph
-    types = {
-        value.name: value.type.tensor_type.elem_type for value in (*known.value_info, *known.input)
-    }
-    kept_names = {value.name for value in proto.graph.output}
-    same: dict[str, str] = {}
-    nodes = []
-    for node in proto.graph.node:
-        node.input[:] = [same.get(name, name) for name in node.input]
-        idle = node.op_type == "Cast" and types.get(node.input[0]) == node.attribute[0].i
-        if idle and node.output[0] not in kept_names:
-            same[node.output[0]] = node.input[0]
-        else:
-            nodes.append(node)
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    return proto
