@@ -82,9 +82,9 @@ def test_finetune_refuses_wrong_calls(base: Path, sounds: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
-def test_the_esc_table_is_made_fold_by_fold_and_goes_on(
-    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ten(tmp_path: Path, base: Path) -> list[str]:
+    """Options of the ESC benchmark: ten classes of one clip a fold, and five networks."""
     random = np.random.default_rng(0)
     for number, name in enumerate(ESC10_CLASSES):
         (tmp_path / "esc10" / name).mkdir(parents=True)
@@ -95,8 +95,32 @@ def test_the_esc_table_is_made_fold_by_fold_and_goes_on(
     for fold in range(1, 6):
         base.with_name(f"fold{fold}").symlink_to(base)
     asked = [str(tmp_path / "esc10"), "--set", "esc10", "--work", str(tmp_path / "work")]
-    asked += ["--pretrained", str(tmp_path), "--epochs", "1", "--width", "0.0625"]
-    esc_benchmark.main([*asked, "--rows", "probe"])
+    return [*asked, "--pretrained", str(tmp_path), "--epochs", "1", "--width", "0.0625"]
+
+
+def test_fine_tuning_on_esc_goes_on_from_the_probe(
+    tmp_path: Path, ten: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[dict[str, str]] = []
+
+    def tune(model: dcasenet.SoundModel, *_: object) -> dcasenet.SoundModel:
+        starts.append(model.spec.heads)
+        return model
+
+    monkeypatch.setattr(esc_benchmark, "tune", tune)
+    esc_benchmark.main([*ten, "--rows", "probe", "finetune"])
+    results = json.loads((tmp_path / "work" / "results.json").read_text())["accuracy"]
+    assert starts == [{"scene": "linear"}] * 5
+    assert results["finetune"] == results["probe"]
+
+
+def test_the_esc_table_is_made_fold_by_fold_and_goes_on(
+    tmp_path: Path,
+    ten: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    esc_benchmark.main([*ten, "--rows", "probe"])
     table = capsys.readouterr().out
     assert table.splitlines()[0].startswith("| esc10, width 0.0625, epochs 1, seed 0 | fold 1 |")
     assert "linear probe" in table.splitlines()[2]
@@ -112,14 +136,14 @@ def test_the_esc_table_is_made_fold_by_fold_and_goes_on(
 
     monkeypatch.setattr(esc_benchmark, "accuracy_of", one)
     with pytest.raises(KeyboardInterrupt):
-        esc_benchmark.main([*asked, "--rows", "finetune"])
-    esc_benchmark.main([*asked, "--rows", "finetune", "probe"])
+        esc_benchmark.main([*ten, "--rows", "finetune"])
+    esc_benchmark.main([*ten, "--rows", "finetune", "probe"])
     assert trained == ["finetune 1", "finetune 2", *(f"finetune {k}" for k in range(2, 6))]
     assert "| everything fine-tuned | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |" in (
         capsys.readouterr().out
     )
     with pytest.raises(DcasenetError, match="another --work"):
-        esc_benchmark.main([*asked, "--seed", "1"])
+        esc_benchmark.main([*ten, "--seed", "1"])
 
 
 def test_no_clip_of_the_tested_fold_is_trained_on(tmp_path: Path, base: Path) -> None:
