@@ -47,8 +47,6 @@ ROWS = {
     "scratch": "from random weights",
 }
 TASK: Task = "scene"  # one label is true
-# Highest learning rate, from random weights (the open checkpoint's) and from a probe.
-SCRATCH_RATE, TUNING_RATE = OPEN.learning_rate, 1e-3
 
 Results = dict[str, dict[str, float]]  # row → fold → accuracy
 
@@ -112,7 +110,7 @@ def accuracy_of(row: str, fold: int, options: argparse.Namespace) -> float:
         width=model.spec.width,
         epochs=options.epochs,
         batch_size=32,
-        learning_rate=SCRATCH_RATE if row == "scratch" else TUNING_RATE,
+        learning_rate=OPEN.learning_rate,
         trunk_rate=1.0,
         mixup=OPEN.mixup,
         seed=options.seed,
