@@ -14,6 +14,7 @@ from dcasenet.train.origins import Origin, absent
 from dcasenet.train.splits import keep_apart
 
 N_FOLDS, N_CLASSES = 5, 50
+FOLDS = tuple(range(1, N_FOLDS + 1))
 ESC50_ORIGIN = Origin(
     name="ESC-50",
     folders=("ESC-50-master", "ESC-50"),

@@ -29,7 +29,7 @@ from dcasenet.model import SoundModel
 from dcasenet.spec import FrontEndSettings, Task
 from dcasenet.train.clips import WaveformStore, decode_examples
 from dcasenet.train.dataset import Example, SoundDataset
-from dcasenet.train.esc import ESC10, ESC50, N_FOLDS
+from dcasenet.train.esc import ESC10, ESC50, FOLDS
 from dcasenet.train.finetuning import learn
 from dcasenet.train.judge import ask, verb
 from dcasenet.train.material import Material
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [row for row in ROWS if row in (options.rows or ROWS)]
     if options.pretrained is None:
         rows = [row for row in rows if row == "scratch"]
-    for fold in range(1, N_FOLDS + 1):
+    for fold in options.folds:
         for row in rows:
             if str(fold) in results.setdefault(row, {}):
                 continue
@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         "--pretrained", type=Path, help="folder of fold1.safetensors to fold5.safetensors"
     )
     command.add_argument("--rows", nargs="+", choices=[*ROWS], help="by default all")
+    command.add_argument("--folds", type=int, nargs="+", choices=FOLDS, default=[*FOLDS])
     command.add_argument("--width", type=float, default=0.25, help="from random weights")
     command.add_argument("--epochs", type=int, default=40)
     command.add_argument("--seed", type=int, default=0)
@@ -162,7 +163,7 @@ def table(results: Results, settings: dict[str, object]) -> str:
         for name, value in settings.items()
         if name != "pretrained"
     )
-    folds = [str(fold) for fold in range(1, N_FOLDS + 1)]
+    folds = [str(fold) for fold in FOLDS]
     lines = [
         "| " + " | ".join([title, *(f"fold {fold}" for fold in folds), "mean"]) + " |",
         "|---" * (len(folds) + 2) + "|",

@@ -18,6 +18,7 @@ from pathlib import Path
 from dcasenet.checkpoint import write
 from dcasenet.spec import ModelSpec
 from dcasenet.train import export
+from dcasenet.train.esc import FOLDS
 from dcasenet.train.fit import train
 from dcasenet.train.joint import frontend_settings, trained
 from dcasenet.train.open_data import OpenData, open_data
@@ -26,7 +27,6 @@ from dcasenet.train.recipe_options import add_recipe_options, recipe_of
 
 log = logging.getLogger("dcasenet.train.esc_pretraining")  # also as a command
 
-FOLDS = (1, 2, 3, 4, 5)
 LICENCE = "not to be passed on: trained on clips of ESC-50 that are not openly licensed"
 
 

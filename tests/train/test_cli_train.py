@@ -139,6 +139,8 @@ def test_the_esc_table_is_made_fold_by_fold_and_goes_on(
         esc_benchmark.main([*ten, "--rows", "finetune"])
     esc_benchmark.main([*ten, "--rows", "finetune", "probe"])
     assert trained == ["finetune 1", "finetune 2", *(f"finetune {k}" for k in range(2, 6))]
+    esc_benchmark.main([*ten, "--rows", "scratch", "--folds", "2", "4"])
+    assert trained[-2:] == ["scratch 2", "scratch 4"]
     assert "| everything fine-tuned | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |" in (
         capsys.readouterr().out
     )
