@@ -37,17 +37,16 @@ Labels with too few recordings to stand alone:
 
 ## Recipe
 
-Joint training on three streams (scene clips, tag clips, soundscapes), {epochs} epochs of {steps}
-steps, batches of {n_scene_clips} + {n_tag_clips} clips of {clip_seconds:g} s and {n_soundscapes}
-soundscapes of {soundscape_seconds:g} s, AdamW, one cycle with a peak of {learning_rate:g}, mix-up
-{mixup:g}, SpecAugment, random low-pass, gain and noise floor, seed {seed}. Front end: normalisation
-"{normalization}", deaf above {max_frequency:g} Hz, as nothing in ESC-50 reaches higher. The epoch
-was chosen on validation: mean of scene accuracy, tag lwlrap and event segment F1. The command is
-`python -m dcasenet.train.open_checkpoint`; `training_log.csv` is its log.
-
-Choices made on validation, before this run: with normalisation "clip" against "fixed", half width
-scored 0.243 against 0.199 after 80 steps, quarter width 0.228 against 0.275 after 150; a peak of
-0.005 scored as 0.002 did (0.199 after 80 steps). These were short trials of one seed.
+Joint training on three streams (scene clips, tag clips, soundscapes) in {cycles} cycles, each from
+the best epoch of the one before. A cycle: {epochs} epochs of {steps} steps, a step
+{n_scene_clips} + {n_tag_clips} clips of {clip_seconds:g} s and soundscapes of
+{soundscape_seconds:g} s ({n_soundscapes} in all), AdamW, a learning rate that rises to
+{learning_rate:g} and falls, mix-up {mixup:g}, SpecAugment, random low-pass, gain and noise floor,
+seed {seed} in the last. Front end: normalisation "{normalization}", deaf above
+{max_frequency:g} Hz, as nothing in ESC-50 reaches higher. The epoch was chosen on validation: mean
+of scene accuracy, tag lwlrap and event segment F1. The command is
+`python -m dcasenet.train.open_checkpoint`; `training_log.csv` is its log. Normalisation and the
+clips' length were chosen on validation too, in short trials of one seed (see the project's README).
 
 ## Figures
 
@@ -69,13 +68,14 @@ Intervals hold 95 % of bootstrap resamples of the recordings (events: of the sou
 - Events are placed on steps of 0.8 s, and were learned from mixtures of isolated sounds, not from
   annotated recordings.
 - Per-label figures rest on a handful of recordings each; speech on few speakers.
-- It is a preview, {epochs} × {steps} steps at width {width:g}: expect mistakes.
+- It is a preview, {cycles} × {epochs} × {steps} steps at width {width:g}: expect mistakes.
 """
 
 
 def model_card(
     data: OpenData,
     recipe: Recipe,
+    cycles: int,
     spec: ModelSpec,
     graded: Mapping[str, Mapping[Task, Grade]],
     parameters: int,
@@ -84,7 +84,8 @@ def model_card(
 
     Args:
         data: The data set.
-        recipe: Hyperparameters.
+        recipe: Hyperparameters of the last cycle.
+        cycles: How many there were.
         spec: What the checkpoint says about itself.
         graded: Examination → task → grade.
         parameters: Number of learned parameters.
@@ -92,6 +93,7 @@ def model_card(
     values = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
     return CARD.format(
         **values,
+        cycles=cycles,
         n_scenes=len(spec.scenes),
         n_tags=len(spec.tags),
         n_events=len(spec.events),

@@ -77,27 +77,29 @@ def write_credits(path: Path, clips: Sequence[Clip]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def summarize_log(folder: Path, path: Path) -> None:
-    """Write one row per epoch out of every CSV log of a run, resumed ones in order.
+def summarize_logs(runs: Sequence[Path], path: Path) -> None:
+    """Write one row per epoch out of every CSV log of some runs, resumed ones in order.
 
     Args:
-        folder: The run's, that holds ``log/version_*/metrics.csv``.
+        runs: Folder of each cycle, that holds ``log/version_*/metrics.csv``.
         path: The summary.
     """
-    epochs: dict[int, dict[str, str]] = {}
-    columns: dict[str, None] = {"epoch": None}
-    logs = sorted(folder.glob("log/version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:]))
-    for log in logs:
-        with log.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                given = {k: _short(v) for k, v in row.items() if v and not k.startswith("lr-")}
-                columns |= dict.fromkeys(given)
-                if "epoch" in given:
-                    epochs.setdefault(int(given["epoch"]), {}).update(given)
+    epochs: dict[tuple[int, int], dict[str, str]] = {}
+    columns: dict[str, None] = {"cycle": None, "epoch": None}
+    for cycle, run in enumerate(runs, start=1):
+        logs = run.glob("log/version_*/metrics.csv")
+        for log in sorted(logs, key=lambda log: int(log.parent.name.removeprefix("version_"))):
+            with log.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    given = {k: _short(v) for k, v in row.items() if v and not k.startswith("lr-")}
+                    columns |= dict.fromkeys(given)
+                    if "epoch" in given:
+                        place = cycle, int(given["epoch"])
+                        epochs.setdefault(place, {"cycle": str(cycle)}).update(given)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*columns], lineterminator="\n", restval="")
         writer.writeheader()
-        writer.writerows(epochs[epoch] for epoch in sorted(epochs))
+        writer.writerows(epochs[place] for place in sorted(epochs))
 
 
 def _short(value: str) -> str:

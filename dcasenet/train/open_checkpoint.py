@@ -4,8 +4,10 @@
 
     python -m dcasenet.train.open_checkpoint DATA --work runs/open --output dcasenet/data/open
 
-DATA holds the folders ``esc50``, ``ambience``, ``events_extra`` and ``dcase2016_task2``. A run that
-was interrupted goes on from its last epoch; ``--package-only`` writes the files of a finished one.
+DATA holds the folders ``esc50``, ``ambience``, ``events_extra`` and ``dcase2016_task2``. Training
+runs in cycles, each from the best epoch of the one before, its learning rate risen once more (the
+authors restart their cosine too). What was interrupted goes on from its last epoch;
+``--package-only`` writes the files of finished cycles.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ log = logging.getLogger("dcasenet.train.open_checkpoint")  # also as a command
 LICENCE = "CC BY 4.0"
 # Soundscapes of the final examinations: (part, seconds) → how many.
 FINAL_SOUNDSCAPES = {"validation": ((60.0, 40),), "test": ((60.0, 60), (10.0, 120))}
+CYCLES = 2
 
 Graded = dict[str, dict[Task, Grade]]  # name of the examination → task → grade
 
@@ -52,12 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     data = open_data(options.data, options.work / "cache")
     describe(data)
-    run = options.work / "run"
-    checkpoint = run / "best.ckpt"
+    runs = [options.work / f"run{cycle}" for cycle in range(1, options.cycles + 1)]
     if not options.package_only:
         watched = Examination(data, "validation", options.watched_soundscapes)
-        checkpoint = train(data, recipe, watched, run)
-    package(data, checkpoint, run, options.output)
+        train_cycles(data, recipe, watched, runs)
+    package(data, runs, options.output)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,7 +76,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--normalization", choices=("fixed", "clip"), default=defaults.normalization
     )
-    command.add_argument("--epochs", type=int, default=defaults.epochs)
+    command.add_argument("--cycles", type=int, default=CYCLES)
+    command.add_argument("--epochs", type=int, default=defaults.epochs, help="per cycle")
     command.add_argument("--steps", type=int, default=defaults.steps, help="per epoch")
     command.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     command.add_argument("--seed", type=int, default=defaults.seed)
@@ -95,28 +98,45 @@ def describe(data: OpenData) -> None:
     log.info("%d bursts; %d clips without a clear onset.", len(data.bursts), len(data.gated))
 
 
-def package(data: OpenData, checkpoint: Path, run: Path, output: Path) -> ModelSpec:
-    """Examine a checkpoint as it will ship, and write every file of the package.
+def train_cycles(
+    data: OpenData, recipe: Recipe, watched: Examination, runs: Sequence[Path]
+) -> None:
+    """Train a cycle in each folder, with a seed of its own, so that it draws other batches.
 
     Args:
         data: The data set.
-        checkpoint: Lightning's, with the recipe that it was trained by.
-        run: Folder of the run, for its log.
+        recipe: Hyperparameters of a cycle; its seed is the first one's.
+        watched: Validation that each cycle's best epoch is chosen by.
+        runs: Folder of each cycle.
+    """
+    best = None
+    for number, run in enumerate(runs):
+        of_cycle = dataclasses.replace(recipe, seed=recipe.seed + number)
+        best = train(data, of_cycle, watched, run, initial=best)
+
+
+def package(data: OpenData, runs: Sequence[Path], output: Path) -> ModelSpec:
+    """Examine the last cycle's best epoch as it will ship, and write every file of the package.
+
+    Args:
+        data: The data set.
+        runs: Folder of each cycle, with its best checkpoint and its log.
         output: Folder of the package.
     """
-    module, epoch = trained(checkpoint, data)
+    module, epoch = trained(runs[-1] / "best.ckpt", data)
     recipe: Recipe = module.recipe
     tensors = export.half(module)
     export.load_tensors(module, tensors)  # examined as shipped: rounded to float16
     graded, thresholds = examine(module, data)
-    spec = describe_checkpoint(data, recipe, graded, thresholds, epoch)
+    chosen = f"epoch {epoch} of {recipe.epochs} of cycle {len(runs)}"
+    spec = describe_checkpoint(data, recipe, graded, thresholds, chosen)
     heard = data.heard("train")
     write(output / "model.safetensors", tensors, spec)
     export.write_credits(output / "ATTRIBUTION.md", heard)
-    export.summarize_log(run, output / "training_log.csv")
-    card = model_card(data, recipe, spec, graded, export.parameters(tensors))
+    export.summarize_logs(runs, output / "training_log.csv")
+    card = model_card(data, recipe, len(runs), spec, graded, export.parameters(tensors))
     (output / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-    write_metrics(output / "metrics.json", data, recipe, graded)
+    write_metrics(output / "metrics.json", data, recipe, len(runs), graded)
     log.info("Wrote %s: %s", output, spec.metrics)
     return spec
 
@@ -144,7 +164,7 @@ def describe_checkpoint(
     recipe: Recipe,
     graded: Graded,
     thresholds: Sequence[float],
-    epoch: int,
+    chosen: str,
 ) -> ModelSpec:
     """Put together what the checkpoint says about itself."""
     validation, test, short = (graded[k] for k in ("validation_60s", "test_60s", "test_10s"))
@@ -184,16 +204,16 @@ def describe_checkpoint(
             f"Source recordings behind the figures: {counts}. At most 4 files of one recording and "
             "label, the first 30 s of each, by the context rules of the verbs. Events: soundscapes "
             "of 60 s (10 s where named) mixed from the same side's recordings, segments of 1 s, "
-            "thresholds tuned on validation. Checkpoint of epoch "
-            f"{epoch} of {recipe.epochs}, chosen on validation."
+            f"thresholds tuned on validation. Checkpoint of {chosen}, chosen on validation."
         ),
         source="Trained by python -m dcasenet.train.open_checkpoint.",
     )
 
 
-def write_metrics(path: Path, data: OpenData, recipe: Recipe, graded: Graded) -> None:
+def write_metrics(path: Path, data: OpenData, recipe: Recipe, cycles: int, graded: Graded) -> None:
     """Write every figure, per label too, with the recipe and what became of each label."""
     content = {
+        "cycles": cycles,
         "recipe": dataclasses.asdict(recipe),
         "examinations": {
             name: {task: dataclasses.asdict(grade) for task, grade in tasks.items()}

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from dcasenet.spec import ModelSpec
 from dcasenet.train import export, open_checkpoint
+from dcasenet.train.evaluate import Examination
 from dcasenet.train.joint import JointTraining, label_counts
 from dcasenet.train.open_data import OpenData
 from dcasenet.train.recipe import Recipe
@@ -26,20 +27,25 @@ LOG = """epoch,score,train_scene_loss,lr-AdamW,step
 
 @pytest.fixture(scope="module")
 def output(small: OpenData, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every file of the package, of an untrained network."""
-    folder = tmp_path_factory.mktemp("run")
+    """Every file of the package, of an untrained network in the second of two cycles."""
+    first, folder = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("run")
+    write_log(first, 0, LOG)
     torch.manual_seed(0)
     module = JointTraining(RECIPE, label_counts(small))
     state = {"state_dict": module.state_dict(), "epoch": 4, "recipe": asdict(RECIPE)}
     torch.save(state, folder / "best.ckpt")
     for version, text in ((0, LOG), (1, LOG.replace("0,0.25", "1,0.5").replace("0,,2.5", "1,,2"))):
-        (folder / "log" / f"version_{version}").mkdir(parents=True)
-        (folder / "log" / f"version_{version}" / "metrics.csv").write_text(text)
+        write_log(folder, version, text)
     with pytest.MonkeyPatch.context() as patch:
         few = {"validation": ((60.0, 1),), "test": ((60.0, 2), (10.0, 2))}
         patch.setattr(open_checkpoint, "FINAL_SOUNDSCAPES", few)
-        open_checkpoint.package(small, folder / "best.ckpt", folder, folder / "package")
+        open_checkpoint.package(small, [first, folder], folder / "package")
     return folder / "package"
+
+
+def write_log(run: Path, version: int, text: str) -> None:
+    (run / "log" / f"version_{version}").mkdir(parents=True)
+    (run / "log" / f"version_{version}" / "metrics.csv").write_text(text)
 
 
 def test_the_weights_describe_themselves(output: Path, small: OpenData) -> None:
@@ -54,7 +60,7 @@ def test_the_weights_describe_themselves(output: Path, small: OpenData) -> None:
     assert spec.frontend.max_frequency == 8_000.0
     assert spec.licence == "CC BY 4.0"
     assert 0 <= spec.metrics["scene"]["test_accuracy"] <= 1
-    assert "epoch 5 of" in spec.protocol
+    assert f"epoch 5 of {RECIPE.epochs} of cycle 2" in spec.protocol
 
 
 def test_tensors_are_float16_and_make_the_network_again(output: Path, small: OpenData) -> None:
@@ -85,11 +91,36 @@ def test_every_training_clip_is_credited(output: Path, small: OpenData) -> None:
     assert sum(row.startswith("- `") for row in text.splitlines()) == len(heard)
 
 
-def test_the_log_has_one_row_per_epoch_of_every_session(output: Path) -> None:
+def test_each_cycle_starts_from_the_best_of_the_one_before(
+    small: OpenData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, int, str]] = []
+
+    def train(
+        data: OpenData,
+        recipe: Recipe,
+        examination: Examination,
+        folder: Path,
+        *,
+        initial: Path | None,
+    ) -> Path:
+        begun.append((folder.name, recipe.seed, initial.parent.name if initial else ""))
+        return folder / "best.ckpt"
+
+    monkeypatch.setattr(open_checkpoint, "train", train)
+    runs = [tmp_path / "run1", tmp_path / "run2"]
+    watched = Examination(small, "validation", 1)
+    open_checkpoint.train_cycles(small, replace(RECIPE, seed=4), watched, runs)
+    assert begun == [("run1", 4, ""), ("run2", 5, "run1")]
+
+
+def test_the_log_has_one_row_per_epoch_of_every_session_and_cycle(output: Path) -> None:
     rows = list(csv.DictReader((output / "training_log.csv").read_text("utf-8").splitlines()))
-    assert [(row["epoch"], row["score"], row["train_scene_loss"]) for row in rows] == [
-        ("0", "0.2500", "2.5000"),
-        ("1", "0.5000", "2"),
+    columns = ("cycle", "epoch", "score", "train_scene_loss")
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("1", "0", "0.2500", "2.5000"),
+        ("2", "0", "0.2500", "2.5000"),
+        ("2", "1", "0.5000", "2"),
     ]
 
 
@@ -98,7 +129,7 @@ def test_the_card_and_the_figures_are_written(output: Path, small: OpenData) -> 
     assert "not a DCASE scene classifier" in " ".join(card.split())
     figures = json.loads((output / "metrics.json").read_text("utf-8"))
     assert set(figures["examinations"]) == {"validation_60s", "test_60s", "test_10s"}
-    assert figures["recipe"]["seed"] == RECIPE.seed
+    assert (figures["recipe"]["seed"], figures["cycles"]) == (RECIPE.seed, 2)
     assert len(figures["labels"]["tag"]) > len(small.labels["tag"])
     test = figures["examinations"]["test_60s"]
     for task, figure in (("scene", "accuracy"), ("event", "event_f1_800ms")):
