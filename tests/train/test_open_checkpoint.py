@@ -114,6 +114,17 @@ def test_each_cycle_starts_from_the_best_of_the_one_before(
     assert begun == [("run1", 4, ""), ("run2", 5, "run1")]
 
 
+def test_a_cycle_that_is_done_is_not_trained_again(small: OpenData, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=1, steps=1, n_scene_clips=2, n_tag_clips=2)
+    watched = Examination(small, "validation", 1)
+    runs = [tmp_path / "run1", tmp_path / "run2"]
+    open_checkpoint.train_cycles(small, recipe, watched, runs)
+    first, second = (run.joinpath("best.ckpt").read_bytes() for run in runs)
+    assert first != second
+    open_checkpoint.train_cycles(small, recipe, watched, runs)
+    assert [run.joinpath("best.ckpt").read_bytes() for run in runs] == [first, second]
+
+
 def test_the_log_has_one_row_per_epoch_of_every_session_and_cycle(output: Path) -> None:
     rows = list(csv.DictReader((output / "training_log.csv").read_text("utf-8").splitlines()))
     columns = ("cycle", "epoch", "score", "train_scene_loss")
