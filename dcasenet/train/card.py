@@ -46,8 +46,8 @@ seed {seed} in the last. Front end: normalisation "{normalization}", deaf above
 {max_frequency:g} Hz, as nothing in ESC-50 reaches higher. The epoch was chosen on validation: mean
 of scene accuracy, tag lwlrap and event segment F1. The command is
 `python -m dcasenet.train.open_checkpoint`; `training_log.csv` is its log. Normalisation and the
-clips' length were chosen on validation too, in short trials of one seed
-(`python -m dcasenet.train.open_comparison`).
+clips' length were chosen in short trials of one seed, trained without fold 1 of ESC-50 and graded
+on it, never on the test side; `python -m dcasenet.train.open_comparison` makes trials like them.
 
 ## Figures
 
