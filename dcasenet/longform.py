@@ -75,7 +75,7 @@ def write_results(
         ...     write_results(model, folder + "/night.wav", folder + "/night.csv")
         ...     lines = Path(folder, "night.csv").read_text().splitlines()
         >>> [",".join(line.split(",")[1:5]) for line in lines if ",scene," in line]
-        ['scene,wind,0.00,5.00', 'scene,wind,1.00,6.00', 'scene,wind,,']
+        ['scene,aircraft,0.00,5.00', 'scene,aircraft,1.00,6.00', 'scene,aircraft,,']
     """
     path = Path(output)
     if path.suffix not in FORMS:

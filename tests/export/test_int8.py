@@ -55,7 +55,8 @@ def test_the_open_checkpoint_on_clips_it_was_not_calibrated_with(shared: Path) -
     exact = load("v3", stage="open")
     fast = runtime.model_of(serialized(exact, precision="int8"), "int8")
     moved = []
-    for path in sorted((shared / "data" / "esc50" / "audio").glob("5-*.ogg"))[::20]:
+    # A few dozen clips are too few: the share is 98.7 % of some and 99.2 % of others.
+    for path in sorted((shared / "data" / "esc50" / "audio").glob("[45]-*.ogg"))[::5]:
         one, two = exact.analyze(path), fast.analyze(path)
         moved.append(np.abs(one.scene.values - two.scene.values))
         moved.append(np.abs(one.tags.values - two.tags.values))
