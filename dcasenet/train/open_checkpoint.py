@@ -36,7 +36,7 @@ log = logging.getLogger("dcasenet.train.open_checkpoint")  # also as a command
 LICENCE = "CC BY 4.0"
 # Soundscapes of the final examinations: (part, seconds) → how many.
 FINAL_SOUNDSCAPES = {"validation": ((60.0, 40),), "test": ((60.0, 60), (10.0, 120))}
-CYCLES = 2
+CYCLES = 2  # as many as the authors': 160 epochs, restarted after 80 (their `train.sh`)
 
 Graded = dict[str, dict[Task, Grade]]  # name of the examination → task → grade
 

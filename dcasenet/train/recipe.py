@@ -14,8 +14,9 @@ class Recipe:
 
     The authors' own (paper, Section 4.2; their ``train.sh``) are 160 epochs of 500 steps with
     batches of 32, 24 and 32, Adam at 0.001 with cosine restarts, mix-up 0.1, from 64 h of audio.
-    Here there are two hours, so the schedule is one cycle and the augmentation stronger; and crops
-    are half as long, for of the same hours of training more and shorter ones teach more.
+    Here there are two hours, so the schedule is one short cycle (the open checkpoint's training has
+    two, see `dcasenet.train.open_checkpoint`) and the augmentation stronger; and crops are half as
+    long, for of the same hours of training more and shorter ones teach more.
 
     Attributes:
         tasks: What is trained; the streams of other tasks are not heard.
