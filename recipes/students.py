@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from dcasenet.blocks import BiGru
 from dcasenet.frontend import LogMel
 from dcasenet.network import create
 from dcasenet.spec import FrontEndSettings
@@ -120,6 +121,15 @@ class StudentSettings:
     taught: bool
 
 
+class Float32Gru(BiGru):
+    """The recurrent layer in float32 whatever the convolutions run in: its sums are long."""
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run the layer."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float(), state)
+
+
 class Student(nn.Module):
     """A network, its front end, and what ties it to the teacher.
 
@@ -145,6 +155,8 @@ class Student(nn.Module):
             time_pooling=1,
         )
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for gru in (self.network.tag_gru, self.network.event_gru):
+            gru.__class__ = Float32Gru
         self._set_priors(n_events)
         size = 4 * self.network.event_gru.hidden_size
         self.projection = nn.Linear(size, TEACHER_EMBEDDING) if settings.taught else None
