@@ -37,7 +37,7 @@ class LossWeights:
     """
 
     tag: float = 1.0
-    columns: float = 0.5
+    columns: float = 0.2
     embedding: float = 5.0
     event: float = 3.0
     scene: float = 1.0
@@ -49,7 +49,7 @@ class Lesson:
 
     Attributes:
         tag: Probabilities of the clip, (batch, 527).
-        columns: Probabilities every 0.32 s, (batch, columns, 527).
+        columns: Probabilities every 0.32 s of the 1.6 s around, (batch, columns, 527).
         embedding: Its embedding every 0.32 s, (batch, columns, 384), not yet scaled.
     """
 
@@ -78,9 +78,10 @@ class Lecturer(nn.Module):
         log_mel = self.teacher.frontend(self.resample(waveform))
         with torch.autocast(waveform.device.type, dtype=half, enabled=half is not None):
             outputs = self.teacher.infer(log_mel)
+            columns = self.teacher.head(smooth(outputs.column_embedding))
         return Lesson(
             outputs.tag.float().sigmoid(),
-            outputs.columns.float().sigmoid(),
+            columns.float().sigmoid(),
             outputs.column_embedding.float(),
         )
 
@@ -189,7 +190,7 @@ class Student(nn.Module):
         columns = _columns(outputs.embedding)
         n = min(columns.shape[1], lesson.columns.shape[1])
         columns = columns[:, :n]
-        tags = self.network.tag_head(columns).float()
+        tags = self.network.tag_head(smooth(columns)).float()
         losses["tag"] = _binary(outputs.tag.float(), lesson.tag)
         losses["columns"] = _binary(tags, lesson.columns[:, :n])
         taught = (lesson.embedding[:, :n] - self.embedding_mean) / self.embedding_deviation
@@ -204,6 +205,16 @@ def _columns(embedding: Tensor) -> Tensor:
     per_column = round(COLUMN / STEP)
     n = embedding.shape[1] // per_column
     return embedding[:, : n * per_column].unflatten(1, (n, per_column)).mean(dim=2)
+
+
+def smooth(columns: Tensor) -> Tensor:
+    """Average columns over the five around each, 1.6 s: (batch, columns, size).
+
+    The teacher's head learned from means over 10 s. A single column is nothing that it knows, and
+    what it says of one is noise that a student cannot follow (a divergence ten times the clip's).
+    """
+    averaged = nnf.avg_pool1d(columns.transpose(1, 2), 5, 1, 2, count_include_pad=False)
+    return averaged.transpose(1, 2)
 
 
 def _binary(logits: Tensor, truth: Tensor) -> Tensor:

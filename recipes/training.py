@@ -47,7 +47,7 @@ class Schedule:
     learning_rate: float = 1.5e-3
     warm_up: float = 0.05
     weight_decay: float = 0.01
-    averaging: float = 0.999
+    averaging: float = 0.995
     save_every: float = 3.0
     masks: float = 0.5
 
@@ -66,6 +66,10 @@ class Schedule:
 
 # Seconds of the mixtures in turn: the windows that the checkpoint is asked about lie between them.
 DURATIONS = (10.0, 5.0)
+
+
+# Blocks of the trunk that stay as they are where training goes on from a checkpoint.
+SETTLED_BLOCKS = 2
 
 
 class Learner:
@@ -122,6 +126,7 @@ class Training:
         weights: Of the losses.
         half: Type of the convolutions where the device is faster in it; None for float32.
         compiled: Whether to compile the convolution blocks.
+        settled: Whether the students were trained before: statistics and the first blocks stay.
     """
 
     def __init__(
@@ -134,18 +139,22 @@ class Training:
         weights: LossWeights | None = None,
         half: torch.dtype | None = None,
         compiled: bool = False,
+        settled: bool = False,
     ) -> None:
         self.mixer, self.schedule, self.half = mixer, schedule, half
         self.device = mixer.device
         self.weights = asdict(weights or LossWeights())
         self.lecturer = lecturer.to(self.device) if lecturer else None
         self.learners = [Learner(student.to(self.device), schedule) for student in students]
+        self.settled = settled
         self.n_steps, self.elapsed = 0, 0.0
         self.seconds_heard = 0.0
         self.shares: dict[str, float] = defaultdict(float)
         self.history: list[dict[str, float]] = []
-        if compiled:
-            for student in students:
+        for student in students:
+            if settled:
+                student.network.trunk[:SETTLED_BLOCKS].requires_grad_(False)
+            if compiled:
                 compile_blocks(student.network)
 
     def run(self, work: Path) -> None:
@@ -212,6 +221,10 @@ class Training:
         self, student: Student, mixtures: Mixtures, lesson: Lesson | None, log_mel: Tensor
     ) -> dict[str, Tensor]:
         student.train()
+        if self.settled:
+            for module in student.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             return student.losses(mixtures, lesson, log_mel)
 
@@ -248,8 +261,9 @@ class Training:
         bins = torch.cat(values).transpose(0, 1).flatten(1)
         for learner in self.learners:
             for student in (learner.student, learner.average):
-                student.frontend.mean.copy_(bins.mean(dim=1))
-                student.frontend.deviation.copy_(bins.std(dim=1))
+                if not self.settled:
+                    student.frontend.mean.copy_(bins.mean(dim=1))
+                    student.frontend.deviation.copy_(bins.std(dim=1))
                 if embeddings:
                     flat = torch.cat(embeddings).flatten(0, 1)
                     student.embedding_mean.copy_(flat.mean(dim=0))

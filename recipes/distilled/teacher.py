@@ -208,9 +208,10 @@ class Teacher(nn.Module):
         features = self.features(log_mel[:, None])
         columns = features.mean(dim=2).transpose(1, 2)
         embedding = columns.mean(dim=1)
-        return TeacherOutputs(self._head(embedding), self._head(columns), embedding, columns)
+        return TeacherOutputs(self.head(embedding), self.head(columns), embedding, columns)
 
-    def _head(self, x: Tensor) -> Tensor:
+    def head(self, x: Tensor) -> Tensor:
+        """Return logits from an embedding, (…, 384) to (…, 527)."""
         return self.classifier["5"](nnf.hardswish(self.classifier["2"](x)))  # type: ignore[no-any-return]
 
 

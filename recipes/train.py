@@ -1,0 +1,125 @@
+"""Train students from the recordings, for some minutes, on whatever device there is.
+
+::
+
+    python -m recipes.train DATA TEACHER --students distilled:0.5 --minutes 600 --work runs/distilled
+    python -m recipes.train DATA TEACHER --students open:0.5 --minutes 600 --work runs/open
+    python -m recipes.train DATA TEACHER --students distilled:0.5 --smoke --work runs/smoke
+
+What was interrupted goes on. `--from` begins with a student that was trained before, in larger
+batches: its first two blocks and the statistics of batch norm, which small batches would spoil,
+stay as they are. Each student ends as ``WORK/<name>.safetensors``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from dcasenet.errors import DcasenetError
+from recipes.bank import decode_all, make_bank
+from recipes.distilled.teacher import load_teacher
+from recipes.mixtures import Mixer
+from recipes.pack import label_sets
+from recipes.package import save_student
+from recipes.recordings import read_recordings
+from recipes.students import Lecturer, Student, StudentSettings
+from recipes.tags import read_tags
+from recipes.training import Schedule, Training
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Decode, train, write."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recordings = read_recordings(options.data)
+    if options.smoke:
+        recordings = recordings[::12]
+    cache = options.cache or options.work / "decoded.npz"
+    decoded = decode_all(recordings, options.data, cache)
+    labels = label_sets(decoded)
+    bank = make_bank(
+        [c for c in decoded if c.recording.split == "train" and c.recording.open], labels
+    )
+    tags = tuple(tag.name for tag in read_tags(options.teacher / "labels.csv"))
+    n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
+    torch.manual_seed(options.seed)
+    students = [Student(_settings(text), n_labels) for text in options.students]
+    for student in students:
+        if options.start is not None:
+            load_student(student, options.start)
+    taught = any(student.settings.taught for student in students)
+    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors")) if taught else None
+    training = Training(
+        students,
+        lecturer,
+        Mixer(bank.to(device), seed=options.seed),
+        Schedule(
+            minutes=0.1 if options.smoke else options.minutes,
+            batch=4 if options.smoke else options.batch,
+            learning_rate=options.rate,
+            averaging=options.averaging,
+        ),
+        half=torch.bfloat16 if device.type == "cuda" else None,
+        settled=options.start is not None,
+    )
+    training.run(options.work)
+    for learner in training.learners:
+        name = learner.student.settings.name
+        save_student(learner.average, labels, tags, options.work / f"{name}.safetensors")
+    (options.work / "training.json").write_text(
+        json.dumps({**training.summary(), "history": training.history}, indent=1)
+    )
+    log.info("%s", json.dumps(training.summary()))
+
+
+def load_student(student: Student, path: Path) -> None:
+    """Put the tensors of a checkpoint into a student of the same labels and width.
+
+    Raises:
+        DcasenetError: They do not fit.
+    """
+    tensors = load_file(path)
+    network = {n.removeprefix("network."): v for n, v in tensors.items() if n.startswith("network.")}
+    try:
+        student.network.load_state_dict(network)
+    except RuntimeError as error:
+        raise DcasenetError(f"{path} does not fit {student.settings}: {error}") from None
+    student.frontend.mean.copy_(tensors["frontend.mean"])
+    student.frontend.deviation.copy_(tensors["frontend.deviation"])
+
+
+def _settings(text: str) -> StudentSettings:
+    """Read ``name:width``; names that begin with ``open`` are not taught."""
+    name, width = text.split(":")
+    return StudentSettings(name, float(width), taught=not name.startswith("open"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("teacher", type=Path, help="folder with mn04_as.safetensors, labels.csv")
+    parser.add_argument("--students", nargs="+", default=["distilled:0.5"], metavar="NAME:WIDTH")
+    parser.add_argument("--minutes", type=float, default=600.0)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, help="decoded recordings, shared between runs")
+    parser.add_argument("--from", dest="start", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--averaging", type=float, default=0.995)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="all of it, in under a minute")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
