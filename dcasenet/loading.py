@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, overload
 import torch
 from torch import nn
 
-from dcasenet import cache, checkpoint, folder, hub, manifest, sources
-from dcasenet.assembly import assemble
-from dcasenet.composed import ComposedNetwork
 from dcasenet.errors import UnknownModelError, WeightsError
-from dcasenet.frontend import LogMel
-from dcasenet.sources import Access
+from dcasenet.models.frontend import LogMel
+from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import ModelSpec, Task
+from dcasenet.weights import cache, checkpoint, folder, hub, manifest, sources
+from dcasenet.weights.builder import assemble
+from dcasenet.weights.sources import Access
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dcasenet.model import SoundModel
+    from dcasenet.inference.model import SoundModel
     from dcasenet.onnx import OnnxSoundModel
 
 # (runtime, precision) that a model can have.
@@ -114,13 +114,13 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         ...     dcasenet.load("v2", weights=folder + "/mine.pt").spec.tasks
         ('scene', 'tag', 'event')
     """
-    from dcasenet.model import SoundModel
+    from dcasenet.inference.model import SoundModel
 
     _check_backend(runtime, precision, device)
     access = Access(cache_dir, sources.is_offline(local_files_only), progress)
     spec, frontend, network = _parts(name, stage, weights, access)
     if runtime == "onnx":
-        from dcasenet.exported import exported
+        from dcasenet.onnx.cache import exported
 
         return exported(SoundModel(spec, frontend, network), precision, access)
     try:

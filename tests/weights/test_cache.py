@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import dcasenet
-from dcasenet import cache, checkpoint, housekeeping
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
-from dcasenet.manifest import find
-from dcasenet.sources import Access
+from dcasenet.weights import cache, checkpoint, housekeeping
+from dcasenet.weights.manifest import find
+from dcasenet.weights.sources import Access
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_the_package_is_the_first_source(published, monkeypatch, tmp_path, no_so
     raw = tmp_path / "raw.pt"
     raw.write_bytes(published.content)
     checkpoint.convert(raw, file, spec)
-    monkeypatch.setattr("dcasenet.sources.PACKAGE", tmp_path / "package")
+    monkeypatch.setattr("dcasenet.weights.sources.PACKAGE", tmp_path / "package")
     entry = {"digest": cache.file_digest(file), "package": "data/model.safetensors"}
     packaged = dcasenet.ModelSpec.from_dict({**spec.to_dict(), "file": entry})
     assert cache.obtain(packaged, Access()) == file

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import dcasenet
-from dcasenet import housekeeping
+from dcasenet.weights import housekeeping
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and limits")
 

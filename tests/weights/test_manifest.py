@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 
 import dcasenet
-from dcasenet import checkpoint, manifest
-from dcasenet.digest import file_digest
 from dcasenet.errors import UnknownModelError, WeightsError
-from dcasenet.manifest import available_models, find, spec_of_entry
-from dcasenet.sources import packaged_path, urls
+from dcasenet.weights import checkpoint, manifest
+from dcasenet.weights.checksum import file_digest
+from dcasenet.weights.manifest import available_models, find, spec_of_entry
+from dcasenet.weights.sources import packaged_path, urls
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "8232e2403c6385436404fd91b10e51d9e722bea6"
@@ -205,7 +205,9 @@ def test_an_installed_package_finds_its_own_copy(tmp_path):
     root = manifest.manifest_path().parent
     shutil.copytree(root / "dcasenet", tmp_path / "dcasenet", ignore=shutil.ignore_patterns("data"))
     shutil.copy(root / manifest.FILE_NAME, tmp_path / "dcasenet")
-    code = "import dcasenet.manifest as m; print(m.manifest_path(), len(m.available_models()))"
+    code = (
+        "import dcasenet.weights.manifest as m; print(m.manifest_path(), len(m.available_models()))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

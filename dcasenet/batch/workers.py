@@ -1,0 +1,191 @@
+"""Processes that read files ahead of a model, and survive the files that kill them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import connection
+from types import TracebackType
+
+from dcasenet.batch.reading import Heard
+from dcasenet.errors import DcasenetError
+
+Hear = Callable[[str], Heard]
+
+# Files that are read ahead: at most so many waveforms, of up to 2 minutes, wait for the model.
+AHEAD = 64
+MOST_WORKERS = 8
+# With fewer files, starting a process takes longer than reading them.
+FILES_FOR_ONE = 16
+# A file that was being read when its process died is tried once more.
+MOST_DEATHS = 2
+
+
+@dataclass
+class _Task:
+    """A file on its way through one worker."""
+
+    source: str
+    worker: int
+    future: Future[Heard]
+    deaths: int = 0
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.deaths >= MOST_DEATHS
+
+
+class Workers:
+    """Read files in processes of their own; results come in the order of the files.
+
+    Each process has an executor of its own, so that when the kernel kills one, the others go on
+    and it is known which file was being read. The processes are spawned, ignore Ctrl-C, which is
+    the caller's to answer, and end when their parent does, even by SIGKILL.
+
+    Args:
+        n_workers: How many processes; 0 reads in the caller's.
+        hear: What reads one file; it must be picklable.
+
+    Raises:
+        DcasenetError: The processes cannot be started.
+
+    Example:
+        >>> from dcasenet.batch.reading import hear
+        >>> from dcasenet.spec import ModelSpec
+        >>> with Workers(0, partial(hear, spec=ModelSpec("v3", "mine"))) as workers:
+        ...     [heard.source for heard in workers.read(["a.wav", "b.wav"])]
+        ['a.wav', 'b.wav']
+    """
+
+    def __init__(self, n_workers: int, hear: Hear) -> None:
+        self._hear = hear
+        self._executors: dict[int, ProcessPoolExecutor] = {}
+        self._pids: list[Future[int]] = []
+        for worker in range(n_workers):
+            self._spawn(worker)
+
+    def __enter__(self) -> Workers:
+        try:
+            for pid in self._pids:
+                pid.result()
+        except BrokenProcessPool as error:
+            self.close()
+            raise DcasenetError(
+                "The worker processes cannot be started. In a script, put the call below "
+                "if __name__ == '__main__':, or give workers=0 to read in this process."
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they are reading."""
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, cancel_futures=True)
+        done = [pid for pid in self._pids if pid.done() and not pid.cancelled()]
+        pids = {pid.result() for pid in done if pid.exception() is None}
+        for process in multiprocessing.active_children():
+            if process.pid in pids:  # it may be stuck in a file that never comes
+                process.terminate()
+
+    def read(self, sources: Iterable[str]) -> Iterator[Heard]:
+        """Read files ahead of the caller.
+
+        Args:
+            sources: Paths.
+
+        Yields:
+            What became of each, in their order.
+        """
+        if not self._executors:
+            yield from map(self._hear, sources)
+            return
+        waiting: deque[_Task] = deque()
+        for index, source in enumerate(sources):
+            worker = index % len(self._executors)
+            waiting.append(_Task(source, worker, self._submit(source, worker, waiting)))
+            if len(waiting) >= AHEAD:
+                yield self._finish(waiting)
+        while waiting:
+            yield self._finish(waiting)
+
+    def _submit(self, source: str, worker: int, waiting: deque[_Task]) -> Future[Heard]:
+        try:
+            return self._executors[worker].submit(self._hear, source)
+        except BrokenProcessPool:
+            self._restart(worker, waiting)
+            return self._executors[worker].submit(self._hear, source)
+
+    def _finish(self, waiting: deque[_Task]) -> Heard:
+        """Wait for the first file."""
+        task = waiting[0]
+        while _is_lost(task.future) and not task.is_given_up:
+            self._restart(task.worker, waiting)
+        waiting.popleft()
+        error = task.future.exception()
+        if task.is_given_up:
+            reason = f"the process that read it was killed, {MOST_DEATHS} times; perhaps it needs "
+            return Heard(task.source, error=f"{task.source}: {reason}more memory than there is.")
+        if error is not None:
+            return Heard(task.source, error=f"{task.source}: {type(error).__name__}: {error}")
+        return task.future.result()
+
+    def _restart(self, worker: int, waiting: deque[_Task]) -> None:
+        """Put all that a dead process had before it to a new one; the first was its death."""
+        self._executors[worker].shutdown(wait=False)
+        self._spawn(worker)
+        own = [task for task in waiting if task.worker == worker and not task.is_given_up]
+        lost = [task for task in own if _is_lost(task.future)]
+        for task in lost[:1]:
+            task.deaths += 1
+        for task in lost:
+            if not task.is_given_up:
+                task.future = self._executors[worker].submit(self._hear, task.source)
+
+    def _spawn(self, worker: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._executors[worker] = ProcessPoolExecutor(1, context, initializer=_begin)
+        self._pids.append(self._executors[worker].submit(os.getpid))
+
+
+def default_workers(n_files: int) -> int:
+    """Give a number of processes that keeps a model fed: half of the cores, 8 at most.
+
+    Example:
+        >>> default_workers(3)  # read before a process would have started
+        0
+    """
+    return min(max(1, (os.cpu_count() or 1) // 2), MOST_WORKERS, n_files // FILES_FOR_ONE)
+
+
+def _is_lost(future: Future[Heard]) -> bool:
+    # Queued behind the file that killed the process, all fail as one; what was done stays done.
+    return isinstance(future.exception(), BrokenProcessPool)
+
+
+def _begin() -> None:
+    """Prepare a worker process: leave Ctrl-C to its parent, and never outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        watch = partial(_end_with, parent.sentinel)
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

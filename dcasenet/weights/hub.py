@@ -1,0 +1,173 @@
+"""Models as Hugging Face repositories, through `huggingface_hub` and under its rules."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from dcasenet.errors import ChecksumError, OfflineError, WeightsError
+from dcasenet.weights.cache import HUB, cache_folder
+from dcasenet.weights.folder import CONFIG, read_config, save_folder, verified
+from dcasenet.weights.sources import Access
+
+if TYPE_CHECKING:
+    from dcasenet.inference.model import SoundModel
+
+
+def save_pretrained(model: SoundModel, folder: str | os.PathLike[str]) -> Path:
+    """Write a model as a folder that `dcasenet.load` reads back.
+
+    Args:
+        model: The model; members of a composed one that were never asked are loaded.
+        folder: Made if it does not exist; files of the same names are replaced.
+
+    Returns:
+        The folder: ``config.json``, the weights as safetensors, a model card ``README.md``.
+
+    Raises:
+        WeightsError: The folder cannot be written.
+    """
+    path = Path(folder).expanduser()
+    save_folder(model, path)
+    return path
+
+
+def push_to_hub(
+    model: SoundModel, repo: str, *, private: bool | None = None, token: str | None = None
+) -> str:
+    """Upload a model to the Hugging Face Hub, in one commit.
+
+    Args:
+        model: The model.
+        repo: Repository, ``"org/name"``; made if it does not exist.
+        private: Whether a new repository is private; by default as the organisation has it.
+        token: Access token; by default the one that ``hf auth login`` stored.
+
+    Returns:
+        What `dcasenet.load` takes to get exactly this upload: ``"org/name@<commit>"``.
+
+    Raises:
+        WeightsError: The Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with TemporaryDirectory(prefix="dcasenet-") as folder:
+        save_folder(model, Path(folder), address=repo)
+        try:
+            with _quiet(progress=True):
+                made = api.create_repo(repo, private=private, exist_ok=True)
+                commit = api.upload_folder(
+                    repo_id=made.repo_id,
+                    folder_path=folder,
+                    commit_message=f"DcaseNet {model.spec.name}, {model.spec.stage}",
+                )
+        except _hub_errors() as error:
+            raise WeightsError(
+                f"{repo} cannot be uploaded to {api.endpoint}: {error} Check the name and that "
+                f"your token may write there ('hf auth login')."
+            ) from error
+    return f"{made.repo_id}@{commit.oid}"
+
+
+def download_repository(address: str, access: Access) -> Path:
+    """Bring a repository written by `push_to_hub` into the cache.
+
+    Args:
+        address: ``"org/name"`` or ``"org/name@revision"``: a branch, a tag or a commit.
+        access: Cache folder, and whether downloading is allowed.
+
+    Returns:
+        The folder that holds it, as `read_config` takes.
+
+    Raises:
+        OfflineError: A file is not in the cache, and downloading is off.
+        ChecksumError: A file is not the one that the repository's configuration names.
+        WeightsError: The repository does not exist, is not a model of this package, or cannot be
+            reached.
+    """
+    repo, _, revision = address.partition("@")
+    folder = _file(repo, revision or None, CONFIG, access).parent
+    config = read_config(folder)
+    if config is None:
+        raise WeightsError(f"{address} has no {CONFIG}. Was it written by push_to_hub?")
+    # The configuration's own commit, in case somebody pushes at this moment.
+    commit = folder.name
+    for name in config.weights.values():
+        _file(repo, commit, name, access)
+        try:
+            verified(folder, config, name)
+        except ChecksumError:
+            if access.offline:
+                raise
+            _file(repo, commit, name, access, again=True)
+    return folder
+
+
+def _file(repo: str, revision: str | None, name: str, access: Access, again: bool = False) -> Path:
+    """Download one file of a repository, or find it in the cache."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    root = cache_folder(access.cache_dir) / HUB
+    address = f"{repo}@{revision}" if revision else repo
+    url = f"{constants.ENDPOINT}/{repo}/resolve/{revision or 'main'}/{name}"
+    try:
+        with _quiet(access.progress):
+            return Path(
+                hf_hub_download(
+                    repo,
+                    name,
+                    revision=revision,
+                    cache_dir=root,
+                    local_files_only=access.offline,
+                    force_download=again,
+                )
+            )
+    except LocalEntryNotFoundError as error:
+        if access.offline:
+            raise OfflineError(
+                f"{address}: {name} is not on this machine, and downloading is switched off. "
+                f"Looked in {root}. Load it once where there is a network, or fetch {url} and "
+                f"its neighbours into a folder and load that."
+            ) from error
+        raise WeightsError(f"{address}: {url} cannot be reached: {error}") from error
+    except _hub_errors() as error:
+        raise WeightsError(
+            f"{address}: {url} cannot be downloaded: {error} Nor is there a file or folder named "
+            f"{address!r} here."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet(progress: bool) -> Iterator[None]:
+    """Keep the bars of `huggingface_hub` from where ours would not show either."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    shown = progress and sys.stderr.isatty()
+    if shown or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """List what `huggingface_hub` raises for a bad name, a refusal, or a broken connection."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The first base is the root of its HTTP client's errors, whichever client that is.
+    client_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    return HfHubHTTPError, HFValidationError, client_error, OSError

@@ -1,0 +1,1 @@
+"""Accuracy on ESC-10 and ESC-50."""
