@@ -34,7 +34,7 @@ from dcasenet.train.paper.batches import (
     Stream,
 )
 from dcasenet.train.paper.module import PaperTraining
-from recipes.open.recipe import PaperRecipe
+from dcasenet.train.paper.recipe import PaperRecipe
 
 RATE = 24_000
 LABELS: dict[Task, tuple[str, ...]] = {

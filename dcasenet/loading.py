@@ -15,7 +15,7 @@ from dcasenet.errors import UnknownModelError, WeightsError
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.weights import cache, checkpoint, folder, hub, manifest, sources
+from dcasenet.weights import cache, checkpoint, hub, manifest, sources
 from dcasenet.weights.builder import assemble
 from dcasenet.weights.sources import Access
 
@@ -202,18 +202,18 @@ def _from_file(path: Path, name: str) -> Parts:
 
 
 def _from_folder(path: Path) -> Parts:
-    config = folder.read_config(path)
+    config = hub.read_config(path)
     if config is None:
-        return _from_file(path / folder.WEIGHTS, "v3")
+        return _from_file(path / hub.WEIGHTS, "v3")
     spec = config.spec
     if spec.members:
         loaders = {task: partial(_network_of_folder, path, config, task) for task in spec.members}
         return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
-    weights = folder.verified(path, config, folder.WEIGHTS)
+    weights = hub.verified(path, config, hub.WEIGHTS)
     return spec, *assemble(checkpoint.read(weights).tensors, spec, str(weights))
 
 
-def _network_of_folder(path: Path, config: folder.Config, task: Task) -> nn.Module:
-    weights = folder.verified(path, config, config.weights[task])
-    spec = folder.member_spec(config.spec, task)
+def _network_of_folder(path: Path, config: hub.Config, task: Task) -> nn.Module:
+    weights = hub.verified(path, config, config.weights[task])
+    spec = hub.member_spec(config.spec, task)
     return assemble(checkpoint.read(weights).tensors, spec, str(weights))[1]

@@ -1,12 +1,20 @@
-"""The options of the verbs, as types: what a caller may pass by keyword."""
+"""What a caller may pass to the verbs: audio of any accepted kind, and options by keyword."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypedDict
 
-from dcasenet.audio.reader import Audio
 from dcasenet.spec import Task
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+    from numpy.typing import NDArray
+
+Samples: TypeAlias = "NDArray[Any] | torch.Tensor"
+Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | bytes | Samples | tuple[Samples, int]"
 
 Audios: TypeAlias = "Sequence[Audio]"
 Rate: TypeAlias = "int | None"

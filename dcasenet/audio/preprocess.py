@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from dcasenet.audio.decoder import gather
-from dcasenet.audio.io import Recording, is_single, mixed
+from dcasenet.audio.io import Reader, Recording, is_single, mixed, placed
 from dcasenet.audio.prefetch import ahead
-from dcasenet.audio.reader import Audio, Reader, placed
 from dcasenet.audio.resample import Resampler
-from dcasenet.inference.windowing import rows_of
 from dcasenet.results import Floats
-from dcasenet.spec import ModelSpec
-from dcasenet.types import Audios, Channels, Rate
+from dcasenet.spec import ModelSpec, rows_of
+from dcasenet.types import Audio, Audios, Channels, Rate
 
 
 @dataclass(frozen=True)

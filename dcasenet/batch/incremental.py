@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import Facts, Incoming
-from dcasenet.audio.reader import Reader
 from dcasenet.inference.postprocess import Decoding, limits_for
 from dcasenet.inference.stream import Heard, Listener
 from dcasenet.inference.verbs import SoundVerbs

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from dcasenet import __version__
+from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import Facts, Incoming, Sound
-from dcasenet.audio.reader import Reader
-from dcasenet.batch.reading import Heard
 from dcasenet.batch.rows import Row, analysis_row, embedding_row, failed_row
+from dcasenet.batch.workers import Heard
 from dcasenet.errors import AudioError
 from dcasenet.inference import postprocess
 from dcasenet.inference.pipeline import answer_each

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from dcasenet.audio.io import read
 from dcasenet.audio.preprocess import prepare
 from dcasenet.batch.queries import Asked, ask_analysis, ask_embedding
-from dcasenet.batch.reading import Heard, hear
 from dcasenet.batch.rows import Row, from_line, to_line
-from dcasenet.batch.schema import schema, to_table
+from dcasenet.batch.workers import Heard, hear
+from dcasenet.batch.writers import schema, to_table
 from dcasenet.errors import AudioError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.spec import ModelSpec, Task

@@ -28,10 +28,9 @@ from typing import TYPE_CHECKING, Any
 from dcasenet.audio.discovery import StrPath, list_recordings
 from dcasenet.batch.progress import JobOptions, Progress, Summary
 from dcasenet.batch.queries import Asked, ask_analysis, ask_embedding
-from dcasenet.batch.reading import hear
 from dcasenet.batch.resume import Parts
 from dcasenet.batch.rows import OK, Row
-from dcasenet.batch.workers import Workers, default_workers
+from dcasenet.batch.workers import Workers, default_workers, hear
 from dcasenet.batch.writers import check_count, check_output, status_path, write_table
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.inference.verbs import SoundVerbs

@@ -15,8 +15,8 @@ from dcasenet.spec import TASKS, Task, check_tasks
 
 if TYPE_CHECKING:
     from dcasenet.train.data.dataset import SoundDataset
+    from dcasenet.train.paper.recipe import PaperRecipe
     from dcasenet.train.paper.reproduce import Comparison
-    from recipes.open.recipe import PaperRecipe
 
 TINY = """\
 ####################################################################
@@ -196,7 +196,7 @@ def data_sets(
 
 def recipe_of(tasks: Sequence[Task], batch: str, model: str = "v3", **options: Any) -> PaperRecipe:
     """Give the paper's recipe with what the options change."""
-    from recipes.open.recipe import PaperRecipe
+    from dcasenet.train.paper.recipe import PaperRecipe
 
     sizes = batch.split(",")
     if len(sizes) != 3 or not all(size.isdigit() and int(size) > 0 for size in sizes):

@@ -15,7 +15,7 @@ import typer
 from dcasenet.cli.output import Format
 from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import ModelSpec
-from dcasenet.weights import cache, housekeeping, manifest
+from dcasenet.weights import cache, manifest
 from dcasenet.weights.sources import Access, is_offline, what
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
@@ -95,10 +95,8 @@ def convert(
 @cache_commands.command("list")
 def list_cache(output: FormatOption = Format.table, cache_dir: CacheOption = None) -> None:
     """List the checkpoints and repositories in the cache."""
-    found = [
-        (file.checkpoint, file.size, file.path) for file in housekeeping.cached_files(cache_dir)
-    ]
-    for name, path in housekeeping.hub_snapshots(cache_dir).items():
+    found = [(file.checkpoint, file.size, file.path) for file in cache.cached_files(cache_dir)]
+    for name, path in cache.hub_snapshots(cache_dir).items():
         size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
         found.append((name, size, path))
     rows = [
@@ -111,12 +109,8 @@ def list_cache(output: FormatOption = Format.table, cache_dir: CacheOption = Non
 @cache_commands.command("verify")
 def verify_cache(cache_dir: CacheOption = None) -> None:
     """Read every checkpoint in the cache, and fail if one is damaged."""
-    results = [
-        (file.path, cache.is_intact(file.path)) for file in housekeeping.cached_files(cache_dir)
-    ]
-    results += [
-        (path, _is_intact_folder(path)) for path in housekeeping.hub_snapshots(cache_dir).values()
-    ]
+    results = [(file.path, cache.is_intact(file.path)) for file in cache.cached_files(cache_dir)]
+    results += [(path, _is_intact_folder(path)) for path in cache.hub_snapshots(cache_dir).values()]
     for path, intact in results:
         typer.echo(f"{'intact ' if intact else 'DAMAGED'} {path}")
     damaged = [str(path) for path, intact in results if not intact]
@@ -129,7 +123,7 @@ def verify_cache(cache_dir: CacheOption = None) -> None:
 @cache_commands.command("clear")
 def clear_cache(cache_dir: CacheOption = None) -> None:
     """Delete every checkpoint in the cache."""
-    freed = housekeeping.clear(cache_dir)
+    freed = cache.clear(cache_dir)
     typer.echo(f"{cache.cache_folder(cache_dir)}: {_megabytes(freed)} freed.")
 
 
@@ -138,12 +132,12 @@ def _spec_of(model: str, stage: str) -> ModelSpec:
     path = Path(model).expanduser()
     if model in manifest.ARCHITECTURES or not path.exists():
         return manifest.find(model, stage)
-    from dcasenet.weights import checkpoint, folder
+    from dcasenet.weights import checkpoint, hub
 
-    config = folder.read_config(path) if path.is_dir() else None
+    config = hub.read_config(path) if path.is_dir() else None
     if config is not None:
         return config.spec
-    spec = checkpoint.read_spec(path / folder.WEIGHTS if path.is_dir() else path)
+    spec = checkpoint.read_spec(path / hub.WEIGHTS if path.is_dir() else path)
     if spec is None:
         raise WeightsError(
             f"{path} says nothing about itself. 'dcasenet convert {path} OUT.safetensors' makes "
@@ -153,7 +147,7 @@ def _spec_of(model: str, stage: str) -> ModelSpec:
 
 
 def _is_intact_folder(path: Path) -> bool:
-    from dcasenet.weights.folder import read_config, verified
+    from dcasenet.weights.hub import read_config, verified
 
     try:
         config = read_config(path)
@@ -176,7 +170,7 @@ def _row(spec: ModelSpec, cache_dir: Path | None) -> dict[str, str]:
         "tasks": " ".join(spec.tasks),
         "size": _megabytes(sum(known)) if len(known) == len(sizes) else "unknown",
         "licence": spec.licence,
-        "cached": "yes" if all(housekeeping.is_cached(part, cache_dir) for part in parts) else "no",
+        "cached": "yes" if all(cache.is_cached(part, cache_dir) for part in parts) else "no",
     }
 
 

@@ -19,7 +19,6 @@ from dcasenet.inference.events import decode_events, thresholds_for
 from dcasenet.inference.windowing import (
     EVENT_HOP,
     EVENT_WINDOW,
-    ROW,
     Grid,
     Joiner,
     Window,
@@ -29,7 +28,7 @@ from dcasenet.inference.windowing import (
     tag_grid,
 )
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
-from dcasenet.spec import STEP, ModelSpec, Task
+from dcasenet.spec import ROW, STEP, ModelSpec, Task
 from dcasenet.types import Channels, Threshold
 from dcasenet.weights.manifest import available_models
 

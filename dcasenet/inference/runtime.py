@@ -9,12 +9,11 @@ from typing import Generic
 
 from dcasenet.audio.io import is_single
 from dcasenet.audio.preprocess import Incoming, read_each
-from dcasenet.audio.reader import Audio
 from dcasenet.inference.pipeline import answer_each
 from dcasenet.inference.postprocess import Question, Result
 from dcasenet.results import Array, Floats
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.types import Audios, Rate
+from dcasenet.types import Audio, Audios, Rate
 
 
 class Runtime(ABC, Generic[Array]):

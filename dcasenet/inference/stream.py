@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dcasenet.audio.io import mixed
 from dcasenet.audio.preprocess import Facts
-from dcasenet.audio.reader import Samples
 from dcasenet.audio.resample import Resampler
 from dcasenet.audio.validation import (
     Levels,
@@ -23,8 +22,8 @@ from dcasenet.audio.validation import (
     whole_rate,
 )
 from dcasenet.errors import AudioError
-from dcasenet.inference.batches import Batches, Infer
 from dcasenet.inference.events import EventDecoder
+from dcasenet.inference.pipeline import Batches, Infer
 from dcasenet.inference.postprocess import (
     Decoding,
     first_step,
@@ -32,18 +31,18 @@ from dcasenet.inference.postprocess import (
     which_scene,
     which_tags,
 )
-from dcasenet.inference.split import Passage, Splitter
 from dcasenet.inference.windowing import (
-    ROW,
     ROWS_PER_STEP,
     Joiner,
+    Passage,
+    Splitter,
     Window,
     event_grid,
-    rows_of,
     steps_to_rows,
 )
 from dcasenet.results import Event, Floats, Scene, Tags
-from dcasenet.spec import ModelSpec
+from dcasenet.spec import ROW, ModelSpec, rows_of
+from dcasenet.types import Samples
 
 SOURCE = "<stream>"
 # Samples of a block, in all channels, that go through the steps at once.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from dcasenet.audio.reader import Audio
 from dcasenet.inference import postprocess
 from dcasenet.inference.postprocess import Decoding, Question, limits_for, require
 from dcasenet.inference.runtime import Runtime
@@ -14,6 +13,7 @@ from dcasenet.results import Analysis, Array, Embedding, Events, Scene, Tags
 from dcasenet.spec import Task, check_tasks
 from dcasenet.types import (
     AnalyzeOptions,
+    Audio,
     Audios,
     Channels,
     EmbedOptions,

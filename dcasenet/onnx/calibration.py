@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcasenet.audio.io import Audio
 from dcasenet.audio.preprocess import prepare, read_each
 from dcasenet.errors import WeightsError
 from dcasenet.inference.windowing import TAG_WINDOW
@@ -20,6 +19,7 @@ from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.onnx.quantize import Ranges, measure
 from dcasenet.onnx.runtime import long_enough
 from dcasenet.results import Floats
+from dcasenet.types import Audio
 from dcasenet.weights.builder import tensors_of
 from dcasenet.weights.sources import PACKAGE, what
 

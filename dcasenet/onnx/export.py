@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dcasenet.audio.io import Audio
 from dcasenet.errors import WeightsError
 from dcasenet.inference.postprocess import require
 from dcasenet.onnx.calibration import ranges_for
@@ -25,6 +24,7 @@ from dcasenet.onnx.graph_passes import without_idle_casts
 from dcasenet.onnx.quantize import quantized
 from dcasenet.onnx.runtime import SPEC, WAVEFORM
 from dcasenet.spec import TASKS, Task
+from dcasenet.types import Audio
 from dcasenet.weights.checkpoint import write_bytes
 
 if TYPE_CHECKING:

@@ -20,9 +20,11 @@ from sklearn.preprocessing import StandardScaler
 
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import STEP, TASKS, FrontEndSettings, Task
+from dcasenet.train.engine.validation import Answers
 from dcasenet.train.metrics.events import segment_activity
-from recipes.open.scores import UNTUNED, grade, tune_thresholds
-from recipes.open.validation import Answers, Examination
+from dcasenet.train.metrics.thresholds import UNTUNED
+from recipes.open.scores import grade, tune_thresholds
+from recipes.open.validation import Examination
 
 log = logging.getLogger("recipes.open.baseline")
 

@@ -24,11 +24,12 @@ import dcasenet
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import STEP, FrontEndSettings, Task
 from dcasenet.train.data.dataset import Part
+from dcasenet.train.engine.validation import Answers
 from recipes.open.baseline import choose, hear
 from recipes.open.data import OpenData, open_data
 from recipes.open.recipe import Recipe
 from recipes.open.scores import Grade, grade
-from recipes.open.validation import Answers, Examination
+from recipes.open.validation import Examination
 
 log = logging.getLogger("recipes.open.baseline_comparison")  # also as a command
 

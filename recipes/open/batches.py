@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dcasenet.spec import STEP
+from dcasenet.train.data.crops import crop, trim_silence
 from dcasenet.train.data.dataset import Part
-from dcasenet.train.data.soundscapes import Mix, TrueEvent, trim_silence
+from dcasenet.train.data.soundscapes import Mix
+from dcasenet.train.data.targets import step_targets
 from recipes.open.data import OpenData
 from recipes.open.recipe import Recipe
 from recipes.open.split import Clip
@@ -127,54 +128,3 @@ def _draw(labels: list[list[list[Clip]]], random: np.random.Generator) -> Clip:
     sources = labels[random.integers(len(labels))]
     takes = sources[random.integers(len(sources))]
     return takes[random.integers(len(takes))]
-
-
-def crop(
-    samples: NDArray[np.float32], n_samples: int, random: np.random.Generator
-) -> NDArray[np.float32]:
-    """Cut a random stretch; a shorter clip is repeated, or laid into silence, at even chances.
-
-    Args:
-        samples: (samples,), at least one.
-        n_samples: Length to give.
-        random: Draws the place.
-    """
-    if len(samples) >= n_samples:
-        start = int(random.integers(len(samples) - n_samples + 1))
-        return samples[start : start + n_samples]
-    if random.random() < 0.5:
-        return np.resize(np.roll(samples, -int(random.integers(len(samples)))), n_samples)
-    start = int(random.integers(n_samples - len(samples) + 1))
-    laid = np.zeros(n_samples, np.float32)
-    laid[start : start + len(samples)] = samples
-    return laid
-
-
-def step_targets(
-    events: Sequence[TrueEvent], n_events: int, duration: float
-) -> NDArray[np.float32]:
-    """Give the truth at the network's steps: overlap ÷ the most that the event could overlap.
-
-    A step that an event fills, or that holds all of a short event, is 1; where an event spans two
-    steps, each has its share.
-
-    Args:
-        events: Truth in seconds.
-        n_events: Number of event labels.
-        duration: Length of the soundscape, in seconds.
-
-    Returns:
-        (steps, n_events), steps = duration // 0.8.
-
-    Example:
-        >>> step_targets([TrueEvent(0, 0.7, 1.1)], n_events=1, duration=2.4)[:, 0].round(2).tolist()
-        [0.25, 0.75, 0.0]
-    """
-    n_steps = int(duration / STEP + 1e-9)
-    targets = np.zeros((n_steps, n_events), np.float32)
-    starts = np.arange(n_steps) * STEP
-    for event in events:
-        overlap = np.minimum(starts + STEP, event.offset) - np.maximum(starts, event.onset)
-        share = overlap / min(STEP, event.offset - event.onset)
-        targets[:, event.label] = np.maximum(targets[:, event.label], share)
-    return targets.clip(0.0, 1.0)

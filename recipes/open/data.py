@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcasenet.spec import TASKS, Task
+from dcasenet.train.data.bursts import bursts
 from dcasenet.train.data.dataset import Part
-from dcasenet.train.data.soundscapes import Burst, Mix, Mixer, find_bursts
-from dcasenet.train.data.store import WaveformStore, decode
+from dcasenet.train.data.decoding import Settings, Source
+from dcasenet.train.data.soundscapes import Burst, Mix, Mixer
+from dcasenet.train.data.store import WaveformStore, decode_sources
 from recipes.open.labels import BACKGROUNDS, CANDIDATES
 from recipes.open.split import (
     FEWEST,
@@ -42,7 +44,7 @@ class OpenData:
     store: WaveformStore
     labels: dict[Task, tuple[Label, ...]]
     fates: dict[Task, tuple[Fate, ...]]
-    bursts: tuple[Burst, ...]
+    bursts: tuple[Burst[Clip], ...]
     gated: tuple[Clip, ...]
 
     def names(self, task: Task) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ class OpenData:
         """Give the clips that soundscapes of a part are laid over."""
         return [clip for clip in self.clips if clip.part == part and clip.label in BACKGROUNDS]
 
-    def mixer(self, part: Part, mix: Mix) -> Mixer:
+    def mixer(self, part: Part, mix: Mix) -> Mixer[Clip]:
         """Give the mixer of a part's own events and backgrounds."""
         events = [burst for burst in self.bursts if burst.clip.part == part]
         return Mixer(events, self.backgrounds(part), self.store, mix)
@@ -73,9 +75,9 @@ def open_data(root: Path, cache: Path, fold: int | None = None) -> OpenData:
     """Read, decode, gate and choose: from the raw data folders to the three-task data set.
 
     Args:
-        root: Folder of the data folders (`open_split.FOLDERS`).
+        root: Folder of the data folders (`recipes.open.split.FOLDERS`).
         cache: Where the decoded audio is kept.
-        fold: Of a benchmark run; see `open_split.read_clips`.
+        fold: Of a benchmark run; see `recipes.open.split.read_clips`.
 
     Raises:
         DcasenetError: A table is missing, or nothing can be read.
@@ -111,6 +113,49 @@ def assemble(
         labels[task], fates[task] = tuple(kept), tuple(fate)
     bursts, _ = find_bursts(clips, labels["event"], store)
     return OpenData(tuple(clips), store, labels, fates, tuple(bursts), tuple(gated))
+
+
+def decode(root: Path, clips: Sequence[Clip], folder: Path, sample_rate: int) -> WaveformStore:
+    """Decode the clips of the open data set, resampled by soxr; otherwise as `decode_examples`.
+
+    Args:
+        root: Folder of the data folders.
+        clips: What to decode.
+        folder: Where the cache is, made if need be.
+        sample_rate: Rate to resample to, in Hz.
+
+    Raises:
+        DcasenetError: None of the clips can be used, or the cache cannot be written.
+    """
+    sources = [Source(clip.key, root / clip.folder / "audio" / clip.filename) for clip in clips]
+    return decode_sources(sources, folder, Settings(sample_rate))
+
+
+def find_bursts(
+    clips: Sequence[Clip], labels: Sequence[Label], store: WaveformStore
+) -> tuple[list[Burst[Clip]], list[Clip]]:
+    """Cut the events out of clips.
+
+    Args:
+        clips: Clips of one or more parts.
+        labels: Event labels; clips of other labels are passed over.
+        store: Their waveforms.
+
+    Returns:
+        The bursts, and the clips that were left out because the gate found no clear onset.
+    """
+    label_of = {source: i for i, label in enumerate(labels) for source in label.sources}
+    found: list[Burst[Clip]] = []
+    without: list[Clip] = []
+    for clip in clips:
+        if clip.label not in label_of or clip not in store:
+            continue
+        isolated = clip.folder == "dcase2016_task2"
+        spans = bursts(store.waveform(clip), store.sample_rate, isolated=isolated)
+        found += [Burst(clip, start, stop, label_of[clip.label]) for start, stop in spans]
+        if not spans:
+            without.append(clip)
+    return found, without
 
 
 def sides(clips: Sequence[Clip]) -> dict[str, set[Part]]:

@@ -15,11 +15,12 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
 from dcasenet.train.engine import augmentation
 from dcasenet.train.engine.module import Training, one_cycle
+from dcasenet.train.engine.validation import Answers, Question
 from recipes.open.batches import UNKNOWN, Batch
 from recipes.open.data import OpenData
 from recipes.open.recipe import Recipe
 from recipes.open.scores import grade
-from recipes.open.validation import Answers, Examination, Question
+from recipes.open.validation import Examination
 
 # Chance that an event is active in a step: about 15 of 3 s in a minute, over some 25 labels.
 EVENT_PRIOR = 0.03

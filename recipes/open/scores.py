@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.inference.events import decode_events
-from dcasenet.inference.windowing import ROW, steps_to_rows
-from dcasenet.spec import TASKS, Task
+from dcasenet.inference.windowing import steps_to_rows
+from dcasenet.spec import ROW, TASKS, Task
+from dcasenet.train.engine.validation import Answers
 from dcasenet.train.metrics import classification as metrics
 from dcasenet.train.metrics import intervals
 from dcasenet.train.metrics.events import (
@@ -21,17 +22,11 @@ from dcasenet.train.metrics.events import (
     f1,
     segment_activity,
     segment_counts,
-    segment_score,
 )
 from dcasenet.train.metrics.figures import event_figures, scene_figures, tag_figures
 from dcasenet.train.metrics.intervals import Figure, Interval
-from recipes.open.validation import Answers, Examination
-
-SEGMENT = 1.0  # seconds
-UNTUNED = 0.3  # threshold before tuning: the authors'
-# Thresholds that tuning chooses from, 0.05 to 0.9.
-GRID = tuple(round(0.05 * k, 2) for k in range(1, 19))
-ROUNDS = 5  # over all labels, at most; two or three are enough
+from dcasenet.train.metrics.thresholds import SEGMENT, UNTUNED, best_thresholds
+from recipes.open.validation import Examination
 
 
 @dataclass(frozen=True)
@@ -97,25 +92,6 @@ def tune_thresholds(answers: Answers, examination: Examination) -> tuple[float, 
     return best_thresholds(
         np.concatenate([s.reference for s in heard]), np.concatenate([s.curves for s in heard])
     )
-
-
-def best_thresholds(reference: NDArray[np.bool_], curves: NDArray[np.float32]) -> tuple[float, ...]:
-    """Choose thresholds by truth and highest probability of each segment, (segments, labels)."""
-
-    def score(thresholds: NDArray[np.float64]) -> float:
-        return segment_score(reference, curves > thresholds).f1
-
-    n_labels = reference.shape[1]
-    chosen = max((np.full(n_labels, level) for level in GRID), key=lambda t: (score(t), t[0]))
-    for _ in range(ROUNDS):
-        before = chosen
-        for label in range(n_labels):
-            others = np.arange(n_labels) != label
-            trials = [np.where(others, chosen, level) for level in GRID]
-            chosen = trials[max(range(len(GRID)), key=lambda k: (score(trials[k]), k))]
-        if np.array_equal(before, chosen):
-            break
-    return tuple(chosen.tolist())
 
 
 def _grade_scene(answers: Answers, examination: Examination, with_intervals: bool) -> Grade:

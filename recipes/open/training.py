@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader
 from dcasenet.models.frontend import LogMel
 from dcasenet.train.engine.statistics import set_statistics
 from dcasenet.train.engine.trainer import LAST, fit
+from dcasenet.train.engine.validation import Question, share_of
 from recipes.open.batches import Batch, JointBatches
 from recipes.open.data import OpenData
 from recipes.open.module import JointTraining, label_counts
 from recipes.open.recipe import Recipe
-from recipes.open.validation import Examination, Question, share_of
+from recipes.open.validation import Examination
 
 # Batches whose features give the fixed front end its mean and deviation (about half an hour).
 STATISTICS_BATCHES = 10

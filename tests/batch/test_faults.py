@@ -17,9 +17,9 @@ import soundfile
 
 from dcasenet import SoundModel
 from dcasenet.audio.discovery import list_recordings
-from dcasenet.batch import reading, resume, runner
+from dcasenet.batch import resume, runner, workers
 from dcasenet.batch.progress import Progress
-from dcasenet.batch.reading import hear
+from dcasenet.batch.workers import hear
 from dcasenet.errors import JobError
 from dcasenet.spec import ModelSpec
 
@@ -186,7 +186,7 @@ def test_files_that_vanish_or_come_during_a_job(
     assert "There is no file" in failed["clip5.wav"]
 
 
-@pytest.mark.parametrize("limit", [reading.LONG_SECONDS, 0.1], ids=["short", "long"])
+@pytest.mark.parametrize("limit", [workers.LONG_SECONDS, 0.1], ids=["short", "long"])
 def test_a_file_that_changes_while_it_is_read(
     fake_model: Any, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float
 ) -> None:
@@ -198,7 +198,7 @@ def test_a_file_that_changes_while_it_is_read(
             file.write(bytes(100))
         return read(self, **options)
 
-    monkeypatch.setattr(reading, "LONG_SECONDS", limit)
+    monkeypatch.setattr(workers, "LONG_SECONDS", limit)
     monkeypatch.setattr(soundfile.SoundFile, "read", read_while_written)
     runner.analyze(fake_model, [path], tmp_path / "o.jsonl", workers=0)
     assert "clip3.wav changed while it was read" in (tmp_path / "o.jsonl").read_text()
@@ -216,7 +216,7 @@ def test_what_cannot_be_read(clips: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert list_recordings([clips]) == [str(clips)]
     assert f"The folder {clips} cannot be listed" in str(hear(str(clips), SPEC).error)
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "read", exhausted)
+        patch.setattr(workers, "read", exhausted)
         assert "needs more memory" in str(hear(str(clips / "clip0.wav"), SPEC).error)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", denied)

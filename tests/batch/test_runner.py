@@ -17,10 +17,10 @@ import soundfile
 
 from dcasenet import AudioError, SoundModel
 from dcasenet.audio.discovery import list_recordings
-from dcasenet.audio.reader import Reader
-from dcasenet.batch import queries, reading, runner, writers
+from dcasenet.audio.io import Reader
+from dcasenet.batch import queries, runner, workers, writers
 from dcasenet.batch.progress import Progress
-from dcasenet.batch.reading import hear
+from dcasenet.batch.workers import hear
 from dcasenet.spec import ModelSpec
 
 
@@ -114,7 +114,7 @@ def test_a_long_file_is_heard_block_by_block(
     monkeypatch.setattr(queries, "Reader", lambda source: asked.append(source) or Reader(source))
     expected = fake_model.tag(long).probabilities
     vector = fake_model.embed(long)
-    monkeypatch.setattr(reading, "LONG_SECONDS", 1.0)
+    monkeypatch.setattr(workers, "LONG_SECONDS", 1.0)
     runner.analyze(fake_model, clips, tmp_path / "out.jsonl", workers=0)
     runner.embed(fake_model, clips, tmp_path / "e.jsonl", workers=0)
     assert asked == [str(long)] * 2
@@ -131,8 +131,8 @@ def test_a_header_that_lies_ships_no_long_waveform(
     spec = ModelSpec("v3", "fake")
     heard = hear(str(clips / "clip1.wav"), spec)
     assert heard.prepared is not None
-    monkeypatch.setattr(reading, "LONG_SECONDS", 0.1)
-    monkeypatch.setattr(reading, "long_duration", lambda source: None)
+    monkeypatch.setattr(workers, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "long_duration", lambda source: None)
     heard = hear(str(clips / "clip1.wav"), spec)
     assert heard.is_long
     assert heard.duration == pytest.approx(0.2)

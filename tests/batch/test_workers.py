@@ -17,8 +17,7 @@ import pytest
 
 from dcasenet.audio.discovery import list_recordings
 from dcasenet.batch import workers as module
-from dcasenet.batch.reading import hear
-from dcasenet.batch.workers import Workers
+from dcasenet.batch.workers import Workers, hear
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import ModelSpec
 
@@ -117,7 +116,7 @@ def test_a_script_without_a_guard_is_told_what_to_do(clips: Path, tmp_path: Path
     script = tmp_path / "script.py"
     script.write_text(
         "from functools import partial\n"
-        "from dcasenet.batch.reading import hear\n"
+        "from dcasenet.batch.workers import hear\n"
         "from dcasenet.batch.workers import Workers\n"
         "Workers(1, hear).__enter__()\n"
     )

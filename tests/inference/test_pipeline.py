@@ -17,9 +17,9 @@ import soundfile
 
 from dcasenet import AudioError, SoundModel
 from dcasenet.audio import decoder
+from dcasenet.audio.io import Reader
 from dcasenet.audio.prefetch import ahead
 from dcasenet.audio.preprocess import Incoming
-from dcasenet.audio.reader import Reader
 from dcasenet.batch.incremental import write_results
 from dcasenet.inference.verbs import SoundVerbs
 

@@ -13,7 +13,7 @@ import pytest
 from dcasenet import SoundModel, WeightsError, load
 from dcasenet.onnx import export
 from dcasenet.onnx.runtime import OnnxSoundModel, has_vnni, session
-from dcasenet.weights.housekeeping import clear
+from dcasenet.weights.cache import clear
 
 RATE = 24_000
 Noise = Callable[..., np.ndarray]

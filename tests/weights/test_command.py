@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import dcasenet
 from dcasenet.cli import app
 from dcasenet.errors import ChecksumError, OfflineError, UnknownModelError, WeightsError
-from dcasenet.weights import checkpoint, housekeeping
+from dcasenet.weights import cache, checkpoint
 from dcasenet.weights.hub import save_pretrained
 from dcasenet.weights.manifest import find
 
@@ -62,7 +62,7 @@ def test_models(published, run, monkeypatch):
 def test_download(published, run):
     paths = run("download", "v3", "--stage", "finetuned").split()
     assert len(paths) == 3
-    assert [file.checkpoint for file in housekeeping.cached_files()] == [
+    assert [file.checkpoint for file in cache.cached_files()] == [
         "v3-finetuned-asc",
         "v3-finetuned-sed",
         "v3-finetuned-tag",
@@ -76,7 +76,7 @@ def test_download(published, run):
 def test_download_elsewhere(published, run, tmp_path):
     run("download", "--cache-dir", tmp_path / "usb")
     assert dcasenet.load("v3", cache_dir=tmp_path / "usb", local_files_only=True)
-    assert housekeeping.cached_files() == []
+    assert cache.cached_files() == []
 
 
 def test_download_what_cannot_be(published, run, monkeypatch):
@@ -134,7 +134,7 @@ def test_cache(published, run):
     assert "holds no checkpoint" in run("cache", "list")
     run("cache", "verify")
     run("download")
-    (file,) = housekeeping.cached_files()
+    (file,) = cache.cached_files()
     rows = [json.loads(line) for line in run("cache", "list", "--format", "json").splitlines()]
     assert rows == [{"checkpoint": "v3-joint-tag", "size": "0.9 MB", "path": str(file.path)}]
     assert "v3-joint-tag" in run("cache", "list")
@@ -145,7 +145,7 @@ def test_cache(published, run):
     with pytest.raises(ChecksumError, match=r"Damaged: .*fetches them again"):
         run("cache", "verify")
     assert "0.9 MB freed" in run("cache", "clear")
-    assert housekeeping.cached_files() == []
+    assert cache.cached_files() == []
 
 
 def test_errors_go_to_standard_error_in_one_line(tmp_path):

@@ -192,8 +192,8 @@ def test_a_missing_manifest(tmp_path, monkeypatch):
 def test_listing_models_needs_no_torch():
     code = (
         "import sys, dcasenet; dcasenet.available_models();"
-        "from dcasenet import cache, download, digest, housekeeping, sources;"
-        "housekeeping.cached_files('nowhere');"
+        "from dcasenet.weights import cache, download, checksum, sources;"
+        "cache.cached_files('nowhere');"
         "print([m for m in ('torch', 'httpx', 'huggingface_hub', 'rich') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -4,22 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.errors import DcasenetError
-from dcasenet.train.data.bursts import bursts
+from dcasenet.train.data.crops import trim_silence
+from dcasenet.train.data.dataset import Part
 from dcasenet.train.data.store import WaveformStore
-from recipes.open.split import Clip, Label
+from dcasenet.train.data.targets import TrueEvent
 
 FADE = 0.01  # seconds: an event's ends are faded so that cutting makes no click
 CROSSFADE = 0.5  # seconds: a short background is repeated with its ends overlapped by this
 ATTEMPTS = 20  # to find a place for an event before it is given up
 
 
+class SourceClip(Protocol):
+    """What a soundscape can be made of: a clip that has a side of the split."""
+
+    @property
+    def key(self) -> str:
+        """Name in the store."""
+
+    @property
+    def label(self) -> str:
+        """What is heard in it."""
+
+    @property
+    def source(self) -> str:
+        """Recording it was cut from."""
+
+    @property
+    def part(self) -> Part:
+        """Side of the split that the recording is on."""
+
+
+AnyClip = TypeVar("AnyClip", bound=SourceClip)
+
+
 @dataclass(frozen=True)
-class Burst:
+class Burst(Generic[AnyClip]):
     """One isolated event: a stretch of a clip.
 
     Attributes:
@@ -29,7 +54,7 @@ class Burst:
         label: Index of the event label.
     """
 
-    clip: Clip
+    clip: AnyClip
     start: int
     stop: int
     label: int
@@ -58,51 +83,15 @@ class Mix:
 
 
 @dataclass(frozen=True)
-class TrueEvent:
-    """An event of a soundscape: index of its label, onset and offset in seconds."""
-
-    label: int
-    onset: float
-    offset: float
-
-
-@dataclass(frozen=True)
-class Soundscape:
+class Soundscape(Generic[AnyClip]):
     """A mixture: (samples,) float32, what is in it, and the clips it was made from."""
 
     waveform: NDArray[np.float32]
     events: tuple[TrueEvent, ...]
-    clips: tuple[Clip, ...]
+    clips: tuple[AnyClip, ...]
 
 
-def find_bursts(
-    clips: Sequence[Clip], labels: Sequence[Label], store: WaveformStore
-) -> tuple[list[Burst], list[Clip]]:
-    """Cut the events out of clips.
-
-    Args:
-        clips: Clips of one or more parts.
-        labels: Event labels; clips of other labels are passed over.
-        store: Their waveforms.
-
-    Returns:
-        The bursts, and the clips that were left out because the gate found no clear onset.
-    """
-    label_of = {source: i for i, label in enumerate(labels) for source in label.sources}
-    found: list[Burst] = []
-    without: list[Clip] = []
-    for clip in clips:
-        if clip.label not in label_of or clip not in store:
-            continue
-        isolated = clip.folder == "dcase2016_task2"
-        spans = bursts(store.waveform(clip), store.sample_rate, isolated=isolated)
-        found += [Burst(clip, start, stop, label_of[clip.label]) for start, stop in spans]
-        if not spans:
-            without.append(clip)
-    return found, without
-
-
-class Mixer:
+class Mixer(Generic[AnyClip]):
     """Mixes soundscapes from the bursts and backgrounds of one part of the split.
 
     Labels are drawn evenly, then a source recording, then one of its bursts, so that neither a
@@ -120,8 +109,8 @@ class Mixer:
 
     def __init__(
         self,
-        events: Sequence[Burst],
-        backgrounds: Sequence[Clip],
+        events: Sequence[Burst[AnyClip]],
+        backgrounds: Sequence[AnyClip],
         store: WaveformStore,
         mix: Mix | None = None,
     ) -> None:
@@ -133,16 +122,16 @@ class Mixer:
             )
         self.mix = mix or Mix()
         self._store = store
-        by_label: dict[int, dict[str, list[Burst]]] = {}
+        by_label: dict[int, dict[str, list[Burst[AnyClip]]]] = {}
         for burst in events:
             by_label.setdefault(burst.label, {}).setdefault(burst.clip.source, []).append(burst)
         self._events = [[*by_label[label].values()] for label in sorted(by_label)]
-        by_kind: dict[str, list[Clip]] = {}
+        by_kind: dict[str, list[AnyClip]] = {}
         for clip in backgrounds:
             by_kind.setdefault(clip.label, []).append(clip)
         self._backgrounds = [by_kind[kind] for kind in sorted(by_kind)]
 
-    def soundscape(self, seed: Sequence[int]) -> Soundscape:
+    def soundscape(self, seed: Sequence[int]) -> Soundscape[AnyClip]:
         """Mix the soundscape of a seed; the same seed gives the same samples."""
         mix, rate = self.mix, self._store.sample_rate
         random = np.random.default_rng(seed)
@@ -171,14 +160,14 @@ class Mixer:
         events.sort(key=lambda event: (event.onset, event.offset, event.label))
         return Soundscape(waveform, tuple(events), tuple(clips))
 
-    def _draw(self, random: np.random.Generator) -> Burst:
+    def _draw(self, random: np.random.Generator) -> Burst[AnyClip]:
         sources = self._events[random.integers(len(self._events))]
         takes = sources[random.integers(len(sources))]
         return takes[random.integers(len(takes))]
 
     def _background(
         self, random: np.random.Generator, n_samples: int
-    ) -> tuple[Clip, NDArray[np.float32]]:
+    ) -> tuple[AnyClip, NDArray[np.float32]]:
         kind = self._backgrounds[random.integers(len(self._backgrounds))]
         clip = kind[random.integers(len(kind))]
         samples = trim_silence(self._store.waveform(clip))
@@ -205,12 +194,6 @@ class Mixer:
             if all(sum(e[1] <= t < e[2] for e in beside) < self.mix.polyphony for t in at):
                 return onset
         return None
-
-
-def trim_silence(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut digital silence off both ends."""
-    (heard,) = np.nonzero(np.abs(samples) > 1e-5)
-    return samples[heard[0] : heard[-1] + 1] if heard.size else samples
 
 
 def loop(

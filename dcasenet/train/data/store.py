@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.decoding import Method, Settings, Source, waveforms
-from recipes.open.split import Clip
 
 log = logging.getLogger(__name__)
 
@@ -118,26 +117,17 @@ def decode_examples(
         ((24000,), False, 1)
     """
     sources = [Source(example.key, example.path, example.channel) for example in examples]
-    return _decode(sources, folder, Settings(sample_rate, method, keep_silent))
+    return decode_sources(sources, folder, Settings(sample_rate, method, keep_silent))
 
 
-def decode(root: Path, clips: Sequence[Clip], folder: Path, sample_rate: int) -> WaveformStore:
-    """Decode the clips of the open data set, resampled by soxr; otherwise as `decode_examples`.
+def decode_sources(sources: Sequence[Source], folder: Path, settings: Settings) -> WaveformStore:
+    """Decode channels of files, or take them from the cache; otherwise as `decode_examples`.
 
     Args:
-        root: Folder of the data folders.
-        clips: What to decode.
+        sources: What to decode.
         folder: Where the cache is, made if need be.
-        sample_rate: Rate to resample to, in Hz.
-
-    Raises:
-        DcasenetError: None of the clips can be used, or the cache cannot be written.
+        settings: How to decode.
     """
-    sources = [Source(clip.key, root / clip.folder / "audio" / clip.filename) for clip in clips]
-    return _decode(sources, folder, Settings(sample_rate))
-
-
-def _decode(sources: Sequence[Source], folder: Path, settings: Settings) -> WaveformStore:
     from filelock import FileLock  # takes a while to import
 
     sources = list({source.key: source for source in sources}.values())

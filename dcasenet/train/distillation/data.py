@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dcasenet.audio.discovery import list_recordings
-from dcasenet.audio.io import Audio, is_single
+from dcasenet.audio.io import is_single
 from dcasenet.audio.preprocess import prepare, read_each
 from dcasenet.spec import ModelSpec
+from dcasenet.train.data.crops import doubled
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import decode_examples
-from dcasenet.train.paper.batches import doubled
-from dcasenet.types import Audios
-from recipes.open.recipe import DistillRecipe
+from dcasenet.train.distillation.recipe import DistillRecipe
+from dcasenet.types import Audio, Audios
 
 Floats = NDArray[np.float32]
 StrPath = str | os.PathLike[str]

@@ -17,18 +17,17 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.audio.io import Audio
 from dcasenet.inference.model import SoundModel
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import TASKS, ModelSpec, Task
 from dcasenet.train.distillation.data import StrPath, WindowData, waveforms_of
+from dcasenet.train.distillation.recipe import DistillRecipe
 from dcasenet.train.engine import augmentation
 from dcasenet.train.engine.module import Training, one_cycle, seeded
 from dcasenet.train.engine.trainer import LAST, fit
-from dcasenet.types import Audios
-from recipes.open.recipe import DistillRecipe
+from dcasenet.types import Audio, Audios
 
 
 class Distillation(Training):

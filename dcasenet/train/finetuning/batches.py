@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dcasenet.spec import STEP
+from dcasenet.train.data.crops import crop, trim_silence
 from dcasenet.train.data.dataset import Example
-from dcasenet.train.data.soundscapes import trim_silence
 from dcasenet.train.finetuning.data import Material
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
-from recipes.open.batches import crop
 
 # Longest crop of an event recording, in seconds: the paper's (Section 4.2).
 EVENT_SECONDS = 30.0

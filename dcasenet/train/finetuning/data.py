@@ -15,10 +15,9 @@ from dcasenet.errors import DcasenetError
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.label_tables import check_distinct, listed
-from dcasenet.train.data.soundscapes import TrueEvent
 from dcasenet.train.data.splits import hold_out, recording_of
 from dcasenet.train.data.store import WaveformStore, decode_examples
-from recipes.open.batches import step_targets
+from dcasenet.train.data.targets import TrueEvent, step_targets
 
 log = logging.getLogger(__name__)
 

@@ -14,15 +14,14 @@ from dcasenet.audio.preprocess import Prepared
 from dcasenet.inference.pipeline import answer_each
 from dcasenet.inference.postprocess import Decoding, Question, which_events, which_scene, which_tags
 from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.inference.windowing import ROW, ROWS_PER_SECOND
 from dcasenet.results import Events
-from dcasenet.spec import ModelSpec, Task
+from dcasenet.spec import ROW, ROWS_PER_SECOND, ModelSpec, Task
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.finetuning.data import Material
 from dcasenet.train.metrics import classification
 from dcasenet.train.metrics.events import segment_activity, segment_score
-from recipes.open.scores import SEGMENT, UNTUNED, best_thresholds
+from dcasenet.train.metrics.thresholds import SEGMENT, UNTUNED, best_thresholds
 
 
 @dataclass(frozen=True)

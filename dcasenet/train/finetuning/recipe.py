@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dcasenet.spec import Task
-from recipes.open.recipe import Recipe
-
-OPEN = Recipe()  # the open checkpoint's, whose numbers hold here too
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,11 @@ class FinetuneRecipe:
     mixup: float
     seed: int
     clip_seconds: float = 5.0
-    weight_decay: float = OPEN.weight_decay
-    gradient_norm: float = OPEN.gradient_norm
-    rise: float = OPEN.rise
-    masks: tuple[int, int] = OPEN.masks
-    gain: tuple[float, float] = OPEN.gain
+    weight_decay: float = 0.01
+    gradient_norm: float = 5.0
+    rise: float = 0.25
+    masks: tuple[int, int] = (12, 25)
+    gain: tuple[float, float] = (-15.0, 5.0)
 
     def __post_init__(self) -> None:
         lowest = {"epochs": 1, "batch_size": 2, "mixup": 0, "trunk_rate": 0}

@@ -21,9 +21,9 @@ from dcasenet.train.finetuning.data import Material, n_recordings
 from dcasenet.train.finetuning.evaluation import Verdict
 from dcasenet.train.finetuning.probe import Head
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
+from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.builder import NETWORK, assemble, tensors_of
-from dcasenet.weights.folder import member_spec
-from recipes.open.scores import UNTUNED
+from dcasenet.weights.hub import member_spec
 
 FIELDS: dict[Task, str] = {"scene": "scenes", "tag": "tags", "event": "events"}
 # Shares of examples that a label starts from are kept within these.

@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dcasenet.errors import DcasenetError
-from dcasenet.inference.windowing import ROW, ROWS_PER_STEP
+from dcasenet.inference.windowing import ROWS_PER_STEP
 from dcasenet.models.frontend import MIN_FRAMES
-from dcasenet.spec import TASKS, Task
+from dcasenet.spec import ROW, TASKS, Task
+from dcasenet.train.data.crops import crop, doubled
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.features import FeatureStore
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.metrics.events import segment_activity
-from recipes.open.batches import crop
-from recipes.open.recipe import PaperRecipe
+from dcasenet.train.paper.recipe import PaperRecipe
 
 Floats = NDArray[np.float32]
 FRAMES_PER_ROW = MIN_FRAMES // ROWS_PER_STEP  # 5 frames of 20 ms are a row of 0.1 s
@@ -200,19 +200,3 @@ class PaperBatches(Dataset[PaperBatch]):
             self._orders[task, sweep] = np.random.default_rng(seed).permutation(len(stream))
         crops = np.random.default_rng([self._recipe.seed, TASKS.index(task), sweep, place, 1])
         return stream.draw(int(self._orders[task, sweep][place]), crops)
-
-
-def doubled(samples: Floats, n_samples: int) -> Floats:
-    """Lay a clip after itself until it has a length, as the authors do with short clips.
-
-    Args:
-        samples: (samples,), at least one.
-        n_samples: Length that is enough.
-
-    Example:
-        >>> doubled(np.array([1, 2, 3], np.float32), 7).tolist()
-        [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0, 3.0]
-    """
-    while len(samples) < n_samples:
-        samples = np.concatenate((samples, samples))
-    return samples

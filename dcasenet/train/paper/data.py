@@ -16,6 +16,7 @@ from dcasenet.spec import FrontEndSettings, Task
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
 from dcasenet.train.data.features import extract
 from dcasenet.train.data.store import decode_examples
+from dcasenet.train.engine.validation import Question, share_of
 from dcasenet.train.paper.batches import (
     ClipStream,
     EventStream,
@@ -23,9 +24,8 @@ from dcasenet.train.paper.batches import (
     PaperBatches,
     Stream,
 )
+from dcasenet.train.paper.recipe import PaperRecipe
 from dcasenet.train.paper.validation import PaperExamination
-from recipes.open.recipe import PaperRecipe
-from recipes.open.validation import Question, share_of
 
 
 @dataclass(frozen=True)

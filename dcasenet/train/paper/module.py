@@ -18,11 +18,11 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.spec import TASKS, FrontEndSettings, ModelSpec, Task
 from dcasenet.train.engine import augmentation
 from dcasenet.train.engine.module import Training
+from dcasenet.train.engine.validation import Answers, Question
 from dcasenet.train.paper.batches import PaperBatch
 from dcasenet.train.paper.protocol import THRESHOLD
+from dcasenet.train.paper.recipe import PaperRecipe
 from dcasenet.train.paper.validation import PaperExamination
-from recipes.open.recipe import PaperRecipe
-from recipes.open.validation import Answers, Question
 
 
 class PaperTraining(Training):

@@ -21,8 +21,8 @@ from dcasenet.audio.preprocess import prepare
 from dcasenet.errors import DcasenetError
 from dcasenet.inference.events import decode_events
 from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.inference.windowing import ROW, tag_windows
-from dcasenet.spec import Task
+from dcasenet.inference.windowing import tag_windows
+from dcasenet.spec import ROW, Task
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
 from dcasenet.train.metrics import classification, intervals
 from dcasenet.train.metrics.events import (

@@ -20,8 +20,8 @@ from dcasenet.train.engine.trainer import is_first
 from dcasenet.train.paper.module import trained_model
 from dcasenet.train.paper.protocol import Report, paper_events, paper_scene, paper_tags
 from dcasenet.train.paper.published import FIGURES, RELEASED, Row
+from dcasenet.train.paper.recipe import PaperRecipe
 from dcasenet.train.paper.run import best_for, train_paper
-from recipes.open.recipe import PaperRecipe
 
 log = logging.getLogger(__name__)
 

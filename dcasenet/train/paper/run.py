@@ -12,8 +12,8 @@ from dcasenet.train.engine.module import seeded
 from dcasenet.train.engine.trainer import fit, is_first
 from dcasenet.train.paper.data import PaperModule, paper_data
 from dcasenet.train.paper.module import PaperTraining, trained_model
+from dcasenet.train.paper.recipe import PaperRecipe
 from dcasenet.train.paper.validation import CHOSEN_BY
-from recipes.open.recipe import PaperRecipe
 
 BEST = "best"  # the checkpoint with the best mean of the tasks' figures
 

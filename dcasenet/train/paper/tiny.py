@@ -11,7 +11,7 @@ from dcasenet.train.data.nigens import TAUNigens2020
 from dcasenet.train.data.urban import TAUUrban2020Mobile
 from dcasenet.train.paper.miniature import build
 from dcasenet.train.paper.published import RELEASED
-from recipes.open.recipe import PaperRecipe
+from dcasenet.train.paper.recipe import PaperRecipe
 
 # Table → rows that are run unless others are asked for.
 SMALLEST: dict[int, tuple[str, ...]] = {2: ("v3",), 3: (RELEASED,)}

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from dcasenet.inference.windowing import ROW, scene_windows, steps_to_rows
-from dcasenet.spec import Task
+from dcasenet.inference.windowing import scene_windows, steps_to_rows
+from dcasenet.spec import ROW, Task
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
 from dcasenet.train.data.store import WaveformStore
+from dcasenet.train.engine.validation import BATCH, Answers, Question, Stretch
 from dcasenet.train.metrics import classification
 from dcasenet.train.metrics.events import segment_activity
 from dcasenet.train.paper.protocol import THRESHOLD
 from dcasenet.train.paper.segment_score import paper_segment_score
-from recipes.open.validation import BATCH, Answers, Question, Stretch
 
 # So many seconds of audio are asked about at once: a recording's four channels of a minute.
 BATCH_SECONDS = 240.0

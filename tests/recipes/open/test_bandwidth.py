@@ -10,10 +10,10 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-from dcasenet.train.data.soundscapes import trim_silence
-from dcasenet.train.data.store import WaveformStore, decode
+from dcasenet.train.data.crops import crop, trim_silence
+from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.engine import augmentation
-from recipes.open.batches import crop
+from recipes.open.data import decode
 from recipes.open.labels import CANDIDATES
 from recipes.open.recipe import Recipe
 from recipes.open.split import FEWEST, Clip, choose

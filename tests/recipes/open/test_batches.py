@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dcasenet.train.data.soundscapes import TrueEvent
-from recipes.open.batches import UNKNOWN, JointBatches, crop, step_targets
+from dcasenet.train.data.crops import crop
+from dcasenet.train.data.targets import TrueEvent, step_targets
+from recipes.open.batches import UNKNOWN, JointBatches
 from recipes.open.data import OpenData
 from recipes.open.recipe import Recipe
 

@@ -9,13 +9,14 @@ import torch
 from dcasenet.errors import DcasenetError
 from dcasenet.train.engine import trainer
 from dcasenet.train.engine.trainer import bfloat16_gain, precision
+from dcasenet.train.engine.validation import Answers
 from recipes.open.batches import UNKNOWN, JointBatches
 from recipes.open.data import OpenData
 from recipes.open.module import JointTraining, label_counts
 from recipes.open.recipe import Recipe
 from recipes.open.scores import grade, tune_thresholds
 from recipes.open.training import fit_statistics, train
-from recipes.open.validation import Answers, Examination
+from recipes.open.validation import Examination
 
 RECIPE = replace(
     Recipe(),

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from dcasenet.spec import STEP
+from dcasenet.train.engine.validation import Answers
 from dcasenet.train.metrics.events import segment_activity
 from recipes.open.data import OpenData
 from recipes.open.scores import grade, tune_thresholds
-from recipes.open.validation import Answers, Examination
+from recipes.open.validation import Examination
 
 DURATION = 20.0
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from dcasenet.errors import DcasenetError
-from dcasenet.train.data.soundscapes import Burst, Mix, Mixer, find_bursts, loop
+from dcasenet.train.data.soundscapes import Burst, Mix, Mixer, loop
 from dcasenet.train.data.store import WaveformStore
-from recipes.open.data import OpenData
+from recipes.open.data import OpenData, find_bursts
 from recipes.open.split import PARTS, Clip, Label, Part
 
 RATE = 24_000

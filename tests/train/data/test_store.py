@@ -13,7 +13,8 @@ from dcasenet.errors import DcasenetError
 from dcasenet.train.data import decoding
 from dcasenet.train.data import store as clips
 from dcasenet.train.data.dataset import Example
-from dcasenet.train.data.store import WaveformStore, decode, decode_examples
+from dcasenet.train.data.store import WaveformStore, decode_examples
+from recipes.open.data import decode
 from recipes.open.split import Clip
 
 MakeClip = Callable[..., Clip]

@@ -33,7 +33,7 @@ def test_a_repository_loads_and_is_cached(hub_python, local_hub, small_model, tm
     published.server.hub = lambda handler: handler.status(503)  # the Hub is down
     hub_python(
         f"""
-    from dcasenet.weights.housekeeping import hub_snapshots
+    from dcasenet.weights.cache import hub_snapshots
     assert list(hub_snapshots()) == ["org/name@{oid}"]
     assert dcasenet.load("org/name@{oid}")
     assert dcasenet.load("org/name")
