@@ -1,11 +1,7 @@
 from dataclasses import replace
 
-import numpy as np
-import pytest
 import torch
 
-from dcasenet.train.data.crops import crop
-from dcasenet.train.data.targets import TrueEvent, step_targets
 from recipes.open.batches import UNKNOWN, JointBatches
 from recipes.open.data import OpenData
 from recipes.open.recipe import Recipe
@@ -52,20 +48,3 @@ def test_scene_stream_has_scenes_and_every_label_counts(small: OpenData) -> None
 
 def test_all_batches_are_iterated_and_no_more(small: OpenData) -> None:
     assert len(list(JointBatches(small, RECIPE, epoch=0))) == RECIPE.steps
-
-
-def test_targets_are_shares_of_steps() -> None:
-    events = [TrueEvent(0, 0.0, 0.8), TrueEvent(1, 1.2, 2.8), TrueEvent(2, 0.9, 1.0)]
-    targets = step_targets(events, n_events=3, duration=4.0)
-    expected = np.array([[1, 0, 0], [0, 0.5, 1], [0, 1, 0], [0, 0.5, 0], [0, 0, 0]])
-    assert targets == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("n_samples", [5, 10, 25])
-def test_crops_have_the_length_asked_for(n_samples: int) -> None:
-    samples = np.arange(1, 11, dtype=np.float32)
-    for seed in range(10):
-        cut = crop(samples, n_samples, np.random.default_rng(seed))
-        assert len(cut) == n_samples
-        assert set(cut) <= {0.0, *samples}
-        assert n_samples < 10 or set(samples) <= set(cut)

@@ -7,8 +7,8 @@ import pytest
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer, loop
 from dcasenet.train.data.store import WaveformStore
-from recipes.open.data import OpenData, find_bursts
-from recipes.open.split import PARTS, Clip, Label, Part
+from recipes.open.data import OpenData
+from recipes.open.split import PARTS, Clip, Part
 
 RATE = 24_000
 MakeClip = Callable[..., Clip]
@@ -96,16 +96,6 @@ def test_two_sides_are_not_mixed(make_clip: MakeClip, make_store: MakeStore) -> 
     store = make_store(dict.fromkeys((train, test), np.ones(100, np.float32)))
     with pytest.raises(DcasenetError, match="all of one part"):
         Mixer([Burst(train, 0, 100, 0)], [test], store)
-
-
-def test_clips_without_onset_are_counted(make_clip: MakeClip, make_store: MakeStore) -> None:
-    steady, knock = make_clip("steady", "esc50/dog"), make_clip("knock", "esc50/dog")
-    pulse = np.zeros(RATE, np.float32)
-    pulse[6_000:12_000] = 0.5
-    store = make_store({steady: np.full(RATE, 0.1, np.float32), knock: pulse})
-    found, without = find_bursts([steady, knock], [Label("dog", ("esc50/dog",))], store)
-    assert [burst.clip for burst in found] == [knock]
-    assert without == [steady]
 
 
 def test_a_short_background_is_repeated_without_a_seam() -> None:

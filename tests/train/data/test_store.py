@@ -1,7 +1,6 @@
 import logging
 import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,7 @@ from dcasenet.train.data import decoding
 from dcasenet.train.data import store as clips
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import WaveformStore, decode_examples
-from recipes.open.data import decode
-from recipes.open.split import Clip
 
-MakeClip = Callable[..., Clip]
 RATE = 24_000
 
 
@@ -170,16 +166,8 @@ def test_a_store_is_handed_to_another_process_without_its_samples(tmp_path: Path
     assert (again.sample_rate, again.left_out) == (RATE, store.left_out)
 
 
-def test_clips_of_the_open_data_keep_their_key(root: Path, make_clip: MakeClip) -> None:
-    good, silent = make_clip("good.wav", "esc50/dog"), make_clip("silent.wav", "esc50/dog")
-    store = decode(root, [good, silent], root / "cache", RATE)
-    assert (good in store, silent in store) == (True, False)
-    assert store.waveform(good).shape == (24_000,)
-    assert store.left_out == (("esc50/silent.wav", decoding.SILENT),)
-
-
-def test_nothing_usable_is_an_error(tmp_path: Path, make_clip: MakeClip) -> None:
+def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DcasenetError, match=r"None of the 1 recordings .*missing\.wav"):
-        decode(tmp_path, [make_clip("missing.wav", "esc50/dog")], tmp_path / "cache", RATE)
+        decode_examples([Example(tmp_path / "missing.wav")], tmp_path / "cache", RATE)
     with pytest.raises(DcasenetError, match="nothing to decode"):
         decode_examples([], tmp_path / "cache", RATE)
