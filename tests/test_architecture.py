@@ -124,6 +124,17 @@ def test_nothing_imports_a_recipe() -> None:
     ]
 
 
+def test_training_is_imported_when_it_is_asked_for() -> None:
+    outside = [name for name in FILES if name.startswith("dcasenet")]
+    outside = [name for name in outside if not name.startswith("dcasenet.train")]
+    assert not [
+        (name, module)
+        for name in outside
+        for module in own_imports(name, inside_functions=False)
+        if module.startswith("dcasenet.train")
+    ]
+
+
 def test_imports_form_no_circle() -> None:
     graph = {name: own_imports(name, inside_functions=False) for name in FILES}
     done: set[str] = set()

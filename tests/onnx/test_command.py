@@ -104,7 +104,7 @@ def test_the_verbs_where_there_is_no_torch(
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
     )
     assert run.returncode == 0, run.stderr
     got = json.loads(run.stdout)

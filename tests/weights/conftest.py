@@ -231,7 +231,7 @@ class Python:
             "import os, signal, sys\n"
             "from pathlib import Path\n"
             "import dcasenet\n"
-            "from dcasenet import manifest\n"
+            "from dcasenet.weights import manifest\n"
             f"manifest.manifest_path = lambda: Path({str(manifest_path)!r})\n"
         )
 

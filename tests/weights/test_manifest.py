@@ -123,7 +123,7 @@ def test_the_tool_makes_an_entry_from_a_file(tmp_path, small_model):
     weights = tmp_path / "dcasenet" / "data" / "mine" / "model.safetensors"
     small_model.save_pretrained(weights.parent)
     code = (
-        "import runpy, sys; from pathlib import Path; from dcasenet import manifest\n"
+        "import runpy, sys; from pathlib import Path; from dcasenet.weights import manifest\n"
         f"manifest.manifest_path = lambda: Path({str(tmp_path / 'weights_manifest.json')!r})\n"
         f"sys.argv = ['add', {str(weights)!r}]\n"
         f"runpy.run_path({str(tmp_path / 'tools' / 'add_to_manifest.py')!r}, run_name='__main__')"
@@ -184,7 +184,9 @@ def test_a_damaged_manifest(tmp_path, monkeypatch):
 
 
 def test_a_missing_manifest(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "dcasenet" / "manifest.py"))
+    monkeypatch.setattr(
+        manifest, "__file__", str(tmp_path / "dcasenet" / "weights" / "manifest.py")
+    )
     with pytest.raises(WeightsError, match="Install dcasenet again"):
         manifest.manifest_path()
 

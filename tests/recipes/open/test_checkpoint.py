@@ -1,4 +1,3 @@
-import ast
 import csv
 import json
 import re
@@ -155,17 +154,6 @@ def test_nothing_written_names_a_place_on_this_machine(output: Path) -> None:
     for path in output.iterdir():
         assert str(output.parent).encode() not in path.read_bytes()
         assert str(Path.home()).encode() + b"/" not in path.read_bytes()
-
-
-def test_importing_the_package_imports_no_training() -> None:
-    package = Path(checkpoint.__file__).parents[1]
-    for path in package.glob("*.py"):
-        for node in ast.parse(path.read_text("utf-8")).body:
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
-            at_top = [n for n in names if n.startswith("dcasenet.train")]
-            assert not at_top, path
 
 
 def test_the_command_line_has_the_recipes_defaults() -> None:
