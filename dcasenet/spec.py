@@ -15,6 +15,8 @@ TASKS: tuple[Task, ...] = ("scene", "tag", "event")
 STEP = 0.8
 ROWS_PER_SECOND = 10  # the grid on which event probabilities are given
 ROW = 1 / ROWS_PER_SECOND
+# Frames that the three poolings of the trunk make one of, before the last pooling.
+FRAMES_PER_STEP = 8
 
 
 def scaled(size: int, width: float) -> int:
@@ -52,6 +54,8 @@ class FrontEndSettings:
         max_frequency: Normalised bins that reach above this many Hz are 0.
         normalization: ``"clip"``: mean and deviation of each bin over the clip (the released
             weights). ``"fixed"``: mean and deviation of each bin stored in the checkpoint.
+            ``"level"``: the same, of a log-mel relative to the loudest 0.18 s of the clip, so that
+            neither the gain nor silence around a sound changes what the network reads.
     """
 
     sample_rate: int = 24_000
@@ -61,7 +65,7 @@ class FrontEndSettings:
     n_mels: int = 128
     pre_emphasis: float = 0.97
     max_frequency: float = 12_000.0
-    normalization: Literal["clip", "fixed"] = "clip"
+    normalization: Literal["clip", "fixed", "level"] = "clip"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class ModelSpec:
         name: Architecture name that `dcasenet.load` takes: ``"v1"``, ``"v2"`` or ``"v3"``.
         stage: Which training it comes from, such as ``"open"`` or ``"joint-tag"``.
         width: Factor on every channel, GRU and dense width.
+        time_pooling: Steps of the network's last pooling in time (the paper's 5).
         tasks: Tasks that it answers.
         scenes: Scene labels, in the order of the network's outputs.
         tags: Tag labels, in that order.
@@ -113,6 +118,7 @@ class ModelSpec:
     name: str
     stage: str
     width: float = 1.0
+    time_pooling: int = 5
     tasks: tuple[Task, ...] = TASKS
     scenes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -133,6 +139,17 @@ class ModelSpec:
     def labels(self, task: Task) -> tuple[str, ...]:
         """Give the labels of one task, in the order of the network's outputs."""
         return {"scene": self.scenes, "tag": self.tags, "event": self.events}[task]
+
+    @property
+    def step(self) -> float:
+        """Seconds from one step of the network to the next: 0.8 (the paper's) or 0.16.
+
+        Example:
+            >>> ModelSpec(name="v3", stage="joint").step
+            0.8
+        """
+        hop = self.frontend.hop_length / self.frontend.sample_rate
+        return FRAMES_PER_STEP * self.time_pooling * hop
 
     @property
     def embedding_size(self) -> int:
@@ -194,6 +211,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "name": isinstance(spec.name, str),
         "stage": isinstance(spec.stage, str),
         "width": _is_number(spec.width, 1 / 64, 16),
+        "time_pooling": _is_number(spec.time_pooling, 1, 5, int),
         "tasks": len(spec.tasks) > 0 and all(task in TASKS for task in spec.tasks),
         **{
             name: all(isinstance(label, str) for label in of_task)
@@ -207,7 +225,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         # The members of a composed model share one front end.
         "members": isinstance(members, Mapping)
         and all(task in TASKS and isinstance(stage, str) for task, stage in members.items())
-        and not (members and f.normalization == "fixed"),
+        and not (members and f.normalization != "clip"),
         "metrics": isinstance(spec.metrics, Mapping),
         "sample_rate": _is_number(f.sample_rate, 1_000, 384_000, int),
         "n_fft": n_fft > 0,
@@ -216,7 +234,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "n_mels": _is_number(f.n_mels, 1, 1_024, int),
         "pre_emphasis": _is_number(f.pre_emphasis, 0, 1),
         "max_frequency": _is_number(f.max_frequency, 1, 192_000),
-        "normalization": f.normalization in ("clip", "fixed"),
+        "normalization": f.normalization in ("clip", "fixed", "level"),
     }
 
 

@@ -56,10 +56,12 @@ class DcaseNetV1(ThreeTasks):
         n_tags: Number of tag labels.
         n_events: Number of event labels.
         width: Factor on every channel, GRU and dense width.
+        time_pooling: Steps of the last pooling in time: 5 is the paper's (a step of 0.8 s), 1
+            leaves time alone (0.16 s).
 
     Shape:
         - Input: (batch, 128, frames) normalised log-mel, at least 40 frames.
-        - Output: see `Outputs`; steps = frames // 40.
+        - Output: see `Outputs`; steps = frames // (8 × time_pooling).
 
     Example:
         >>> network = DcaseNetV1(n_scenes=10, n_tags=80, n_events=14, width=0.25)
@@ -73,12 +75,19 @@ class DcaseNetV1(ThreeTasks):
         "scene": ("scene_block", "scene_head"),
     }
 
-    def __init__(self, n_scenes: int, n_tags: int, n_events: int, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        n_scenes: int,
+        n_tags: int,
+        n_events: int,
+        width: float = 1.0,
+        time_pooling: int = 5,
+    ) -> None:
         super().__init__()
         base = scaled(TRUNK_CHANNELS[-1], width)
         top = 2 * base
         self.trunk = trunk(width)
-        self.top = ConvBlock(base, top, pool=(2, 5))
+        self.top = ConvBlock(base, top, pool=(2, time_pooling))
         self.gru = BiGru(top, top // 2)
         self.event_head = nn.Linear(top, n_events)
         self.tag_head = tag_head(top, scaled(DENSE, width), n_tags)
@@ -118,10 +127,12 @@ class DcaseNetV2(ThreeTasks):
         n_tags: Number of tag labels.
         n_events: Number of event labels.
         width: Factor on every channel, GRU and dense width.
+        time_pooling: Steps of the last pooling in time: 5 is the paper's (a step of 0.8 s), 1
+            leaves time alone (0.16 s).
 
     Shape:
         - Input: (batch, 128, frames) normalised log-mel, at least 40 frames.
-        - Output: see `Outputs`; steps = frames // 40.
+        - Output: see `Outputs`; steps = frames // (8 × time_pooling).
 
     Example:
         >>> network = DcaseNetV2(n_scenes=10, n_tags=80, n_events=14, width=0.25)
@@ -131,7 +142,14 @@ class DcaseNetV2(ThreeTasks):
 
     name: ClassVar[str] = "v2"
 
-    def __init__(self, n_scenes: int, n_tags: int, n_events: int, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        n_scenes: int,
+        n_tags: int,
+        n_events: int,
+        width: float = 1.0,
+        time_pooling: int = 5,
+    ) -> None:
         super().__init__()
         base = scaled(TRUNK_CHANNELS[-1], width)
         top = 2 * base
@@ -144,7 +162,7 @@ class DcaseNetV2(ThreeTasks):
         )
         self.scene_code = nn.Linear(base, scaled(SCENE_CODE, width))
         self.scene_head = nn.Linear(scaled(SCENE_CODE, width), n_scenes)
-        self.top = ConvBlock(base, top, pool=(2, 5))
+        self.top = ConvBlock(base, top, pool=(2, time_pooling))
         self.gru = BiGru(top, top // 2)
         self.event_head = nn.Linear(top, n_events)
         self.tag_head = tag_head(top, scaled(DENSE, width), n_tags)
@@ -182,10 +200,12 @@ class DcaseNetV3(ThreeTasks):
         n_tags: Number of tag labels.
         n_events: Number of event labels.
         width: Factor on every channel, GRU and dense width.
+        time_pooling: Steps of the last pooling in time: 5 is the paper's (a step of 0.8 s), 1
+            leaves time alone (0.16 s).
 
     Shape:
         - Input: (batch, 128, frames) normalised log-mel, at least 40 frames.
-        - Output: see `Outputs`; steps = frames // 40.
+        - Output: see `Outputs`; steps = frames // (8 × time_pooling).
 
     Example:
         >>> network = DcaseNetV3(n_scenes=10, n_tags=80, n_events=14, width=0.25)
@@ -195,13 +215,20 @@ class DcaseNetV3(ThreeTasks):
 
     name: ClassVar[str] = "v3"
 
-    def __init__(self, n_scenes: int, n_tags: int, n_events: int, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        n_scenes: int,
+        n_tags: int,
+        n_events: int,
+        width: float = 1.0,
+        time_pooling: int = 5,
+    ) -> None:
         super().__init__()
         base, scene = scaled(TRUNK_CHANNELS[-1], width), scaled(SCENE_CHANNELS, width)
         hidden = base // 2
         self.trunk = trunk(width)
-        self.common = ConvBlock(base, base, pool=(2, 5))
-        self.scene_block = ConvBlock(base, base, pool=(2, 5))
+        self.common = ConvBlock(base, base, pool=(2, time_pooling))
+        self.scene_block = ConvBlock(base, base, pool=(2, time_pooling))
         self.scene_branch = nn.Sequential(
             ResidualBlock(base, scene, stride=2),
             ResidualBlock(scene, scene),
@@ -242,7 +269,13 @@ NETWORKS: dict[str, type[DcaseNetV1 | DcaseNetV2 | DcaseNetV3]] = {
 
 
 def create(
-    name: str, *, n_scenes: int = 10, n_tags: int = 80, n_events: int = 14, width: float = 1.0
+    name: str,
+    *,
+    n_scenes: int = 10,
+    n_tags: int = 80,
+    n_events: int = 14,
+    width: float = 1.0,
+    time_pooling: int = 5,
 ) -> nn.Module:
     """Build a network with random weights, drawn as the authors draw them.
 
@@ -252,13 +285,15 @@ def create(
         n_tags: Number of tag labels (80).
         n_events: Number of event labels (14).
         width: Factor on every channel, GRU and dense width, 1/16 or more.
+        time_pooling: Steps of the last pooling in time, 1 to 5: 5 is the paper's (a step of the
+            network is 0.8 s), 1 leaves time alone (0.16 s).
 
     Returns:
         The network, in training mode: (batch, 128, frames) log-mel to `Outputs`.
 
     Raises:
         UnknownModelError: No architecture has this name.
-        ValueError: A number of labels or the width is too small.
+        ValueError: A number of labels, the width or the pooling is out of range.
 
     Example:
         >>> network = create("v3", n_scenes=4, n_tags=6, n_events=3, width=0.25)
@@ -274,4 +309,9 @@ def create(
         )
     if not 1 / 16 <= width <= 16:
         raise ValueError(f"width={width} is out of range; give 1/16 to 16 (1.0 is the paper's).")
-    return NETWORKS[name](n_scenes, n_tags, n_events, width)
+    if time_pooling not in range(1, 6):
+        raise ValueError(
+            f"time_pooling={time_pooling!r} is out of range; give 1 (steps of 0.16 s) to 5 (0.8 s, "
+            "the paper's)."
+        )
+    return NETWORKS[name](n_scenes, n_tags, n_events, width, time_pooling)

@@ -10,6 +10,7 @@ from math import log10
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 MIN_DEVIATION = 1e-3
 # Stands for an exact zero of mel power, whose logarithm does not exist (authors' tagging loader).
 SILENCE = 1e-7
+# With `normalization="level"`: frames that the loudest level is averaged over (0.18 s), the lowest
+# level that is still raised (mel power, about white noise at -90 dBFS), and what is added to mel
+# power relative to the level: 70 dB under it, nothing is told from silence.
+LEVEL_FRAMES, LOWEST_LEVEL, LEVEL_FLOOR = 9, 1e-6, 1e-7
 # One step of the network spans this many frames (0.8 s): a shorter log-mel has no step at all.
 MIN_FRAMES = 40
 
@@ -29,7 +34,9 @@ class LogMel(nn.Module):
     Steps: pre-emphasis (the first sample goes) → power STFT → mel → logarithm → normalisation of
     each bin → bins above ``max_frequency`` set to 0. With ``normalization="clip"`` the mean and
     deviation of a bin are those over the clip itself; with ``"fixed"`` they are the buffers
-    ``mean`` and ``deviation`` that a checkpoint stores.
+    ``mean`` and ``deviation`` that a checkpoint stores. With ``"level"`` they are stored too, the
+    mean of the waveform is taken off, and mel power is divided by the level of the clip's loudest
+    0.18 s: a constant gain changes nothing, nor does silence before or after a sound.
 
     Args:
         settings: What the checkpoint was trained with.
@@ -55,9 +62,10 @@ class LogMel(nn.Module):
 
     def __init__(self, settings: FrontEndSettings) -> None:
         super().__init__()
-        if settings.normalization not in ("clip", "fixed"):
+        if settings.normalization not in ("clip", "fixed", "level"):
             raise ValueError(
-                f"normalization={settings.normalization!r} is not known; give 'clip' or 'fixed'."
+                f"normalization={settings.normalization!r} is not known; give 'clip', 'fixed' or "
+                "'level'."
             )
         self.settings = settings
         filters, upper_edges = mel_filterbank(settings.n_mels, settings.n_fft, settings.sample_rate)
@@ -68,7 +76,7 @@ class LogMel(nn.Module):
         self.register_buffer("window", hamming, persistent=False)
         self.register_buffer("mel_filters", filters, persistent=False)
         self.register_buffer("audible", audible.float()[:, None], persistent=False)
-        stored = settings.normalization == "fixed"
+        stored = settings.normalization != "clip"
         self.register_buffer("mean", torch.zeros(settings.n_mels), persistent=stored)
         self.register_buffer("deviation", torch.ones(settings.n_mels), persistent=stored)
 
@@ -93,6 +101,9 @@ class LogMel(nn.Module):
         if waveform.shape[-1] < shortest:
             repeats = -(-shortest // waveform.shape[-1])
             waveform = waveform.repeat(1, repeats)[:, :shortest]
+        relative = s.normalization == "level"
+        if relative:
+            waveform = waveform - waveform.mean(dim=1, keepdim=True)
         emphasised = waveform[:, 1:] - s.pre_emphasis * waveform[:, :-1]
         spectrum = torch.stft(
             emphasised,
@@ -108,16 +119,31 @@ class LogMel(nn.Module):
         mel = self.mel_filters @ power
         while mel.shape[-1] < MIN_FRAMES:
             mel = torch.cat((mel, mel), dim=-1)
+        if relative:
+            return (mel / loudest_level(mel) + LEVEL_FLOOR).log()
         return torch.where(mel == 0, SILENCE, mel).log()
 
     def normalize(self, log_mel: Tensor) -> Tensor:
         """Centre and scale each bin, then silence the bins above ``max_frequency``."""
-        if self.settings.normalization == "fixed":
+        if self.settings.normalization != "clip":
             mean, deviation = self.mean[:, None], self.deviation[:, None]
         else:
             mean = log_mel.mean(dim=-1, keepdim=True)
             deviation = log_mel.std(dim=-1, keepdim=True)  # unbiased: divided by frames − 1
         return (log_mel - mean) / deviation.clamp(min=MIN_DEVIATION) * self.audible
+
+
+def loudest_level(mel: Tensor) -> Tensor:
+    """Return the mean power of the loudest 0.18 s of each clip, at least `LOWEST_LEVEL`.
+
+    Args:
+        mel: Mel power, (batch, n_mels, frames).
+
+    Returns:
+        (batch, 1, 1).
+    """
+    powers = nnf.avg_pool1d(mel.mean(dim=1, keepdim=True), LEVEL_FRAMES, stride=1)
+    return powers.amax(dim=2, keepdim=True).clamp(min=LOWEST_LEVEL)
 
 
 def mel_filterbank(n_mels: int, n_fft: int, sample_rate: int) -> tuple[Tensor, Tensor]:

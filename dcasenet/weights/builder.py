@@ -67,7 +67,11 @@ def empty_network(
     sizes = {task: _n_outputs(task, spec, tensors or {}) for task in TASKS}
     with torch.device("meta"):
         network = NETWORKS[spec.name](
-            sizes["scene"], sizes["tag"], sizes["event"], width=spec.width
+            sizes["scene"],
+            sizes["tag"],
+            sizes["event"],
+            width=spec.width,
+            time_pooling=spec.time_pooling,
         )
         for task in spec.heads:
             network.give_linear_head(task, sizes[task], spec.embedding_size)

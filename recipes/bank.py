@@ -1,0 +1,283 @@
+"""All recordings of one split as one int16 tensor on the device, with their tables.
+
+Recordings are decoded once, resampled to 24 kHz, freed of digital silence at their ends and raised
+to a peak just under full scale; gains are drawn anew for each mixture anyway.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dcasenet.train.data.bursts import bursts, levels
+from recipes.labels import LabelSets, background, continuous, group
+from recipes.recordings import Recording
+
+log = logging.getLogger(__name__)
+
+SAMPLE_RATE = 24_000
+PEAK = 0.9
+# Seconds of one recording that are kept, by the kind of its label: music and game effects repeat.
+LONGEST = {"library/music": 20.0, "library/electronic": 20.0, "library/mixed": 60.0}
+LONGEST_OTHERS = 150.0
+# Folders whose files are one sound each, cut at its ends.
+CUT_TIGHT = ("dcase2016_task2", "events_extra", "library")
+SHORTEST = 0.05  # seconds; what is shorter says nothing
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A recording as it is mixed.
+
+    Attributes:
+        recording: What it is.
+        waveform: (samples,) int16 at 24 kHz.
+        level: RMS of its frames within 40 dB of the loudest, full scale is 1.
+        bursts: (start, stop) of its isolated sounds, in samples.
+    """
+
+    recording: Recording
+    waveform: NDArray[np.int16]
+    level: float
+    bursts: tuple[tuple[int, int], ...]
+
+
+def decode(recording: Recording, root: Path) -> Decoded | None:
+    """Decode one recording; None, with a warning, where that fails or nothing is left."""
+    try:
+        samples, rate = soundfile.read(recording.path(root), dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        log.warning("%s cannot be decoded and is left out: %s", recording.key, error)
+        return None
+    kind = recording.label.rsplit("/", 1)[0]
+    longest = LONGEST.get(kind, LONGEST_OTHERS)
+    mono = samples.mean(axis=1)[: round(longest * rate)]
+    return describe(recording, soxr.resample(mono, rate, SAMPLE_RATE))
+
+
+def describe(recording: Recording, mono: NDArray[np.float32]) -> Decoded | None:
+    """Trim, scale and measure a decoded waveform at 24 kHz."""
+    peak = float(np.abs(mono).max(initial=0.0))
+    (sounding,) = np.nonzero(np.abs(mono) > 1e-3 * peak)
+    if peak == 0 or sounding.size < SHORTEST * SAMPLE_RATE:
+        log.warning("%s is silent and is left out", recording.key)
+        return None
+    # Silence around a sound shows that it is isolated; other folders are cut tight.
+    found = bursts(mono, SAMPLE_RATE, isolated=recording.folder in CUT_TIGHT)
+    first, stop = int(sounding[0]), int(sounding[-1]) + 1
+    inside = [(max(a - first, 0), min(b, stop) - first) for a, b in found]
+    inside = [(a, b) for a, b in inside if b - a >= SHORTEST * SAMPLE_RATE]
+    mono = mono[first:stop] * np.float32(PEAK / peak)
+    level = levels(mono, SAMPLE_RATE)
+    loud = level[level > level.max() - 40.0]
+    rms = float(np.sqrt(np.mean(10.0 ** (loud / 10.0))))
+    pcm = np.round(mono * 32_767.0).astype(np.int16)
+    return Decoded(recording, pcm, rms, tuple(inside))
+
+
+def decode_all(recordings: Sequence[Recording], root: Path, cache: Path) -> list[Decoded]:
+    """Decode recordings on all cores, or read what an earlier run has decoded.
+
+    Args:
+        recordings: What to decode.
+        root: Folder of the data.
+        cache: ``.npz`` file that holds what was decoded.
+    """
+    if not cache.is_file():
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(decode, recordings, [root] * len(recordings), chunksize=32)
+            save(cache, [decoded for decoded in found if decoded is not None])
+    by_key = {recording.key: recording for recording in recordings}
+    return [decoded for decoded in load(cache, by_key) if decoded.recording.key in by_key]
+
+
+def save(path: Path, clips: Sequence[Decoded]) -> None:
+    """Write decoded recordings to one file, by renaming."""
+    spans = [(i, *span) for i, clip in enumerate(clips) for span in clip.bursts]
+    partial = path.with_suffix(".partial.npz")
+    np.savez(
+        partial,
+        key=np.array([clip.recording.key for clip in clips]),
+        length=np.array([len(clip.waveform) for clip in clips]),
+        level=np.array([clip.level for clip in clips]),
+        spans=np.array(spans, dtype=np.int64).reshape(-1, 3),
+        samples=np.concatenate([clip.waveform for clip in clips]),
+    )
+    partial.replace(path)
+
+
+def load(path: Path, by_key: dict[str, Recording]) -> list[Decoded]:
+    """Read what `save` wrote, of the recordings that are asked for."""
+    with np.load(path) as file:
+        keys, lengths, level = file["key"], file["length"], file["level"]
+        spans, samples = file["spans"], file["samples"]
+    of_clip: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for index, start, stop in spans.tolist():
+        of_clip[index].append((start, stop))
+    ends = np.cumsum(lengths)
+    return [
+        Decoded(by_key[key], samples[end - length : end], float(level[i]), tuple(of_clip[i]))
+        for i, (key, length, end) in enumerate(zip(keys.tolist(), lengths, ends, strict=True))
+        if key in by_key
+    ]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Recordings of one split as tensors on one device.
+
+    Attributes:
+        samples: All waveforms one after another, int16.
+        start: First sample of each recording, (clips,).
+        length: Its samples, (clips,).
+        level: Its RMS where it sounds, (clips,).
+        continuous: Whether it may be looped, (clips,).
+        tag: Its named labels, (clips, tags).
+        tag_known: Whether they are all that it holds, (clips,).
+        environment: Place, or -1, (clips,).
+        any_weight: Chance of being a layer of a mixture, (clips,).
+        environment_weight: Chance of being a place, (clips,).
+        background_weight: Chance of lying under a soundscape, (clips,).
+        burst_start: First sample of each isolated sound, (bursts,).
+        burst_length: Its samples, (bursts,).
+        burst_class: Its event, (bursts,).
+        burst_level: Its RMS, (bursts,).
+        burst_tag: Its tags, (bursts, tags).
+        burst_weight: Chance of being placed: even over events, then over recordings, (bursts,).
+        n_events: Number of events.
+    """
+
+    samples: Tensor
+    start: Tensor
+    length: Tensor
+    level: Tensor
+    continuous: Tensor
+    tag: Tensor
+    tag_known: Tensor
+    environment: Tensor
+    any_weight: Tensor
+    environment_weight: Tensor
+    background_weight: Tensor
+    burst_start: Tensor
+    burst_length: Tensor
+    burst_class: Tensor
+    burst_level: Tensor
+    burst_tag: Tensor
+    burst_weight: Tensor
+    n_events: int
+
+    def read(self, start: Tensor, length: Tensor, whole: Tensor, part: Tensor) -> Tensor:
+        """Read samples between samples, by linear interpolation.
+
+        Args:
+            start: First sample of each recording, (batch,).
+            length: Its samples, (batch,).
+            whole: Whole samples from there, (batch, n); what lies outside repeats the ends.
+            part: What is left of a sample, 0 to 1, (batch, n).
+
+        Returns:
+            (batch, n) float32, full scale is 1.
+        """
+        last = length[:, None] - 1
+        begin = start[:, None]
+        low = self.samples[begin + torch.minimum(whole.clamp(min=0), last)]
+        high = self.samples[begin + torch.minimum((whole + 1).clamp(min=0), last)]
+        return torch.lerp(low.float(), high.float(), part) / 32_768.0
+
+    def to(self, device: torch.device | str) -> Bank:
+        """Return the same bank on another device."""
+        moved = {
+            field.name: value.to(device)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return dataclasses.replace(self, **moved)
+
+
+def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
+    """Build the tables of a split's recordings."""
+    recordings = [clip.recording for clip in clips]
+    lengths = np.array([len(clip.waveform) for clip in clips])
+    starts = np.cumsum(lengths) - lengths
+    tag_rows = [labels.tags_of(recording) for recording in recordings]
+    tag = torch.zeros(len(clips), len(labels.tags))
+    for row, indices in enumerate(tag_rows):
+        tag[row, list(indices or ())] = 1.0
+    environment = [labels.environment_of(recording) for recording in recordings]
+    burst_rows = [
+        (i, start, stop, event)
+        for i, clip in enumerate(clips)
+        if (event := labels.event_of(clip.recording)) is not None
+        for start, stop in clip.bursts
+    ]
+    clip_of, first, stop, event = (np.array(column) for column in zip(*burst_rows, strict=True))
+    return Bank(
+        samples=torch.from_numpy(np.concatenate([clip.waveform for clip in clips])),
+        start=torch.from_numpy(starts),
+        length=torch.from_numpy(lengths),
+        level=torch.tensor([clip.level for clip in clips]),
+        continuous=torch.tensor([continuous(recording) for recording in recordings]),
+        tag=tag,
+        tag_known=torch.tensor([row is not None for row in tag_rows]),
+        environment=torch.tensor([-1 if e is None else e for e in environment]),
+        any_weight=_any_weight(clips),
+        environment_weight=_even(environment, recordings),
+        background_weight=_even(
+            [r.label if background(r) else None for r in recordings], recordings
+        ),
+        burst_start=torch.from_numpy(starts[clip_of] + first),
+        burst_length=torch.from_numpy(stop - first),
+        burst_class=torch.from_numpy(event),
+        burst_level=torch.tensor([_rms(clips[i].waveform[a:b]) for i, a, b, _ in burst_rows]),
+        burst_tag=tag[torch.from_numpy(clip_of)],
+        burst_weight=_even(event.tolist(), [recordings[i] for i in clip_of]),
+        n_events=len(labels.events),
+    )
+
+
+def _rms(waveform: NDArray[np.int16]) -> float:
+    return float(np.sqrt(np.mean(np.square(waveform / 32_768.0))))
+
+
+def _even(labels: Sequence[object], recordings: Sequence[Recording]) -> Tensor:
+    """Weigh labels evenly, then the sources of a label, then the files of a source.
+
+    Where a label has few sources it is drawn less: by the root of their number.
+    """
+    takes = Counter(zip(labels, (r.source for r in recordings), strict=True))
+    sources = Counter(label for label, _ in takes)
+    weight = [
+        0.0 if label is None else 1.0 / (takes[label, r.source] * sources[label] ** 0.5)
+        for label, r in zip(labels, recordings, strict=True)
+    ]
+    return torch.tensor(weight, dtype=torch.float64).float()
+
+
+def _any_weight(clips: Iterable[Decoded]) -> Tensor:
+    """Weigh the groups of `labels.group`, and in each one sources evenly, longer files more."""
+    clips = list(clips)
+    groups = [group(clip.recording) for clip in clips]
+    raw = _even([clip.recording.label for clip in clips], [clip.recording for clip in clips])
+    length = torch.tensor([len(clip.waveform) / SAMPLE_RATE for clip in clips])
+    raw = raw * length.clamp(0.5, 30.0).sqrt()
+    weight = torch.zeros_like(raw)
+    for name, share in group.shares.items():
+        inside = torch.tensor([of == name for of in groups])
+        total = float((raw * inside).sum())
+        if total > 0:
+            weight += raw * inside * share / total
+    return weight

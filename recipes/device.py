@@ -1,0 +1,218 @@
+"""One command for a machine with a GPU: train every student, run ESC-50's folds, write results.
+
+::
+
+    python -m recipes.device --pack .pack --output $OUT --minutes 8
+    python -m recipes.device --pack .pack --output out --smoke        # under a minute on a CPU
+
+The students of a phase read the same mixtures. The second phase leaves out every clip of ESC-50,
+so that its students can be examined on the five folds. Results are written as files of at most
+16 MiB; larger checkpoints are cut into parts that `cat` joins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recipes.bank import Bank, make_bank
+from recipes.distilled.teacher import load_teacher
+from recipes.esc.folds import EscClips, FineTuning, embed, fine_tune, mean_and_folds, probe
+from recipes.labels import LabelSets
+from recipes.mixtures import Mixer
+from recipes.pack import describe_all, read_pack
+from recipes.package import save_student
+from recipes.students import Lecturer, Student, StudentSettings
+from recipes.tags import read_tags
+from recipes.training import Schedule, Training
+from recipes.watch import watch
+
+log = logging.getLogger(__name__)
+
+LARGEST_FILE = 15 * 2**20
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Students that read the same mixtures.
+
+    Attributes:
+        name: Of its folder.
+        students: Who learns.
+        share: Share of the minutes.
+        with_esc50: Whether clips of ESC-50 are among the recordings.
+    """
+
+    name: str
+    students: tuple[StudentSettings, ...]
+    share: float
+    with_esc50: bool = True
+
+
+def phases(widths: Sequence[float]) -> tuple[Phase, ...]:
+    """Return the phases for the widths of the main students."""
+    main = tuple(StudentSettings(f"distilled-{width:g}", width, True) for width in widths)
+    return (
+        Phase("main", (*main, StudentSettings("open", 0.5, False)), 0.68),
+        Phase(
+            "esc50",
+            (
+                StudentSettings("distilled-esc50", widths[0], True),
+                StudentSettings("open-esc50", 0.5, False),
+            ),
+            0.32,
+            with_esc50=False,
+        ),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every phase, then the folds."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    began = time.monotonic()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = torch.bfloat16 if device.type == "cuda" else None
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    clips, labels = read_pack(options.pack)
+    described = describe_all(clips)
+    log.info("%d recordings after %.1f s", len(described), time.monotonic() - began)
+    tags = tuple(tag.name for tag in read_tags(options.pack / "labels.csv"))
+    lecturer = Lecturer(load_teacher(options.pack / "mn04_as.safetensors"))
+    results: dict[str, object] = {"device": _name(device), "torch": torch.__version__}
+    watched = make_bank([c for c in described if c.recording.split == "validation"], labels)
+    students: dict[str, Student] = {}
+    widths = [1 / 16] if options.smoke else options.widths
+    for phase in phases(widths):
+        bank = make_bank(
+            [
+                clip
+                for clip in described
+                if clip.recording.split == "train"
+                and clip.recording.open
+                and (phase.with_esc50 or clip.recording.folder != "esc50")
+            ],
+            labels,
+        ).to(device)
+        training = _training(phase, bank, lecturer, labels, options, half)
+        training.run(options.output / phase.name)
+        (options.output / phase.name / "state.pt").unlink()
+        results[phase.name] = {"history": training.history, **training.summary()}
+        log.info("%s: %s", phase.name, json.dumps(training.summary()))
+        for learner in training.learners:
+            name = learner.student.settings.name
+            students[name] = learner.average
+            save_student(learner.average, labels, tags, options.output / f"{name}.safetensors")
+        results[f"{phase.name}_watched"] = watch(
+            [learner.average for learner in training.learners],
+            lecturer,
+            watched.to(device),
+            n=8 if options.smoke else 256,
+        )
+        log.info("%s", json.dumps(results[f"{phase.name}_watched"]))
+    results["esc50"] = _folds(students, clips, device, half, options)
+    results["seconds"] = round(time.monotonic() - began, 1)
+    if device.type == "cuda":
+        results["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
+    (options.output / "results.json").write_text(json.dumps(results, indent=1))
+    _cut(options.output)
+    log.info("done in %.1f s", results["seconds"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5, 0.25])
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--smoke", action="store_true", help="all of it, in under a minute")
+    parser.add_argument("--fold-epochs", type=int, default=20)
+    return parser
+
+
+def _training(
+    phase: Phase,
+    bank: Bank,
+    lecturer: Lecturer,
+    labels: LabelSets,
+    options: argparse.Namespace,
+    half: torch.dtype | None,
+) -> Training:
+    n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
+    torch.manual_seed(0)
+    minutes = 0.05 if options.smoke else options.minutes * phase.share
+    batch = 8 if options.smoke else options.batch
+    return Training(
+        [Student(settings, n_labels) for settings in phase.students],
+        lecturer,
+        Mixer(bank),
+        Schedule(minutes=minutes, batch=batch, learning_rate=options.rate),
+        half=half,
+        compiled=options.compile,
+    )
+
+
+def _folds(
+    students: dict[str, Student],
+    clips: Sequence[tuple[object, np.ndarray]],
+    device: torch.device,
+    half: torch.dtype | None,
+    options: argparse.Namespace,
+) -> dict[str, object]:
+    """Probe and fine-tune the students that never read ESC-50."""
+    esc = [(recording, waveform) for recording, waveform in clips if recording.folder == "esc50"]
+    if options.smoke:
+        esc = esc[::20]
+    names = sorted({recording.label for recording, _ in esc})
+    pcm = np.stack([np.round(np.clip(w, -1, 1) * 32_767).astype(np.int16) for _, w in esc])
+    data = EscClips(
+        torch.from_numpy(pcm).to(device),
+        torch.tensor([names.index(recording.label) for recording, _ in esc], device=device),
+        torch.tensor([recording.fold for recording, _ in esc], device=device),
+    )
+    found: dict[str, object] = {}
+    for name in ("distilled-esc50", "open-esc50"):
+        student = students[name]
+        probed = probe(embed(student.frontend, student.network, data), data)
+        settings = FineTuning(epochs=1 if options.smoke else options.fold_epochs)
+        folds = (1,) if options.smoke else (1, 2, 3, 4, 5)
+        tuned = [
+            fine_tune(student.frontend, student.network, data, fold, settings, half)
+            for fold in folds
+        ]
+        found[name] = {"probe": probed, "fine_tuned": tuned}
+        log.info("%s: probe %s, tuned %s", name, mean_and_folds(probed), mean_and_folds(tuned))
+    return found
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _cut(folder: Path) -> None:
+    """Cut files that are too large to come back into parts."""
+    for file in sorted(folder.glob("*.safetensors")):
+        content = file.read_bytes()
+        if len(content) > LARGEST_FILE:
+            for index in range(0, len(content), LARGEST_FILE):
+                part = folder / f"{file.name}.part{index // LARGEST_FILE}"
+                part.write_bytes(content[index : index + LARGEST_FILE])
+            file.unlink()
+
+
+if __name__ == "__main__":
+    main()

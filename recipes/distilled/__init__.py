@@ -1,0 +1,1 @@
+"""The distilled checkpoint: DcaseNet taught by a network that learned from AudioSet."""

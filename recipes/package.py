@@ -1,0 +1,47 @@
+"""From a trained student to a checkpoint file that describes itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dcasenet.spec import ModelSpec
+from dcasenet.weights.checkpoint import write
+from recipes.labels import LabelSets
+from recipes.students import Student
+
+LICENSE = "CC BY 4.0"  # CC BY recordings ask for credit, and so do the weights
+
+
+def tensors_of(student: Student) -> dict[str, Tensor]:
+    """Return a student's tensors in half precision, as a checkpoint names them."""
+    tensors = {f"network.{name}": value for name, value in student.network.state_dict().items()}
+    tensors = {name: value.half() if value.is_floating_point() else value
+               for name, value in tensors.items()}  # fmt: skip
+    tensors["frontend.mean"] = student.frontend.mean
+    tensors["frontend.deviation"] = student.frontend.deviation
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def spec_of(student: Student, labels: LabelSets, tags: tuple[str, ...]) -> ModelSpec:
+    """Describe a student: labels, step and front end; figures and thresholds come later."""
+    return ModelSpec(
+        name="v3",
+        stage=student.settings.name,
+        width=student.settings.width,
+        time_pooling=1,
+        scenes=labels.environments,
+        tags=tags if student.settings.taught else labels.tags,
+        events=labels.events,
+        frontend=student.frontend.settings,
+        resampler="soxr",
+        licence=LICENSE,
+    )
+
+
+def save_student(student: Student, labels: LabelSets, tags: tuple[str, ...], path: Path) -> None:
+    """Write a student as a checkpoint that `dcasenet.load` reads."""
+    with torch.no_grad():
+        write(path, tensors_of(student), spec_of(student, labels, tags))

@@ -1,0 +1,233 @@
+"""Students: DcaseNet with its front end, and what each learns from a batch of mixtures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from dcasenet.models.blocks import BiGru
+from dcasenet.models.dcasenet import create
+from dcasenet.models.frontend import LogMel
+from dcasenet.spec import FrontEndSettings
+from recipes.distilled.teacher import COLUMN, Teacher
+from recipes.distilled.teacher import SAMPLE_RATE as TEACHER_RATE
+from recipes.mixtures import Mixtures
+
+STEP = 0.16  # seconds of a step, with the last pooling leaving time alone
+N_TAUGHT_TAGS = 527
+TEACHER_EMBEDDING = 384
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors of the losses.
+
+    Tags are binary cross-entropies summed over labels, events likewise and averaged over steps;
+    the embedding's is the mean squared error of the teacher's, each dimension at a deviation of 1.
+
+    Attributes:
+        tag: Of the clip's tags.
+        columns: Of the tags every 0.32 s.
+        embedding: Of the teacher's embedding, for the clip and every 0.32 s.
+        event: Of the events.
+        scene: Of the environments.
+    """
+
+    tag: float = 1.0
+    columns: float = 0.5
+    embedding: float = 5.0
+    event: float = 3.0
+    scene: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the teacher says of a batch.
+
+    Attributes:
+        tag: Probabilities of the clip, (batch, 527).
+        columns: Probabilities every 0.32 s, (batch, columns, 527).
+        embedding: Its embedding every 0.32 s, (batch, columns, 384), not yet scaled.
+    """
+
+    tag: Tensor
+    columns: Tensor
+    embedding: Tensor
+
+
+class Lecturer(nn.Module):
+    """The teacher, listening to mixtures at 24 kHz.
+
+    Args:
+        teacher: In evaluation mode.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.register_buffer("kernel", _four_thirds(), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor, *, half: torch.dtype | None = None) -> Lesson:
+        """Return the teacher's lesson on waveforms at 24 kHz, (batch, samples)."""
+        log_mel = self.teacher.frontend(self.resample(waveform))
+        with torch.autocast(waveform.device.type, dtype=half, enabled=half is not None):
+            outputs = self.teacher.infer(log_mel)
+        return Lesson(
+            outputs.tag.float().sigmoid(),
+            outputs.columns.float().sigmoid(),
+            outputs.column_embedding.float(),
+        )
+
+    def resample(self, waveform: Tensor) -> Tensor:
+        """Resample from 24 to 32 kHz, by a windowed sinc in four phases."""
+        width = self.kernel.shape[-1]
+        padded = nnf.pad(waveform[:, None], (width // 2, width // 2))
+        phases = nnf.conv1d(padded, self.kernel, stride=3)
+        resampled = phases.transpose(1, 2).flatten(1)
+        return resampled[:, : waveform.shape[1] * TEACHER_RATE // 24_000]
+
+
+def _four_thirds(width: int = 16) -> Tensor:
+    """Return the four filters, (4, 1, 2 width + 1), that make four samples out of three.
+
+    Output 4 m + p lies at input 3 m + 3 p / 4: a sinc cut off at 24 kHz's Nyquist frequency, under
+    a Hann window of 16 samples a side.
+    """
+    taps = torch.arange(-width, width + 1, dtype=torch.float64)
+    phases = torch.arange(4, dtype=torch.float64)[:, None] * 0.75
+    distance = taps - phases
+    window = torch.cos(torch.pi * distance / (2 * (width + 1))).square()
+    return (torch.sinc(distance) * window)[:, None].float()
+
+
+@dataclass(frozen=True)
+class StudentSettings:
+    """What a student is.
+
+    Attributes:
+        name: Of its files.
+        width: Factor on every channel, GRU and dense width.
+        taught: Whether it learns from the teacher; if not, tags are the recordings' own labels.
+    """
+
+    name: str
+    width: float
+    taught: bool
+
+
+class Float32Gru(BiGru):
+    """The recurrent layer in float32 whatever the convolutions run in: its sums are long."""
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run the layer."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float(), state)
+
+
+class Student(nn.Module):
+    """A network, its front end, and what ties it to the teacher.
+
+    Args:
+        settings: What it is.
+        n_labels: Number of environments, own tags and events.
+    """
+
+    embedding_mean: Tensor
+    embedding_deviation: Tensor
+
+    def __init__(self, settings: StudentSettings, n_labels: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.settings = settings
+        n_scenes, n_tags, n_events = n_labels
+        self.frontend = LogMel(FrontEndSettings(normalization="level"))
+        network = create(
+            "v3",
+            n_scenes=n_scenes,
+            n_tags=N_TAUGHT_TAGS if settings.taught else n_tags,
+            n_events=n_events,
+            width=settings.width,
+            time_pooling=1,
+        )
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for gru in (self.network.tag_gru, self.network.event_gru):
+            gru.__class__ = Float32Gru
+        self._set_priors(n_events)
+        size = 4 * self.network.event_gru.hidden_size
+        self.projection = nn.Linear(size, TEACHER_EMBEDDING) if settings.taught else None
+        self.register_buffer("embedding_mean", torch.zeros(TEACHER_EMBEDDING))
+        self.register_buffer("embedding_deviation", torch.ones(TEACHER_EMBEDDING))
+
+    def _set_priors(self, n_events: int) -> None:
+        """Start the heads at how rare their labels are, so that the first steps need not learn it."""
+        for head, prior in ((self.network.tag_head[-1], 0.01), (self.network.event_head, 0.01)):
+            nn.init.constant_(head.bias, log(prior / (1 - prior)))
+
+    def losses(
+        self, mixtures: Mixtures, lesson: Lesson | None, log_mel: Tensor
+    ) -> dict[str, Tensor]:
+        """Return each loss of a batch.
+
+        Args:
+            mixtures: What was mixed.
+            lesson: What the teacher says of it; None for a student that is not taught.
+            log_mel: The front end's view of what was degraded, masked, (batch, 128, frames).
+        """
+        outputs = self.network(log_mel)
+        losses = {
+            "event": _event_loss(outputs.event.float(), mixtures),
+            "scene": _scene_loss(outputs.scene.float(), mixtures.scene),
+        }
+        if lesson is None or self.projection is None:
+            losses["tag"] = _own_tag_loss(outputs.tag.float(), mixtures)
+            return losses
+        columns = _columns(outputs.embedding)
+        n = min(columns.shape[1], lesson.columns.shape[1])
+        columns = columns[:, :n]
+        tags = self.network.tag_head(columns).float()
+        losses["tag"] = _binary(outputs.tag.float(), lesson.tag)
+        losses["columns"] = _binary(tags, lesson.columns[:, :n])
+        taught = (lesson.embedding[:, :n] - self.embedding_mean) / self.embedding_deviation
+        guess = self.projection(columns).float()
+        clip = (guess.mean(dim=1) - taught.mean(dim=1)).square().mean()
+        losses["embedding"] = clip + 0.5 * (guess - taught).square().mean()
+        return losses
+
+
+def _columns(embedding: Tensor) -> Tensor:
+    """Average the embedding over the teacher's columns of 0.32 s, (batch, columns, size)."""
+    per_column = round(COLUMN / STEP)
+    n = embedding.shape[1] // per_column
+    return embedding[:, : n * per_column].unflatten(1, (n, per_column)).mean(dim=2)
+
+
+def _binary(logits: Tensor, truth: Tensor) -> Tensor:
+    loss = nnf.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return loss.sum(dim=-1).mean()
+
+
+def _own_tag_loss(logits: Tensor, mixtures: Mixtures) -> Tensor:
+    loss = nnf.binary_cross_entropy_with_logits(logits, mixtures.tag, reduction="none")
+    known = mixtures.tag_known.float()
+    return (loss.sum(dim=1) * known).sum() / known.sum().clamp(min=1.0)
+
+
+def _event_loss(logits: Tensor, mixtures: Mixtures) -> Tensor:
+    n = min(logits.shape[1], mixtures.event.shape[1])
+    loss = nnf.binary_cross_entropy_with_logits(
+        logits[:, :n], mixtures.event[:, :n], reduction="none"
+    )
+    known = mixtures.event_known.float()
+    return (loss.sum(dim=2).mean(dim=1) * known).sum() / known.sum().clamp(min=1.0)
+
+
+def _scene_loss(logits: Tensor, scene: Tensor) -> Tensor:
+    known = (scene >= 0).float()
+    loss = nnf.cross_entropy(logits, scene.clamp(min=0), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1.0)

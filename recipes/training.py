@@ -1,0 +1,326 @@
+"""Training by the clock: as many batches as some minutes hold, and always a checkpoint at the end.
+
+Every student reads the same batches, so that what differs between two of them is what they learn
+from them. The learning rate follows the share of the minutes that has passed; the state is saved
+every few minutes and training goes on from it, with the minutes that are left.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dcasenet.errors import DcasenetError
+from recipes.mixtures import Mixer, Mixtures
+from recipes.students import Lecturer, Lesson, LossWeights, Student
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Attributes:
+        minutes: Of training; what comes before and after is not counted.
+        batch: Mixtures of 10 s in a batch; twice as many of 5 s.
+        learning_rate: At its highest.
+        warm_up: Share of the minutes in which it rises.
+        weight_decay: AdamW's.
+        averaging: Decay of the moving average of the weights, which is what is kept.
+        save_every: Minutes between two saved states.
+        masks: Chance that a stretch of time and one of frequency are masked.
+    """
+
+    minutes: float
+    batch: int = 128
+    learning_rate: float = 1.5e-3
+    warm_up: float = 0.05
+    weight_decay: float = 0.01
+    averaging: float = 0.999
+    save_every: float = 3.0
+    masks: float = 0.5
+
+    def rate_at(self, share: float) -> float:
+        """Return the learning rate when a share of the minutes has passed.
+
+        Example:
+            >>> Schedule(minutes=8).rate_at(0.05)
+            0.0015
+        """
+        if share < self.warm_up:
+            return self.learning_rate * max(share, 0.01) / self.warm_up
+        fall = (share - self.warm_up) / (1.0 - self.warm_up)
+        return self.learning_rate * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * min(fall, 1))))
+
+
+# Seconds of the mixtures in turn: the windows that the checkpoint is asked about lie between them.
+DURATIONS = (10.0, 5.0)
+
+
+class Learner:
+    """One student with its optimizer and the average of its weights."""
+
+    def __init__(self, student: Student, schedule: Schedule) -> None:
+        self.student = student
+        fused = next(student.parameters()).is_cuda
+        self.optimizer = torch.optim.AdamW(
+            student.parameters(), weight_decay=schedule.weight_decay, fused=fused
+        )
+        self.average = copy.deepcopy(student).eval().requires_grad_(False)
+        self.averaging = schedule.averaging
+
+    def step(self, loss: Tensor, rate: float, n_steps: int) -> None:
+        """Follow the gradient of a loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimizer.step()
+        self._update_average(min(self.averaging, (1 + n_steps) / (10 + n_steps)))
+
+    @torch.no_grad()
+    def _update_average(self, decay: float) -> None:
+        own = [v for v in self.student.state_dict().values() if v.is_floating_point()]
+        kept = [v for v in self.average.state_dict().values() if v.is_floating_point()]
+        torch._foreach_lerp_(kept, own, 1.0 - decay)
+
+    def state(self) -> dict[str, object]:
+        """Return all that is needed to go on."""
+        return {
+            "student": self.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict(),
+        }
+
+    def load(self, state: dict[str, object]) -> None:
+        """Go on from a state."""
+        self.student.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
+
+
+class Training:
+    """Students, one teacher and a mixer on one device, for some minutes.
+
+    Args:
+        students: Who learns.
+        lecturer: The teacher, if any of them is taught.
+        mixer: Draws the batches.
+        schedule: How long and how fast.
+        weights: Of the losses.
+        half: Type of the convolutions where the device is faster in it; None for float32.
+        compiled: Whether to compile the convolution blocks.
+    """
+
+    def __init__(
+        self,
+        students: Sequence[Student],
+        lecturer: Lecturer | None,
+        mixer: Mixer,
+        schedule: Schedule,
+        *,
+        weights: LossWeights | None = None,
+        half: torch.dtype | None = None,
+        compiled: bool = False,
+    ) -> None:
+        self.mixer, self.schedule, self.half = mixer, schedule, half
+        self.device = mixer.device
+        self.weights = asdict(weights or LossWeights())
+        self.lecturer = lecturer.to(self.device) if lecturer else None
+        self.learners = [Learner(student.to(self.device), schedule) for student in students]
+        self.n_steps, self.elapsed = 0, 0.0
+        self.seconds_heard = 0.0
+        self.shares: dict[str, float] = defaultdict(float)
+        self.history: list[dict[str, float]] = []
+        if compiled:
+            for student in students:
+                compile_blocks(student.network)
+
+    def run(self, work: Path) -> None:
+        """Train until the minutes have passed; begin with the saved state, if there is one.
+
+        Raises:
+            DcasenetError: A loss is not a number; the last good state is kept in `work`.
+        """
+        state_file = work / "state.pt"
+        if state_file.is_file():
+            self._load(state_file)
+        else:
+            self._measure()
+        total = self.schedule.minutes * 60.0
+        began, last_save = time.monotonic() - self.elapsed, self.elapsed
+        sums: dict[str, float] = defaultdict(float)
+        while self.elapsed < total:
+            rate = self.schedule.rate_at(self.elapsed / total)
+            for name, value in self._step(rate).items():
+                sums[name] += value
+            self.n_steps += 1
+            self.elapsed = time.monotonic() - began
+            if self.n_steps % 50 == 0:
+                self._report(sums, rate)
+                sums.clear()
+            if self.elapsed - last_save > self.schedule.save_every * 60.0:
+                self._save(state_file)
+                last_save = self.elapsed
+        self._save(state_file)
+
+    def _step(self, rate: float) -> dict[str, float]:
+        timer = _Timer(self.device, enabled=self.n_steps % 50 == 10)
+        seconds = DURATIONS[self.n_steps % len(DURATIONS)]
+        n = round(self.schedule.batch * DURATIONS[0] / seconds)
+        with torch.no_grad():
+            mixtures = self.mixer.draw(n, seconds)
+            timer.lap("data")
+            lesson = self.lecturer(mixtures.clean, half=self.half) if self.lecturer else None
+            timer.lap("teacher")
+            log_mel = self._features(mixtures)
+        values: dict[str, Tensor] = {}
+        for learner in self.learners:
+            losses = self._losses(learner.student, mixtures, lesson, log_mel)
+            total = torch.stack([self.weights[k] * v for k, v in losses.items()]).sum()
+            learner.step(total, rate, self.n_steps)
+            name = learner.student.settings.name
+            values |= {f"{name}/{key}": value.detach() for key, value in losses.items()}
+        timer.lap("students")
+        self.seconds_heard += n * seconds
+        for name, share in timer.shares().items():
+            self.shares[name] += share
+        if self.n_steps % 10:
+            return {}
+        numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+        broken = [name for name, value in numbers.items() if not math.isfinite(value)]
+        if broken:
+            raise DcasenetError(
+                f"The losses {', '.join(broken)} are not numbers at batch {self.n_steps}; the last "
+                "good state is kept. Lower the learning rate, or train in float32."
+            )
+        return numbers
+
+    def _losses(
+        self, student: Student, mixtures: Mixtures, lesson: Lesson | None, log_mel: Tensor
+    ) -> dict[str, Tensor]:
+        student.train()
+        with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
+            return student.losses(mixtures, lesson, log_mel)
+
+    def _features(self, mixtures: Mixtures) -> Tensor:
+        """Return what the students read: the front ends are equal, so one pass serves all."""
+        log_mel = self.learners[0].student.frontend(mixtures.degraded)
+        return self._mask(log_mel)
+
+    def _mask(self, log_mel: Tensor) -> Tensor:
+        """Mask one stretch of frames and one of bins in a share of the batch (SpecAugment)."""
+        n, n_mels, n_frames = log_mel.shape
+        g, device = self.mixer.generator, self.device
+
+        def stretch(size: int, longest: int) -> Tensor:
+            length = torch.rand(n, 1, generator=g, device=device) * longest
+            length *= torch.rand(n, 1, generator=g, device=device) < self.schedule.masks
+            start = torch.rand(n, 1, generator=g, device=device) * (size - length)
+            place = torch.arange(size, device=device)
+            return (place >= start) & (place < start + length)
+
+        frames, bins = stretch(n_frames, 20), stretch(n_mels, 16)
+        return log_mel.masked_fill(frames[:, None, :] | bins[:, :, None], 0.0)
+
+    def _measure(self) -> None:
+        """Measure the mean and deviation of each mel bin and of the teacher's embedding."""
+        frontend = self.learners[0].student.frontend
+        values, embeddings = [], []
+        with torch.no_grad():
+            for _ in range(4):
+                mixtures = self.mixer.draw(min(64, self.schedule.batch), DURATIONS[0])
+                values.append(frontend.log_mel(mixtures.degraded))
+                if self.lecturer:
+                    embeddings.append(self.lecturer(mixtures.clean).embedding)
+        bins = torch.cat(values).transpose(0, 1).flatten(1)
+        for learner in self.learners:
+            for student in (learner.student, learner.average):
+                student.frontend.mean.copy_(bins.mean(dim=1))
+                student.frontend.deviation.copy_(bins.std(dim=1))
+                if embeddings:
+                    flat = torch.cat(embeddings).flatten(0, 1)
+                    student.embedding_mean.copy_(flat.mean(dim=0))
+                    student.embedding_deviation.copy_(flat.std(dim=0).clamp(min=1e-3))
+
+    def _report(self, sums: dict[str, float], rate: float) -> None:
+        figures = {name: round(value / 5, 4) for name, value in sums.items()}
+        speed = self.seconds_heard / max(self.elapsed, 1e-9)
+        entry = {"step": self.n_steps, "elapsed": round(self.elapsed, 1), "rate": rate}
+        self.history.append(entry | figures | {"times_real_time": round(speed, 1)})
+        log.info("%s", json.dumps(self.history[-1]))
+
+    def summary(self) -> dict[str, object]:
+        """Say how much was heard, how fast, and where the time of a step went."""
+        whole = sum(self.shares.values()) or 1.0
+        return {
+            "steps": self.n_steps,
+            "minutes": round(self.elapsed / 60.0, 2),
+            "hours_heard": round(self.seconds_heard / 3600.0, 1),
+            "times_real_time": round(self.seconds_heard / max(self.elapsed, 1e-9), 1),
+            "shares": {name: round(value / whole, 3) for name, value in self.shares.items()},
+        }
+
+    def _save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {
+            "n_steps": self.n_steps,
+            "elapsed": self.elapsed,
+            "seconds_heard": self.seconds_heard,
+            "history": self.history,
+            "generator": self.mixer.generator.get_state(),
+            "learners": [learner.state() for learner in self.learners],
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def _load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.n_steps, self.elapsed = state["n_steps"], state["elapsed"]
+        self.seconds_heard, self.history = state["seconds_heard"], state["history"]
+        self.mixer.generator.set_state(state["generator"].cpu())
+        for learner, saved in zip(self.learners, state["learners"], strict=True):
+            learner.load(saved)
+        log.info("goes on from step %d, %.1f minutes in", self.n_steps, self.elapsed / 60.0)
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """Compile the convolution blocks in place; recurrent layers have fast kernels of their own."""
+    for name in ("trunk", "common", "scene_block", "scene_branch"):
+        network.get_submodule(name).compile(dynamic=False)
+
+
+class _Timer:
+    """Wall-clock shares of a step, by stages; waits for the device only when enabled."""
+
+    def __init__(self, device: torch.device, *, enabled: bool) -> None:
+        self.device, self.enabled = device, enabled
+        self.laps: dict[str, float] = {}
+        self.last = self._now() if enabled else 0.0
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.monotonic()
+
+    def lap(self, name: str) -> None:
+        if self.enabled:
+            now = self._now()
+            self.laps[name] = now - self.last
+            self.last = now
+
+    def shares(self) -> dict[str, float]:
+        return self.laps
