@@ -1,4 +1,7 @@
-"""Processes that read files ahead of a model, and survive the files that kill them."""
+"""Processes that read files ahead of a model, and survive the files that kill them.
+
+Of each file they give what a model hears, or the reason why it cannot be heard.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Read → prepare → split → featurise → infer → decode: block by block, a window as soon as it is
 complete. A long recording is never in memory as a whole; nor are many, beyond a group.
+Each distinct window goes through the network once, in batches of one length, so that nothing is
+ever padded: a clip's answer does not depend on what it was batched with.
 """
 
 from __future__ import annotations

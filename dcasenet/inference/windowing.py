@@ -1,4 +1,4 @@
-"""Which stretches of a recording each task hears, and how overlapping answers become one.
+"""Which stretches of a recording each task hears, how it is cut, and how answers are joined.
 
 The rules reduce to the authors' protocol on their own clip lengths: three crops of 5 s for the
 scene of a 10 s clip, a whole clip of up to 30 s for tags, a whole minute for events (authors'

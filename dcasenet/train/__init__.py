@@ -1,4 +1,4 @@
-"""Training: fine-tuning, the open checkpoint's data and recipe (extra ``train``).
+"""Training on any data set: fine-tuning, distillation, the paper's experiments (extra ``train``).
 
 ::
 

@@ -1,4 +1,10 @@
-"""Models as Hugging Face repositories, through `huggingface_hub` and under its rules."""
+"""Models as folders and as Hugging Face repositories, through `huggingface_hub` and its rules.
+
+A folder is ``config.json``, the weights, and a card for people. A model of one network is
+``model.safetensors``; one that is composed of several has a file per task, ``scene.safetensors``
+and so on. The configuration holds the spec, which is the one that counts, and the digest of every
+weights file, so that a folder that was half copied or half written over is refused.
+"""
 
 from __future__ import annotations
 
