@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import dcasenet
-from dcasenet.frontend import LogMel
-from dcasenet.fused import Twins
+from dcasenet.models.frontend import LogMel
+from dcasenet.models.fused import Twins
 from dcasenet.spec import TASKS, FrontEndSettings
 
 SECONDS, RATE = 10, 24_000

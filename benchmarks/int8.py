@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 import dcasenet
 from dcasenet import Analysis, Outputs
-from dcasenet.export import serialized
-from dcasenet.onnx import OnnxSoundModel, model_of
+from dcasenet.onnx.export import serialized
+from dcasenet.onnx.runtime import OnnxSoundModel, model_of
 from dcasenet.results import Floats
 from dcasenet.spec import TASKS, Task
-from dcasenet.train.evaluate import Examination
-from dcasenet.train.grade import Grade, grade
-from dcasenet.train.open_data import open_data
-from dcasenet.train.open_split import read_clips
+from recipes.open.data import open_data
+from recipes.open.scores import Grade, grade
+from recipes.open.split import read_clips
+from recipes.open.validation import Examination
 
 FIGURES: tuple[tuple[Task, str], ...] = (
     ("scene", "accuracy"),

@@ -23,12 +23,12 @@ import soundfile
 import torch
 
 import dcasenet
-from dcasenet.frontend import LogMel
-from dcasenet.longform import write_results
-from dcasenet.model import SoundModel
+from dcasenet.batch.incremental import write_results
+from dcasenet.inference.model import SoundModel
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.models.frontend import LogMel
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.verbs import SoundVerbs
 
 RECORDING = Path(__file__).parents[1] / "examples" / "dog_barking.ogg"
 EVENTS = tuple(f"event {i}" for i in range(14))

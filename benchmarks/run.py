@@ -31,15 +31,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dcasenet
 import dcasenet.onnx
-from dcasenet import manifest
-from dcasenet.audio import read
-from dcasenet.cache import checkpoint_folder
-from dcasenet.digest import file_digest
-from dcasenet.export import to_onnx
-from dcasenet.frontend import LogMel
-from dcasenet.model import SoundModel
-from dcasenet.prepare import prepare
+from dcasenet.audio.io import read
+from dcasenet.audio.preprocess import prepare
+from dcasenet.inference.model import SoundModel
+from dcasenet.models.frontend import LogMel
+from dcasenet.onnx.export import to_onnx
 from dcasenet.spec import TASKS
+from dcasenet.weights import manifest
+from dcasenet.weights.cache import checkpoint_folder
+from dcasenet.weights.checksum import file_digest
 
 Models = dict[str, Any]  # name, ending in the precision → a model of either runtime
 

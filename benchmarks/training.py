@@ -19,14 +19,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from dcasenet.frontend import LogMel
+from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings, Task
-from dcasenet.train.clips import WaveformStore
-from dcasenet.train.dataset import Example, LabelledEvent
-from dcasenet.train.features import extract
-from dcasenet.train.loop import precision
-from dcasenet.train.paper import PaperTraining
-from dcasenet.train.paper_streams import (
+from dcasenet.train.data.dataset import Example, LabelledEvent
+from dcasenet.train.data.features import extract
+from dcasenet.train.data.store import WaveformStore
+from dcasenet.train.engine.trainer import precision
+from dcasenet.train.paper.batches import (
     ClipStream,
     EventStream,
     Labelled,
@@ -34,7 +33,8 @@ from dcasenet.train.paper_streams import (
     PaperBatches,
     Stream,
 )
-from dcasenet.train.recipe import PaperRecipe
+from dcasenet.train.paper.module import PaperTraining
+from dcasenet.train.paper.recipe import PaperRecipe
 
 RATE = 24_000
 LABELS: dict[Task, tuple[str, ...]] = {

@@ -16,7 +16,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcasenet.decode import decode_events
     from dcasenet.errors import (
         AudioError,
         ChecksumError,
@@ -26,13 +25,14 @@ if TYPE_CHECKING:
         UnknownModelError,
         WeightsError,
     )
-    from dcasenet.heads import Outputs
+    from dcasenet.inference.events import decode_events
+    from dcasenet.inference.model import SoundModel
     from dcasenet.loading import load
-    from dcasenet.manifest import available_models
-    from dcasenet.model import SoundModel
-    from dcasenet.network import create
+    from dcasenet.models.base import Outputs
+    from dcasenet.models.dcasenet import create
     from dcasenet.results import Analysis, Embedding, Event, Events, Scene, ScoredLabel, Tags
     from dcasenet.spec import FrontEndSettings, ModelSpec
+    from dcasenet.weights.manifest import available_models
 
 __version__ = "0.1.0"
 
@@ -48,17 +48,17 @@ _HOME = {
     "FrontEndSettings": "spec",
     "ModelSpec": "spec",
     "OfflineError": "errors",
-    "Outputs": "heads",
+    "Outputs": "models.base",
     "Scene": "results",
     "ScoredLabel": "results",
-    "SoundModel": "model",
+    "SoundModel": "inference.model",
     "Tags": "results",
     "TaskNotAvailableError": "errors",
     "UnknownModelError": "errors",
     "WeightsError": "errors",
-    "available_models": "manifest",
-    "create": "network",
-    "decode_events": "decode",
+    "available_models": "weights.manifest",
+    "create": "models.dcasenet",
+    "decode_events": "inference.events",
     "load": "loading",
 }
 

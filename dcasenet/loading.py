@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, overload
 import torch
 from torch import nn
 
-from dcasenet import cache, checkpoint, folder, hub, manifest, sources
-from dcasenet.assembly import assemble
-from dcasenet.composed import ComposedNetwork
 from dcasenet.errors import UnknownModelError, WeightsError
-from dcasenet.frontend import LogMel
-from dcasenet.sources import Access
+from dcasenet.models.frontend import LogMel
+from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import ModelSpec, Task
+from dcasenet.weights import cache, checkpoint, hub, manifest, sources
+from dcasenet.weights.builder import assemble
+from dcasenet.weights.sources import Access
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dcasenet.model import SoundModel
+    from dcasenet.inference.model import SoundModel
     from dcasenet.onnx import OnnxSoundModel
 
 # (runtime, precision) that a model can have.
@@ -114,13 +114,13 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         ...     dcasenet.load("v2", weights=folder + "/mine.pt").spec.tasks
         ('scene', 'tag', 'event')
     """
-    from dcasenet.model import SoundModel
+    from dcasenet.inference.model import SoundModel
 
     _check_backend(runtime, precision, device)
     access = Access(cache_dir, sources.is_offline(local_files_only), progress)
     spec, frontend, network = _parts(name, stage, weights, access)
     if runtime == "onnx":
-        from dcasenet.exported import exported
+        from dcasenet.onnx.cache import exported
 
         return exported(SoundModel(spec, frontend, network), precision, access)
     try:
@@ -202,18 +202,18 @@ def _from_file(path: Path, name: str) -> Parts:
 
 
 def _from_folder(path: Path) -> Parts:
-    config = folder.read_config(path)
+    config = hub.read_config(path)
     if config is None:
-        return _from_file(path / folder.WEIGHTS, "v3")
+        return _from_file(path / hub.WEIGHTS, "v3")
     spec = config.spec
     if spec.members:
         loaders = {task: partial(_network_of_folder, path, config, task) for task in spec.members}
         return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
-    weights = folder.verified(path, config, folder.WEIGHTS)
+    weights = hub.verified(path, config, hub.WEIGHTS)
     return spec, *assemble(checkpoint.read(weights).tensors, spec, str(weights))
 
 
-def _network_of_folder(path: Path, config: folder.Config, task: Task) -> nn.Module:
-    weights = folder.verified(path, config, config.weights[task])
-    spec = folder.member_spec(config.spec, task)
+def _network_of_folder(path: Path, config: hub.Config, task: Task) -> nn.Module:
+    weights = hub.verified(path, config, config.weights[task])
+    spec = hub.member_spec(config.spec, task)
     return assemble(checkpoint.read(weights).tensors, spec, str(weights))[1]

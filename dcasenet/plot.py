@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dcasenet.audio import read
-from dcasenet.frontend import LogMel
-from dcasenet.prepare import prepare
+from dcasenet.audio.io import read
+from dcasenet.audio.preprocess import prepare
+from dcasenet.models.frontend import LogMel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dcasenet.model import SoundModel
+    from dcasenet.inference.model import SoundModel
     from dcasenet.onnx import OnnxSoundModel
     from dcasenet.results import Analysis, Events
 

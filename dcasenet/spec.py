@@ -13,6 +13,8 @@ Task = Literal["scene", "tag", "event"]
 TASKS: tuple[Task, ...] = ("scene", "tag", "event")
 # Seconds that one step of the network spans: 2 · 2 · 2 · 5 = 40 frames of 20 ms.
 STEP = 0.8
+ROWS_PER_SECOND = 10  # the grid on which event probabilities are given
+ROW = 1 / ROWS_PER_SECOND
 # Frames that the three poolings of the trunk make one of, before the last pooling.
 FRAMES_PER_STEP = 8
 
@@ -240,3 +242,8 @@ def _is_number(
     value: object, lowest: float, highest: float, kind: type | tuple[type, ...] = (int, float)
 ) -> bool:
     return isinstance(value, kind) and lowest <= value <= highest  # type: ignore[operator]
+
+
+def rows_of(n_samples: int, sample_rate: int) -> int:
+    """Give ceil(duration / 0.1) from the length in samples, free of rounding."""
+    return -(-n_samples * ROWS_PER_SECOND // sample_rate)

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dcasenet.train.gate import bursts, levels
+from dcasenet.train.data.bursts import bursts, levels
 from recipes.labels import LabelSets, background, continuous, group
 from recipes.recordings import Recording
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcasenet.checkpoint import write
 from dcasenet.spec import ModelSpec
+from dcasenet.weights.checkpoint import write
 from recipes.labels import LabelSets
 from recipes.students import Student
 

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.blocks import BiGru
-from dcasenet.frontend import LogMel
-from dcasenet.network import create
+from dcasenet.models.blocks import BiGru
+from dcasenet.models.dcasenet import create
+from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
-from recipes.distilled.teacher import COLUMN, SAMPLE_RATE as TEACHER_RATE, Teacher
+from recipes.distilled.teacher import COLUMN, Teacher
+from recipes.distilled.teacher import SAMPLE_RATE as TEACHER_RATE
 from recipes.mixtures import Mixtures
 
 STEP = 0.16  # seconds of a step, with the last pooling leaving time alone

@@ -12,12 +12,14 @@ import pytest
 import soundfile
 import torch
 
-from dcasenet.frontend import LogMel
-from dcasenet.model import SoundModel
-from dcasenet.network import create
+from dcasenet.inference.model import SoundModel
+from dcasenet.models.dcasenet import create
+from dcasenet.models.frontend import LogMel
 from dcasenet.spec import ModelSpec
 
 ROOT = Path(__file__).parents[1]
+
+pytest_plugins = ["tests.fixtures.loudness", "tests.fixtures.training"]
 
 
 @pytest.fixture(scope="session")

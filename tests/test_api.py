@@ -76,8 +76,8 @@ def state():
 
 before = state()
 import dcasenet
-from dcasenet.frontend import LogMel
-from dcasenet.model import SoundModel
+from dcasenet.models.frontend import LogMel
+from dcasenet.inference.model import SoundModel
 spec = dcasenet.ModelSpec("v3", "x", width=0.125, scenes=("a", "b"), tags=("c", "d"),
                           events=("e", "f"), thresholds={"e": 0.3, "f": 0.3})
 with torch.random.fork_rng():

@@ -1,95 +1,164 @@
-"""The layout is the architecture: who may import whom."""
+"""The layout is the architecture: which package may import which."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "dcasenet"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-NAMES = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in MODULES}
+ROOT = Path(__file__).parents[1]
+# From the ground up: each may import those before it and itself, never those after it.
+ORDER = (
+    ("errors", "spec", "types", "results"),
+    ("audio",),
+    ("models",),
+    ("weights",),
+    ("inference",),
+    ("onnx",),
+    ("loading",),
+    ("batch", "train"),
+    ("plot",),
+    ("cli",),
+)
+# The same within `train`; the packages of one line never import each other.
+ORDER_OF_TRAINING = (
+    ("data", "metrics"),
+    ("engine",),
+    ("finetuning", "distillation", "paper"),
+)
+# What runs without torch, by an exported file: all of these packages, and `dcasenet.onnx.load`.
+TORCH_FREE = ("types", "results", "audio", "batch", "cli")
 
 
-def imports(path: Path, *, anywhere: bool = True) -> set[str]:
-    """Modules that a file imports; those for type checking alone do not count."""
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {
+    module_name(path): path
+    for package in ("dcasenet", "recipes")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+OUTSIDE = ("dcasenet", "dcasenet.__main__", "dcasenet.train")  # they only name public things
+
+
+def nodes(path: Path, *, inside_functions: bool) -> Iterator[ast.AST]:
+    """The nodes of a file, but for what a type checker alone sees."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        yield node
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
+            waiting += node.orelse
+        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += ast.iter_child_nodes(node)
+
+
+def imported(path: Path, *, inside_functions: bool = True) -> set[str]:
+    """Modules that a file imports, ours and others'."""
     found: set[str] = set()
-    for node in ast.walk(tree) if anywhere else tree.body:
+    for node in nodes(path, inside_functions=inside_functions):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            assert not node.level, f"{path} imports relatively"
+            modules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in modules if name in FILES} or {node.module or ""}
     return found
 
 
-def own_imports(path: Path) -> set[str]:
-    """Our modules that a file imports, as names below ``dcasenet``."""
-    own = {name.removeprefix("dcasenet.") for name in imports(path) if name.startswith("dcasenet")}
-    return {name for name in own if name in NAMES.values()}
+def own_imports(name: str, *, inside_functions: bool = True) -> set[str]:
+    found = imported(FILES[name], inside_functions=inside_functions)
+    return {module for module in found if module in FILES}
+
+
+def floors(order: tuple[tuple[str, ...], ...]) -> dict[str, int]:
+    return {package: floor for floor, line in enumerate(order) for package in line}
+
+
+def package_of(name: str, prefix: str = "dcasenet.") -> str:
+    return name.removeprefix(prefix).partition(".")[0] if name.startswith(prefix) else ""
+
+
+def test_every_package_has_its_place() -> None:
+    modules = [name for name in FILES if name not in OUTSIDE]
+    of_package = {package_of(name) for name in modules} - {""}
+    assert of_package == set(floors(ORDER))
+    assert {package_of(name, "dcasenet.train.") for name in modules} - {""} == set(
+        floors(ORDER_OF_TRAINING)
+    )
+
+
+@pytest.mark.parametrize(
+    ("prefix", "order"), [("dcasenet.", ORDER), ("dcasenet.train.", ORDER_OF_TRAINING)]
+)
+def test_packages_import_only_those_before_them(
+    prefix: str, order: tuple[tuple[str, ...], ...]
+) -> None:
+    floor = floors(order)
+    broken = []
+    for name in FILES:
+        own = package_of(name, prefix)
+        if not own or name in OUTSIDE:
+            continue
+        for module in own_imports(name):
+            other = package_of(module, prefix)
+            shared = floor.get(other, -1) == 0 and floor[own] == 0
+            if other and other != own and not shared and floor[other] >= floor[own]:
+                broken.append(f"{name} imports {module}")
+    assert not broken
+
+
+def test_nothing_imports_a_recipe() -> None:
+    own = [name for name in FILES if name.startswith("dcasenet")]
+    assert not [
+        (name, module)
+        for name in own
+        for module in imported(FILES[name])
+        if module.partition(".")[0] == "recipes"
+    ]
+
+
+def test_training_is_imported_when_it_is_asked_for() -> None:
+    outside = [name for name in FILES if name.startswith("dcasenet")]
+    outside = [name for name in outside if not name.startswith("dcasenet.train")]
+    assert not [
+        (name, module)
+        for name in outside
+        for module in own_imports(name, inside_functions=False)
+        if module.startswith("dcasenet.train")
+    ]
 
 
 def test_imports_form_no_circle() -> None:
-    graph = {NAMES[path]: own_imports(path) for path in MODULES}
+    graph = {name: own_imports(name, inside_functions=False) for name in FILES}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
         assert module not in trail, " → ".join((*trail, module))
         if module not in done:
-            for imported in sorted(graph[module]):
-                visit(imported, (*trail, module))
+            for other in sorted(graph[module]):
+                visit(other, (*trail, module))
             done.add(module)
 
     for module in graph:
         visit(module, ())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES.get)
-def test_nothing_imports_training_or_the_command(path: Path) -> None:
-    name = NAMES[path]
-    if not name.startswith(("train", "cli_train", "cli_reproduce")):
-        assert not [module for module in own_imports(path) if module.startswith("train")]
-    if not name.startswith(("cli", "__main__", "train")):
-        assert not [module for module in own_imports(path) if module.startswith("cli")]
+def test_inference_jobs_and_commands_import_no_torch() -> None:
+    modules = [name for name in FILES if package_of(name) in TORCH_FREE] + ["dcasenet.onnx"]
+    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES.get)
-def test_nothing_imports_torchaudio(path: Path) -> None:
-    assert not [module for module in imports(path) if module.split(".")[0] == "torchaudio"]
-
-
-# What the verbs need but for a runtime; a torch-free runtime stands on these.
-TORCH_FREE = {
-    "ahead", "headers", "longform", "reader", "road", "runtime", "samples", "split", "stream",
-    "answers", "audio", "decode", "errors", "exporters", "files", "manifest", "options", "passes",
-    "prepare",
-    "resample", "results", "spec", "verbs", "windows", "cache", "download", "digest",
-    "cli", "cli_output", "cli_weights", "cli_export", "onnx",
-    "archive", "cli_archive", "ray", "reading", "workers",
-    "cli_reproduce",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", sorted(TORCH_FREE))
-def test_the_verbs_need_no_torch(name: str) -> None:
-    reached: set[str] = set()
-    waiting = [name]
-    while waiting:
-        path = PACKAGE / f"{waiting.pop()}.py"
-        top_level = imports(path, anywhere=False)
-        assert not [module for module in top_level if module.split(".")[0] == "torch"], path.name
-        for module in top_level:
-            short = module.removeprefix("dcasenet.")
-            if short in NAMES.values() and short not in reached:
-                reached.add(short)
-                waiting.append(short)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=NAMES.get)
-def test_no_file_is_over_300_lines(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= 300
+def test_nothing_imports_torchaudio() -> None:
+    heads = {name: {m.partition(".")[0] for m in imported(path)} for name, path in FILES.items()}
+    assert not [name for name, found in heads.items() if "torchaudio" in found]

@@ -19,9 +19,10 @@ import pytest
 import soundfile
 import torch
 
-from dcasenet import cli, create, manifest
-from dcasenet.digest import file_digest
-from dcasenet.released import NAMES
+from dcasenet import cli, create
+from dcasenet.weights import manifest
+from dcasenet.weights.checksum import file_digest
+from dcasenet.weights.key_map import NAMES
 
 ROOT = Path(__file__).parents[1]
 README = "README.md"

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcasenet.checkpoint import read_spec
-from dcasenet.digest import file_digest
-from dcasenet.manifest import LABEL_FIELDS, manifest_path, read_manifest
 from dcasenet.spec import ModelSpec
+from dcasenet.weights.checkpoint import read_spec
+from dcasenet.weights.checksum import file_digest
+from dcasenet.weights.manifest import LABEL_FIELDS, manifest_path, read_manifest
 
 PACKAGE = manifest_path().parent / "dcasenet"
 

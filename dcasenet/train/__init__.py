@@ -1,4 +1,4 @@
-"""Training: fine-tuning, the open checkpoint's data and recipe (extra ``train``).
+"""Training on any data set: fine-tuning, distillation, the paper's experiments (extra ``train``).
 
 ::
 
@@ -16,39 +16,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcasenet.train.audio_folder import AudioFolder
-    from dcasenet.train.audio_table import AudioTable
-    from dcasenet.train.clips import WaveformStore, decode_examples
-    from dcasenet.train.data import as_dataset
-    from dcasenet.train.dataset import Example, LabelledEvent, SoundDataset
-    from dcasenet.train.distillation import distill
-    from dcasenet.train.esc import ESC10, ESC50
-    from dcasenet.train.finetuning import finetune
-    from dcasenet.train.fsdkaggle import FSDKaggle2019Curated
-    from dcasenet.train.nigens import TAUNigens2020
-    from dcasenet.train.random_weights import untrained
-    from dcasenet.train.recipe import DistillRecipe
-    from dcasenet.train.urban import TAUUrban2020Mobile
+    from dcasenet.train.data.audio_folder import AudioFolder
+    from dcasenet.train.data.audio_table import AudioTable
+    from dcasenet.train.data.dataset import Example, LabelledEvent, SoundDataset
+    from dcasenet.train.data.esc import ESC10, ESC50
+    from dcasenet.train.data.fsdkaggle import FSDKaggle2019Curated
+    from dcasenet.train.data.nigens import TAUNigens2020
+    from dcasenet.train.data.resolve import as_dataset
+    from dcasenet.train.data.store import WaveformStore, decode_examples
+    from dcasenet.train.data.urban import TAUUrban2020Mobile
+    from dcasenet.train.distillation.distill import distill
+    from dcasenet.train.distillation.recipe import DistillRecipe
+    from dcasenet.train.engine.untrained import untrained
+    from dcasenet.train.finetuning.finetune import finetune
 
 # Public name → the module that it lives in, imported when the name is first used.
 _HOME = {
-    "AudioFolder": "audio_folder",
-    "AudioTable": "audio_table",
-    "DistillRecipe": "recipe",
-    "ESC10": "esc",
-    "ESC50": "esc",
-    "FSDKaggle2019Curated": "fsdkaggle",
-    "TAUNigens2020": "nigens",
-    "TAUUrban2020Mobile": "urban",
-    "WaveformStore": "clips",
-    "as_dataset": "data",
-    "decode_examples": "clips",
-    "distill": "distillation",
-    "Example": "dataset",
-    "LabelledEvent": "dataset",
-    "SoundDataset": "dataset",
-    "finetune": "finetuning",
-    "untrained": "random_weights",
+    "AudioFolder": "data.audio_folder",
+    "AudioTable": "data.audio_table",
+    "DistillRecipe": "distillation.recipe",
+    "ESC10": "data.esc",
+    "ESC50": "data.esc",
+    "FSDKaggle2019Curated": "data.fsdkaggle",
+    "TAUNigens2020": "data.nigens",
+    "TAUUrban2020Mobile": "data.urban",
+    "WaveformStore": "data.store",
+    "as_dataset": "data.resolve",
+    "decode_examples": "data.store",
+    "distill": "distillation.distill",
+    "Example": "data.dataset",
+    "LabelledEvent": "data.dataset",
+    "SoundDataset": "data.dataset",
+    "finetune": "finetuning.finetune",
+    "untrained": "engine.untrained",
 }
 # What the extra brings; without it, the message says so.
 _EXTRA = ("lightning", "scipy", "sklearn")

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.frontend import LogMel
+from dcasenet.models.frontend import LogMel
 
 log = logging.getLogger(__name__)
 

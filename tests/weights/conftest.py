@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from dcasenet import download, manifest
-from dcasenet.digest import file_digest
-from dcasenet.frontend import LogMel
-from dcasenet.model import SoundModel
-from dcasenet.network import create
+from dcasenet.inference.model import SoundModel
+from dcasenet.models.dcasenet import create
+from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings, ModelSpec
+from dcasenet.weights import download, manifest
+from dcasenet.weights.checksum import file_digest
 
 LABELS = {
     "scene": ["park", "tram"],
@@ -231,7 +231,7 @@ class Python:
             "import os, signal, sys\n"
             "from pathlib import Path\n"
             "import dcasenet\n"
-            "from dcasenet import manifest\n"
+            "from dcasenet.weights import manifest\n"
             f"manifest.manifest_path = lambda: Path({str(manifest_path)!r})\n"
         )
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import dcasenet
-from dcasenet import cache, checkpoint, housekeeping
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
-from dcasenet.manifest import find
-from dcasenet.sources import Access
+from dcasenet.weights import cache, checkpoint
+from dcasenet.weights.manifest import find
+from dcasenet.weights.sources import Access
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_download_becomes_one_converted_file(published):
     assert published.is_right(model)
     assert published.requested == [published.address]
     assert published.leftovers() == []
-    (file,) = housekeeping.cached_files()
+    (file,) = cache.cached_files()
     assert file.checkpoint == "v3-joint-tag"
     assert cache.is_intact(file.path)
     spec = checkpoint.read_spec(file.path)
@@ -86,12 +86,12 @@ def test_a_wrong_file_put_there_by_hand_is_refused(published, offline):
     (published.folder / "best.pt").write_bytes(published.content[:-1] + b"x")
     with pytest.raises(ChecksumError, match=r"stage joint-tag: .*best\.pt is not the published"):
         dcasenet.load("v3", local_files_only=offline)
-    assert housekeeping.cached_files() == []
+    assert cache.cached_files() == []
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(published, caplog):
     dcasenet.load("v3")
-    (file,) = housekeeping.cached_files()
+    (file,) = cache.cached_files()
     content = bytearray(file.path.read_bytes())
     content[-1] ^= 1
     file.path.write_bytes(content)
@@ -100,20 +100,20 @@ def test_a_damaged_file_in_the_cache_is_replaced(published, caplog):
     with caplog.at_level(logging.WARNING, logger="dcasenet"):
         assert published.is_right(dcasenet.load("v3"))
     assert "has been replaced" in caplog.text
-    (file,) = housekeeping.cached_files()
+    (file,) = cache.cached_files()
     assert cache.is_intact(file.path)
 
 
 def test_a_truncated_file_in_the_cache_is_replaced(published):
     dcasenet.load("v3")
-    (file,) = housekeeping.cached_files()
+    (file,) = cache.cached_files()
     os.truncate(file.path, 1000)
     assert published.is_right(dcasenet.load("v3"))
 
 
 def test_another_checkpoints_file_is_not_taken(published):
     dcasenet.load("v3", stage="finetuned-asc")
-    (file,) = housekeeping.cached_files()
+    (file,) = cache.cached_files()
     published.folder.mkdir()
     shutil.copy(file.path, published.folder)
     with pytest.raises(OfflineError):
@@ -143,7 +143,7 @@ def test_the_hub_is_asked_first_and_github_if_it_fails(published, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", published.server.url)
     assert published.is_right(dcasenet.load("v3"))
     assert published.requested == ["/org/name/resolve/main/best.pt", published.address]
-    housekeeping.clear()
+    cache.clear()
     published.server.files["/org/name/resolve/main/best.pt"] = published.content
     assert published.is_right(dcasenet.load("v3"))
     assert published.requested[2:] == ["/org/name/resolve/main/best.pt"]
@@ -163,7 +163,7 @@ def test_every_address_is_in_the_error(published, monkeypatch):
 
 def test_others_can_read_the_cache(published):
     dcasenet.load("v3")
-    (file,) = housekeeping.cached_files()
+    (file,) = cache.cached_files()
     ordinary = published.cache / "ordinary"
     ordinary.touch()
     assert file.path.stat().st_mode == ordinary.stat().st_mode
@@ -175,7 +175,7 @@ def test_the_package_is_the_first_source(published, monkeypatch, tmp_path, no_so
     raw = tmp_path / "raw.pt"
     raw.write_bytes(published.content)
     checkpoint.convert(raw, file, spec)
-    monkeypatch.setattr("dcasenet.sources.PACKAGE", tmp_path / "package")
+    monkeypatch.setattr("dcasenet.weights.sources.PACKAGE", tmp_path / "package")
     entry = {"digest": cache.file_digest(file), "package": "data/model.safetensors"}
     packaged = dcasenet.ModelSpec.from_dict({**spec.to_dict(), "file": entry})
     assert cache.obtain(packaged, Access()) == file
@@ -194,18 +194,18 @@ def test_the_cache_folder(monkeypatch, tmp_path):
 
 def test_cache_dir_is_used(published, tmp_path):
     dcasenet.load("v3", cache_dir=tmp_path / "mine")
-    assert housekeeping.cached_files() == []
-    assert len(housekeeping.cached_files(tmp_path / "mine")) == 1
+    assert cache.cached_files() == []
+    assert len(cache.cached_files(tmp_path / "mine")) == 1
 
 
 def test_clear_deletes_what_is_ours_and_nothing_else(published):
     dcasenet.load("v3")
     theirs = published.cache / "thesis.txt"
     theirs.write_text("precious")
-    assert housekeeping.clear() > 500_000  # bytes
-    assert housekeeping.cached_files() == []
+    assert cache.clear() > 500_000  # bytes
+    assert cache.cached_files() == []
     assert theirs.read_text() == "precious"
-    assert housekeeping.clear() == 0
+    assert cache.clear() == 0
     assert published.is_right(dcasenet.load("v3"))
 
 
@@ -216,6 +216,6 @@ def test_clear_does_not_disturb_a_download(published):
         while not published.requested:
             time.sleep(0.01)
         with pytest.raises(WeightsError, match="held by another process"):
-            housekeeping.clear()
+            cache.clear()
         published.server.released.set()
         assert published.is_right(load.result())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import dcasenet
-from dcasenet import housekeeping
+from dcasenet.weights import cache
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and limits")
 
@@ -56,7 +56,7 @@ def test_killed_while_downloading(published, python):
     assert process.returncode == -signal.SIGKILL
     size = part.stat().st_size
     assert 0 < size < len(published.content)
-    assert housekeeping.cached_files() == []
+    assert cache.cached_files() == []
     assert published.is_right(dcasenet.load("v3"))
     assert published.server.requests[-1][1]["Range"] == f"bytes={size}-"
     assert published.leftovers() == []
@@ -88,7 +88,7 @@ def test_killed_while_converting(published, python, moment):
     process = python.start(f"{moment}\n        dcasenet.load('v3')")
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert housekeeping.cached_files() == []
+    assert cache.cached_files() == []
     assert len(list((published.folder / "incomplete").iterdir())) == 2
     assert published.is_right(dcasenet.load("v3"))
     assert len(published.requested) == 1  # the verified download was still there
@@ -113,7 +113,7 @@ def test_a_full_disk(published, python, step):
     assert f"v3, stage joint-tag: the cache folder {published.folder} cannot be used" in out
     assert os.strerror(errno.EFBIG) in out
     assert "cache_dir=" in out
-    assert housekeeping.cached_files() == []
+    assert cache.cached_files() == []
     assert "incomplete" not in published.leftovers()  # a full disk is not kept full
     assert published.is_right(dcasenet.load("v3"))
 

@@ -12,11 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcasenet import checkpoint
-from dcasenet.assembly import assemble, tensors_of
-from dcasenet.checkpoint import convert, read, read_spec, write
-from dcasenet.digest import file_digest
 from dcasenet.errors import WeightsError
+from dcasenet.weights import checkpoint
+from dcasenet.weights.builder import assemble, tensors_of
+from dcasenet.weights.checkpoint import convert, read, read_spec, write
+from dcasenet.weights.checksum import file_digest
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dcasenet import download as module
-from dcasenet.download import Job, download
 from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import WeightsFile
+from dcasenet.weights import download as module
+from dcasenet.weights.download import Job, download
 
 CONTENT = bytes(range(256)) * 1000
 FILE = WeightsFile(f"sha256:{hashlib.sha256(CONTENT).hexdigest()}")
@@ -233,7 +233,7 @@ def test_a_full_disk(server, job):
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from dcasenet.download import Job, download\n"
+        "from dcasenet.weights.download import Job, download\n"
         "from dcasenet.spec import WeightsFile\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "try:\n"

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 import dcasenet
-from dcasenet import manifest
-from dcasenet.digest import file_digest
 from dcasenet.errors import (
     ChecksumError,
     TaskNotAvailableError,
     UnknownModelError,
     WeightsError,
 )
-from dcasenet.hub import save_pretrained
+from dcasenet.weights import manifest
+from dcasenet.weights.checksum import file_digest
+from dcasenet.weights.hub import save_pretrained
 
 
 @pytest.fixture

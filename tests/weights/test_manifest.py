@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 
 import dcasenet
-from dcasenet import checkpoint, manifest
-from dcasenet.digest import file_digest
 from dcasenet.errors import UnknownModelError, WeightsError
-from dcasenet.manifest import available_models, find, spec_of_entry
-from dcasenet.sources import packaged_path, urls
+from dcasenet.weights import checkpoint, manifest
+from dcasenet.weights.checksum import file_digest
+from dcasenet.weights.manifest import available_models, find, spec_of_entry
+from dcasenet.weights.sources import packaged_path, urls
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "8232e2403c6385436404fd91b10e51d9e722bea6"
@@ -123,7 +123,7 @@ def test_the_tool_makes_an_entry_from_a_file(tmp_path, small_model):
     weights = tmp_path / "dcasenet" / "data" / "mine" / "model.safetensors"
     small_model.save_pretrained(weights.parent)
     code = (
-        "import runpy, sys; from pathlib import Path; from dcasenet import manifest\n"
+        "import runpy, sys; from pathlib import Path; from dcasenet.weights import manifest\n"
         f"manifest.manifest_path = lambda: Path({str(tmp_path / 'weights_manifest.json')!r})\n"
         f"sys.argv = ['add', {str(weights)!r}]\n"
         f"runpy.run_path({str(tmp_path / 'tools' / 'add_to_manifest.py')!r}, run_name='__main__')"
@@ -184,7 +184,9 @@ def test_a_damaged_manifest(tmp_path, monkeypatch):
 
 
 def test_a_missing_manifest(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "dcasenet" / "manifest.py"))
+    monkeypatch.setattr(
+        manifest, "__file__", str(tmp_path / "dcasenet" / "weights" / "manifest.py")
+    )
     with pytest.raises(WeightsError, match="Install dcasenet again"):
         manifest.manifest_path()
 
@@ -192,8 +194,8 @@ def test_a_missing_manifest(tmp_path, monkeypatch):
 def test_listing_models_needs_no_torch():
     code = (
         "import sys, dcasenet; dcasenet.available_models();"
-        "from dcasenet import cache, download, digest, housekeeping, sources;"
-        "housekeeping.cached_files('nowhere');"
+        "from dcasenet.weights import cache, download, checksum, sources;"
+        "cache.cached_files('nowhere');"
         "print([m for m in ('torch', 'httpx', 'huggingface_hub', 'rich') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -205,7 +207,9 @@ def test_an_installed_package_finds_its_own_copy(tmp_path):
     root = manifest.manifest_path().parent
     shutil.copytree(root / "dcasenet", tmp_path / "dcasenet", ignore=shutil.ignore_patterns("data"))
     shutil.copy(root / manifest.FILE_NAME, tmp_path / "dcasenet")
-    code = "import dcasenet.manifest as m; print(m.manifest_path(), len(m.available_models()))"
+    code = (
+        "import dcasenet.weights.manifest as m; print(m.manifest_path(), len(m.available_models()))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

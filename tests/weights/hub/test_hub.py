@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 
-from dcasenet.hub import save_pretrained
+from dcasenet.weights.hub import save_pretrained
 
 
 def test_a_repository_loads_and_is_cached(hub_python, local_hub, small_model, tmp_path, published):
@@ -33,7 +33,7 @@ def test_a_repository_loads_and_is_cached(hub_python, local_hub, small_model, tm
     published.server.hub = lambda handler: handler.status(503)  # the Hub is down
     hub_python(
         f"""
-    from dcasenet.housekeeping import hub_snapshots
+    from dcasenet.weights.cache import hub_snapshots
     assert list(hub_snapshots()) == ["org/name@{oid}"]
     assert dcasenet.load("org/name@{oid}")
     assert dcasenet.load("org/name")
@@ -50,7 +50,7 @@ def test_a_composed_repository_loads(hub_python, local_hub, published, tmp_path)
     published.server.hub = None
     hub_python(f"""
     model = dcasenet.load("v3", stage="finetuned")
-    from dcasenet.hub import save_pretrained
+    from dcasenet.weights.hub import save_pretrained
     save_pretrained(model, {str(tmp_path / "model")!r})
     """)
     published.server.hub = local_hub
@@ -121,7 +121,7 @@ def test_an_unreachable_hub(python, tmp_path):
 def test_push_and_load_back(hub_python, local_hub, small_model, tmp_path):
     save_pretrained(small_model, tmp_path / "model")
     out = hub_python(f"""
-    from dcasenet.hub import push_to_hub
+    from dcasenet.weights.hub import push_to_hub
     local = dcasenet.load({str(tmp_path / "model")!r})
     address = push_to_hub(local, "org/pushed", private=True)
     print(address)
@@ -147,7 +147,7 @@ def test_a_refused_push_says_why(hub_python, local_hub, small_model, tmp_path):
     save_pretrained(small_model, tmp_path / "model")
     local_hub.refused = (403, "Forbidden")
     out = hub_python(f"""
-    from dcasenet.hub import push_to_hub
+    from dcasenet.weights.hub import push_to_hub
     try:
         push_to_hub(dcasenet.load({str(tmp_path / "model")!r}), "org/pushed")
     except dcasenet.WeightsError as error:

@@ -1,0 +1,1 @@
+"""Audio in: read, checked, mixed and resampled, block by block."""

@@ -1,0 +1,15 @@
+"""Jobs on any number of files: folders in, one table out, and nothing lost on the way.
+
+::
+
+    import dcasenet.batch
+
+    model = dcasenet.load("v3", stage="open")
+    dcasenet.batch.analyze(model, ["recordings/"], "results.parquet")
+    dcasenet.batch.embed(model, ["recordings/"], "embeddings.npz")
+"""
+
+from dcasenet.batch.progress import JobOptions, Progress, Summary
+from dcasenet.batch.runner import analyze, embed
+
+__all__ = ["JobOptions", "Progress", "Summary", "analyze", "embed"]

@@ -1,0 +1,202 @@
+"""One long recording to a file of results, written as it goes.
+
+Lines are written as soon as they are final and never changed: a job that is stopped leaves whole
+lines, the last ones some windows before the place where it was stopped. In either form a scene is
+that of a window of 5 s, tags those of a window of 30 s, and events those of `detect_events`. At
+the end come the scene and the tags of the whole recording, as `analyze` gives them.
+
+``.csv`` has the columns of the command: ``filename,task,label,onset,offset,probability``. A window
+has its best scene or five best tags, from onset to offset; the whole recording's have no times.
+
+``.jsonl`` has an object a line with ``filename`` and ``task``. ``"scene"``, ``"tag"`` and
+``"event"``: onset, offset and what `Scene.to_dict`, `Tags.to_dict` and `Event.to_dict` give.
+``"recording"``, the last line of a job that was not stopped: what `Analysis.to_dict` gives, without
+the events.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcasenet.audio.io import Reader
+from dcasenet.audio.preprocess import Facts, Incoming
+from dcasenet.inference.postprocess import Decoding, limits_for
+from dcasenet.inference.stream import Heard, Listener
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.results import Scene, ScoredLabel, Tags
+from dcasenet.spec import ModelSpec
+from dcasenet.types import Threshold
+
+COLUMNS = ("filename", "task", "label", "onset", "offset", "probability")
+# Tags of a window that are worth a line in a table.
+TOP = 5
+
+_Row = tuple[str, ...]
+
+
+def write_results(
+    model: SoundVerbs[Any],
+    audio: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    threshold: Threshold = None,
+) -> None:
+    """Analyze one recording of any length, and write what is final line by line.
+
+    Memory does not grow with the recording's length.
+
+    Args:
+        model: Any runtime.
+        audio: Path of the recording.
+        output: The file to write, ending in ``.csv`` or ``.jsonl``; one that exists is replaced.
+        threshold: As in `SoundVerbs.detect_events`.
+
+    Raises:
+        ValueError: `output` ends in neither, or a threshold is out of range or names no event.
+        AudioError: The recording cannot be used. What was final before stays written.
+        OSError: `output` cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import dcasenet
+        >>> import soundfile
+        >>> model = dcasenet.load("v3", stage="open")
+        >>> with TemporaryDirectory() as folder:
+        ...     soundfile.write(folder + "/night.wav", np.zeros(6 * 8_000), 8_000)
+        ...     write_results(model, folder + "/night.wav", folder + "/night.csv")
+        ...     lines = Path(folder, "night.csv").read_text().splitlines()
+        >>> [",".join(line.split(",")[1:5]) for line in lines if ",scene," in line]
+        ['scene,aircraft,0.00,5.00', 'scene,aircraft,1.00,6.00', 'scene,aircraft,,']
+    """
+    path = Path(output)
+    if path.suffix not in FORMS:
+        raise ValueError(f"{path} ends in {path.suffix!r}; give one of {', '.join(FORMS)}.")
+    decoding = Decoding(limits_for(model.spec, threshold))
+    with Reader(os.fspath(audio)) as reader:
+        listener = Listener(model.infer, model.spec, decoding)
+        sound = Incoming(reader, model.spec)
+        form = FORMS[path.suffix](reader.source)
+        whole = _Whole()
+        with path.open("w", encoding="utf-8", newline="") as file:
+
+            def write(text: str) -> None:
+                file.write(text)
+                file.flush()
+
+            write(form.head())
+            for block in sound.blocks():
+                heard = listener.push(block)
+                whole.add(heard)
+                write(form.lines(heard))
+            heard = listener.close(sound.facts)
+            whole.add(heard)
+            write(form.lines(heard) + form.end(*whole.scored(model.spec), sound.facts))
+
+
+class _Whole:
+    """The scene and the tags of a whole recording, from those of its windows."""
+
+    def __init__(self) -> None:
+        self._scenes: NDArray[Any] = np.zeros(0)
+        self._tags: NDArray[Any] = np.zeros(0)
+        self._n_windows = 0
+
+    def add(self, heard: Heard) -> None:
+        for scene in heard.scenes:
+            self._n_windows += 1
+            self._scenes = scene.values + (self._scenes if self._scenes.size else 0.0)
+        for tags in heard.tags:
+            self._tags = np.maximum(tags.values, self._tags if self._tags.size else 0.0)
+
+    def scored(self, spec: ModelSpec) -> tuple[list[ScoredLabel], list[ScoredLabel]]:
+        """Scenes and tags, best first; none of a task that the model lacks."""
+        scenes = self._scenes / max(1, self._n_windows)
+        return _ranked(spec.scenes, scenes), _ranked(spec.tags, self._tags)
+
+
+def _ranked(labels: Sequence[str], values: NDArray[Any]) -> list[ScoredLabel]:
+    order = np.argsort(-values, kind="stable")
+    return [ScoredLabel(labels[i], float(values[i])) for i in order]
+
+
+class _Csv:
+    """Lines of a table."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def head(self) -> str:
+        return self._text([COLUMNS])
+
+    def lines(self, heard: Heard) -> str:
+        rows = [
+            (task, best.label, *_times(item.times[0]), best.probability)
+            for task, items, top in (("scene", heard.scenes, 1), ("tag", heard.tags, TOP))
+            for item in items
+            for best in item.top(top)
+        ]
+        rows += [
+            ("event", e.label, *_times((e.onset, e.offset)), e.probability) for e in heard.events
+        ]
+        return self._text(self._row(*row) for row in rows)
+
+    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], facts: Facts) -> str:
+        rows = [("scene", scored) for scored in scenes[:1]] + [("tag", s) for s in tags[:TOP]]
+        return self._text(self._row(task, s.label, "", "", s.probability) for task, s in rows)
+
+    def _row(self, task: str, label: str, onset: str, offset: str, probability: float) -> _Row:
+        return (self._source, task, label, onset, offset, f"{probability:.3f}")
+
+    def _text(self, rows: Iterable[_Row]) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        return text.getvalue()
+
+
+class _JsonLines:
+    """Objects, one a line."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def head(self) -> str:
+        return ""
+
+    def lines(self, heard: Heard) -> str:
+        windows: list[tuple[str, Scene | Tags]] = [("scene", scene) for scene in heard.scenes]
+        windows += [("tag", tags) for tags in heard.tags]
+        text = [
+            self._line(task, onset=item.times[0, 0], offset=item.times[0, 1], **item.to_dict())
+            for task, item in windows
+        ]
+        return "".join([*text, *(self._line("event", **e.to_dict()) for e in heard.events)])
+
+    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], facts: Facts) -> str:
+        return self._line(
+            "recording",
+            duration=facts.duration,
+            warnings=list(facts.warnings),
+            scene=scenes[0].to_dict() if scenes else None,
+            tags=[scored.to_dict() for scored in tags],
+        )
+
+    def _line(self, task: str, **values: Any) -> str:
+        row = {"filename": self._source, "task": task, **values}
+        return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+FORMS: dict[str, type[_Csv] | type[_JsonLines]] = {".csv": _Csv, ".jsonl": _JsonLines}
+
+
+def _times(times: Iterable[float]) -> tuple[str, str]:
+    onset, offset = times
+    return f"{onset:.2f}", f"{offset:.2f}"

@@ -1,0 +1,278 @@
+"""The same on a cluster: files or bytes in a Ray Dataset, results in another.
+
+::
+
+    import ray
+    import dcasenet.batch.ray
+
+    clips = ray.data.read_binary_files("s3://bucket/clips/", include_paths=True)
+    dcasenet.batch.ray.analyze(clips, concurrency=8).write_parquet("s3://bucket/results/")
+
+Each actor holds one model. Without a cluster, Ray starts one of this machine's cores by itself.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from dcasenet.audio.io import read
+from dcasenet.audio.preprocess import prepare
+from dcasenet.batch.queries import Asked, ask_analysis, ask_embedding
+from dcasenet.batch.rows import Row, from_line, to_line
+from dcasenet.batch.workers import Heard, hear
+from dcasenet.batch.writers import schema, to_table
+from dcasenet.errors import AudioError
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.spec import ModelSpec, Task
+from dcasenet.types import Threshold
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from typing_extensions import Unpack
+
+# What `dcasenet.load` takes; an actor calls it.
+Load = Mapping[str, Any]
+
+OPEN: Load = {"name": "v3", "stage": "open"}
+BATCH = 32  # files that an actor answers together
+THREADS = 4  # files that an actor reads at once
+# One block for each group of files lets rows come early; Ray is slow with very many.
+MAX_BLOCKS = 10_000
+
+
+class ActorOptions(TypedDict, total=False):
+    """Options that go to `ray.data.Dataset.map_batches`.
+
+    Attributes:
+        batch_size: Rows that an actor answers together, 32 by default.
+        concurrency: How many actors, or (fewest, most); by default 1.
+        num_cpus: Cores of an actor.
+        num_gpus: GPUs of an actor, such as 1 or 0.5; the model then runs there.
+    """
+
+    batch_size: int
+    concurrency: int | tuple[int, int]
+    num_cpus: float
+    num_gpus: float
+
+
+def analyze(
+    dataset: Any,
+    model: SoundVerbs[Any] | Load = OPEN,
+    *,
+    threshold: Threshold = None,
+    top: int = 5,
+    **options: Unpack[ActorOptions],
+) -> Any:
+    """Analyze every recording of a Ray Dataset.
+
+    Args:
+        dataset: With a column ``path`` of files that every node can open, or ``bytes`` of their
+            content, or both. Other columns stay.
+        model: The arguments of `dcasenet.load`, which each actor calls for itself; or a loaded
+            model in torch, which is sent to the actors.
+        threshold: As in `SoundVerbs.detect_events`.
+        top: How many tags a row holds.
+        **options: See `ActorOptions`.
+
+    Returns:
+        A Dataset with the columns of `dcasenet.batch.analyze`: ``filename``, ``status``,
+        ``error``, ``duration``, ``warnings``, ``scene``, ``tags``, ``events``.
+
+    Raises:
+        ImportError: Ray is not installed.
+    """
+    return _map(dataset, model, partial(ask_analysis, threshold=threshold, top=top), options)
+
+
+def embed(
+    dataset: Any,
+    model: SoundVerbs[Any] | Load = OPEN,
+    *,
+    task: Task = "tag",
+    **options: Unpack[ActorOptions],
+) -> Any:
+    """Embed every recording of a Ray Dataset.
+
+    Args:
+        dataset: As for `analyze`.
+        model: As for `analyze`.
+        task: As in `SoundVerbs.embed`.
+        **options: See `ActorOptions`.
+
+    Returns:
+        A Dataset with the columns of `dcasenet.batch.embed`: ``filename``, ``status``,
+        ``error``, ``duration``, ``warnings``, ``embedding``.
+
+    Raises:
+        ImportError: Ray is not installed.
+    """
+    return _map(dataset, model, partial(ask_embedding, task=task), options)
+
+
+def answer_groups(
+    asked: Asked, files: Sequence[str], size: int, n_actors: int | None = None
+) -> Iterator[list[Row]]:
+    """Answer files on a cluster; `dcasenet.batch` is its caller.
+
+    Args:
+        asked: What is asked of which model, which is sent to the actors.
+        files: Paths that every node can open.
+        size: How many files an actor answers together.
+        n_actors: How many actors; by default one for each core, or GPU, that the cluster has.
+
+    Yields:
+        The rows of each `size` files, in their order.
+
+    Raises:
+        ImportError: Ray is not installed.
+    """
+    ray = _ray()
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING)
+    _check_sendable(asked)
+    groups = [
+        {"index": index, "files": files[first : first + size]}
+        for index, first in enumerate(range(0, len(files), size))
+    ]
+    on_gpu = str(getattr(asked.model, "device", "cpu")) != "cpu"
+    most = n_actors or int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 1))
+    dataset = ray.data.from_items(groups, override_num_blocks=min(len(groups), MAX_BLOCKS))
+    dataset.context.enable_progress_bars = False
+    answered = dataset.map_batches(
+        _Groups,
+        fn_constructor_args=(asked,),
+        batch_size=1,
+        compute=_pool(max(1, min(most, len(groups)))),
+        num_gpus=1 if on_gpu else 0,
+    )
+    early: dict[int, list[str]] = {}
+    expected = 0
+    for row in answered.iter_rows():
+        early[row["index"]] = list(row["lines"])
+        while expected in early:
+            yield list(map(from_line, early.pop(expected)))
+            expected += 1
+
+
+class _Groups:
+    """An actor that answers groups of files."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        read_one = partial(hear, spec=self.asked.model.spec)
+        lines = []
+        for files in batch["files"]:
+            rows = self.asked.answer(_in_threads(read_one, list(files)))
+            lines.append(list(map(to_line, rows)))
+        return {"index": batch["index"], "lines": lines}
+
+
+class _Actor:
+    """An actor that answers the rows of a dataset."""
+
+    def __init__(self, model: SoundVerbs[Any] | Load, ask: partial[Asked]) -> None:
+        device = "cuda" if _ray().get_gpu_ids() else "cpu"
+        if isinstance(model, Mapping):
+            from dcasenet.loading import load
+
+            model = load(**{"device": device, **model})
+        elif hasattr(model, "to"):
+            model = model.to(device)
+        self.asked = ask(model)
+        self.columns = schema(self.asked.command, self.asked.size)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        names = _names(batch)
+        contents = (
+            batch["bytes"].to_pylist() if "bytes" in batch.column_names else [None] * len(names)
+        )
+        read_one = partial(_hear_row, spec=self.asked.model.spec)
+        heard = _in_threads(read_one, list(zip(names, contents, strict=True)))
+        answered = to_table(self.asked.answer(heard), self.columns)
+        for name in batch.column_names:
+            if name not in ("path", "bytes", *answered.column_names):
+                answered = answered.append_column(batch.schema.field(name), batch[name])
+        return answered
+
+
+class _NamedBytes(io.BytesIO):
+    """Bytes that messages call by a name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def _hear_row(row: tuple[str, bytes | None], spec: ModelSpec) -> Heard:
+    name, content = row
+    if content is None:
+        return hear(name, spec)
+    try:
+        return Heard(name, prepare(read(_NamedBytes(content, name)), spec))
+    except AudioError as error:
+        return Heard(name, error=str(error))
+
+
+def _names(batch: pa.Table) -> list[str]:
+    if "path" in batch.column_names:
+        names: list[str] = batch["path"].to_pylist()
+        return names
+    if "bytes" in batch.column_names:
+        return ["<bytes>"] * batch.num_rows
+    raise ValueError(
+        f"The dataset has the columns {', '.join(batch.column_names)}. Accepted are 'path', a "
+        f"file, and 'bytes', its content."
+    )
+
+
+def _map(
+    dataset: Any, model: SoundVerbs[Any] | Load, ask: partial[Asked], options: ActorOptions
+) -> Any:
+    _ray()
+    given: dict[str, Any] = {"batch_size": BATCH, **options}
+    return dataset.map_batches(
+        _Actor,
+        fn_constructor_args=(model, ask),
+        batch_format="pyarrow",
+        compute=_pool(given.pop("concurrency", 1)),
+        **given,
+    )
+
+
+def _pool(concurrency: int | tuple[int, int]) -> Any:
+    strategy = _ray().data.ActorPoolStrategy
+    if isinstance(concurrency, int):
+        return strategy(size=concurrency)
+    return strategy(min_size=concurrency[0], max_size=concurrency[1])
+
+
+def _check_sendable(asked: Asked) -> None:
+    try:
+        _ray().cloudpickle.dumps(asked)
+    except TypeError as error:
+        raise ValueError(
+            f"Ray sends the model to its actors, and {type(asked.model).__name__} cannot be sent "
+            f"({error}). Load it with runtime='torch'."
+        ) from error
+
+
+def _in_threads(read_one: Any, items: list[Any]) -> list[Heard]:
+    # Decoding and resampling let go of the interpreter.
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(read_one, items))
+
+
+def _ray() -> Any:
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError("This needs Ray. Type: pip install 'dcasenet[ray]'") from error
+    return ray

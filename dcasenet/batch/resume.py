@@ -1,0 +1,207 @@
+"""What a job has finished so far, on disk, so that nothing can take it away.
+
+::
+
+    out.parquet.parts/job.json                       what is asked of which model
+    out.parquet.parts/files.jsonl                    the files, as listed when the job began
+    out.parquet.parts/rows-000000000-000000032.jsonl the rows of files 0 to 31
+    out.parquet.parts/.lock                          held by whoever works there
+
+A file of rows gets its name by one rename when it is complete and on the disk, and begins where the
+one before it ends. So a kill at any moment loses what was in flight and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcasenet.batch.rows import Row, from_line, to_line
+from dcasenet.errors import JobError
+
+JOB, FILES, LOCK, WORK = "job.json", "files.jsonl", ".lock", "incomplete"
+# A model's answers to the probe differ by less from run to run, and by more from model to model.
+PROBE_TOLERANCE = 0.005
+
+
+class Parts:
+    """The finished rows of one job, beside its output.
+
+    Args:
+        output: The file that the job is to write.
+
+    Attributes:
+        folder: Where the rows lie.
+        n_done: How many files are finished.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     parts = Parts(Path(folder, "out.jsonl"))
+        ...     with parts.locked():
+        ...         files = parts.begin({"top": 5}, lambda: ["a.wav", "b.wav"])
+        ...         parts.save([{"filename": "a.wav"}])
+        ...         again = Parts(parts.output)
+        ...         again.begin({"top": 5}, list), again.n_done
+        (['a.wav', 'b.wav'], 1)
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(output.name + ".parts")
+        self.n_done = 0
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other job from this output.
+
+        Raises:
+            JobError: Another job is at work on it.
+            OSError: The folder cannot be made.
+        """
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(exist_ok=True)
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise JobError(
+                f"Another job is writing {self.output}: it holds {self.folder / LOCK}. Wait for "
+                f"it, or give another output."
+            ) from error
+        try:
+            yield
+        finally:
+            if not (self.folder / JOB).exists():  # finished, or never begun
+                shutil.rmtree(self.folder, ignore_errors=True)
+            lock.release()
+
+    def begin(
+        self, job: Mapping[str, Any], list_files: Callable[[], list[str]], *, restart: bool = False
+    ) -> list[str]:
+        """Begin a job, or find out how far it got.
+
+        Args:
+            job: What is asked of which model, as plain values.
+            list_files: What lists the files of a new job.
+            restart: Whether to throw away what is there.
+
+        Returns:
+            All files of the job, as they were listed when it began.
+
+        Raises:
+            JobError: The output exists, or another job's unfinished rows are there.
+            OSError: The disk is full.
+        """
+        if (self.folder / JOB).exists() and not restart:
+            begun = json.loads((self.folder / JOB).read_text("utf-8"))
+            self._check_same(begun, job)
+            self.n_done = self._count()
+            with (self.folder / FILES).open(encoding="utf-8") as lines:
+                return [json.loads(line) for line in lines]
+        if self.output.exists() and not restart:
+            raise JobError(
+                f"{self.output} exists already. Give another output, or --restart "
+                f"(restart=True) to write it anew."
+            )
+        self._clear()
+        files = list_files()
+        self._write(FILES, (json.dumps(file) for file in files))
+        self._write(JOB, [json.dumps(job, indent=1)])
+        return files
+
+    def save(self, rows: Sequence[Row]) -> None:
+        """Keep the rows of the files that follow those done.
+
+        Raises:
+            OSError: The disk is full; what was saved before is not touched.
+        """
+        stop = self.n_done + len(rows)
+        self._write(f"rows-{self.n_done:09d}-{stop:09d}.jsonl", map(to_line, rows))
+        self.n_done = stop
+
+    def rows(self) -> Iterator[Row]:
+        """Give the finished rows, one at a time, in the order of the files."""
+        for path in self._saved():
+            with path.open(encoding="utf-8") as lines:
+                yield from map(from_line, lines)
+
+    def finish(self, *outputs: tuple[Path, Path]) -> None:
+        """Put what was made in the folder (first of each pair) in its place, and clear up."""
+        for made, place in outputs:
+            _to_disk(made)
+            made.replace(place)
+        self._clear()
+
+    def _check_same(self, begun: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+        differences = [
+            f"{name} was {_short(begun.get(name))} and is {_short(job.get(name))}"
+            for name in dict.fromkeys([*begun, *job])
+            if not _is_alike(begun.get(name), job.get(name))
+        ]
+        if differences:
+            raise JobError(
+                f"{self.folder} holds the finished part of another job: {'; '.join(differences)}. "
+                f"Ask for the same as then to go on, or give --restart (restart=True) to throw it "
+                f"away."
+            )
+
+    def _saved(self) -> list[Path]:
+        return sorted(self.folder.glob("rows-*.jsonl"))
+
+    def _count(self) -> int:
+        """Count what is finished, and drop what lies behind a gap that somebody made."""
+        done = 0
+        for path in self._saved():
+            first, stop = map(int, path.stem.split("-")[1:])
+            if first == done:
+                done = stop
+            else:
+                path.unlink()
+        return done
+
+    def _write(self, name: str, lines: Iterable[str]) -> None:
+        work = self.folder / WORK
+        try:
+            with work.open("w", encoding="utf-8") as file:
+                file.writelines(line + "\n" for line in lines)
+            _to_disk(work)
+            work.replace(self.folder / name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                work.unlink()
+            raise
+
+    def _clear(self) -> None:
+        # The job's description goes first: a folder without it is taken for an empty one.
+        for name in (JOB, FILES):
+            (self.folder / name).unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_alike(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list) and one and isinstance(one[0], float):
+        return len(one) == len(other) and np.allclose(one, other, rtol=0, atol=PROBE_TOLERANCE)
+    return bool(one == other)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,271 @@
+"""Processes that read files ahead of a model, and survive the files that kill them.
+
+Of each file they give what a model hears, or the reason why it cannot be heard.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import connection
+from pathlib import Path
+from types import TracebackType
+
+import soundfile
+
+from dcasenet.audio.io import read
+from dcasenet.audio.preprocess import Prepared, prepare
+from dcasenet.errors import AudioError, DcasenetError
+from dcasenet.spec import ModelSpec
+
+# A longer file is not handed from process to process, but read by the model's own verb.
+LONG_SECONDS = 120.0
+# Values in all channels (256 MiB of float32) that are decoded at once at most.
+LONG_VALUES = 2**26
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What became of a file.
+
+    Attributes:
+        source: Its name.
+        prepared: What a model hears; None for a file that is long or cannot be read.
+        error: Why it cannot be read.
+        duration: Length of a long file in seconds, as its header says.
+    """
+
+    source: str
+    prepared: Prepared | None = None
+    error: str | None = None
+    duration: float | None = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the model's own verb has to read it."""
+        return self.prepared is None and self.error is None
+
+
+def hear(source: str, spec: ModelSpec) -> Heard:
+    """Read, mix and resample a file, unless it is long.
+
+    Args:
+        source: Its path.
+        spec: The model's.
+
+    Returns:
+        What a model hears; of a file of more than 120 s the duration alone; or what is wrong.
+
+    Example:
+        >>> hear("missing.wav", ModelSpec("v3", "mine")).error.split(" (")[0]
+        'There is no file missing.wav'
+    """
+    try:
+        duration = long_duration(source)
+        if duration is not None:
+            return Heard(source, duration=duration)
+        prepared = prepare(read(source), spec)
+    except AudioError as error:
+        return Heard(source, error=str(error))
+    except MemoryError:
+        return Heard(source, error=f"{source} needs more memory than there is.")
+    if prepared.duration > LONG_SECONDS:  # the header promised less
+        return Heard(source, duration=prepared.duration)
+    return Heard(source, prepared)
+
+
+def long_duration(source: str) -> float | None:
+    """Give the length in seconds that a file's header states, if that is long; else None.
+
+    Raises:
+        AudioError: It is a folder that could not be listed.
+    """
+    if Path(source).is_dir():
+        raise AudioError(f"The folder {source} cannot be listed. Allow this user to read it.")
+    try:
+        header = soundfile.info(source)
+    except (soundfile.LibsndfileError, OSError, ValueError):
+        return None  # whoever reads it says what is wrong
+    is_long = header.duration > LONG_SECONDS or header.frames * header.channels > LONG_VALUES
+    return float(header.duration) if is_long else None
+
+
+Hear = Callable[[str], Heard]
+
+# Files that are read ahead: at most so many waveforms, of up to 2 minutes, wait for the model.
+AHEAD = 64
+MOST_WORKERS = 8
+# With fewer files, starting a process takes longer than reading them.
+FILES_FOR_ONE = 16
+# A file that was being read when its process died is tried once more.
+MOST_DEATHS = 2
+
+
+@dataclass
+class _Task:
+    """A file on its way through one worker."""
+
+    source: str
+    worker: int
+    future: Future[Heard]
+    deaths: int = 0
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.deaths >= MOST_DEATHS
+
+
+class Workers:
+    """Read files in processes of their own; results come in the order of the files.
+
+    Each process has an executor of its own, so that when the kernel kills one, the others go on
+    and it is known which file was being read. The processes are spawned, ignore Ctrl-C, which is
+    the caller's to answer, and end when their parent does, even by SIGKILL.
+
+    Args:
+        n_workers: How many processes; 0 reads in the caller's.
+        hear: What reads one file; it must be picklable.
+
+    Raises:
+        DcasenetError: The processes cannot be started.
+
+    Example:
+        >>> from dcasenet.batch.workers import hear
+        >>> from dcasenet.spec import ModelSpec
+        >>> with Workers(0, partial(hear, spec=ModelSpec("v3", "mine"))) as workers:
+        ...     [heard.source for heard in workers.read(["a.wav", "b.wav"])]
+        ['a.wav', 'b.wav']
+    """
+
+    def __init__(self, n_workers: int, hear: Hear) -> None:
+        self._hear = hear
+        self._executors: dict[int, ProcessPoolExecutor] = {}
+        self._pids: list[Future[int]] = []
+        for worker in range(n_workers):
+            self._spawn(worker)
+
+    def __enter__(self) -> Workers:
+        try:
+            for pid in self._pids:
+                pid.result()
+        except BrokenProcessPool as error:
+            self.close()
+            raise DcasenetError(
+                "The worker processes cannot be started. In a script, put the call below "
+                "if __name__ == '__main__':, or give workers=0 to read in this process."
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they are reading."""
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, cancel_futures=True)
+        done = [pid for pid in self._pids if pid.done() and not pid.cancelled()]
+        pids = {pid.result() for pid in done if pid.exception() is None}
+        for process in multiprocessing.active_children():
+            if process.pid in pids:  # it may be stuck in a file that never comes
+                process.terminate()
+
+    def read(self, sources: Iterable[str]) -> Iterator[Heard]:
+        """Read files ahead of the caller.
+
+        Args:
+            sources: Paths.
+
+        Yields:
+            What became of each, in their order.
+        """
+        if not self._executors:
+            yield from map(self._hear, sources)
+            return
+        waiting: deque[_Task] = deque()
+        for index, source in enumerate(sources):
+            worker = index % len(self._executors)
+            waiting.append(_Task(source, worker, self._submit(source, worker, waiting)))
+            if len(waiting) >= AHEAD:
+                yield self._finish(waiting)
+        while waiting:
+            yield self._finish(waiting)
+
+    def _submit(self, source: str, worker: int, waiting: deque[_Task]) -> Future[Heard]:
+        try:
+            return self._executors[worker].submit(self._hear, source)
+        except BrokenProcessPool:
+            self._restart(worker, waiting)
+            return self._executors[worker].submit(self._hear, source)
+
+    def _finish(self, waiting: deque[_Task]) -> Heard:
+        """Wait for the first file."""
+        task = waiting[0]
+        while _is_lost(task.future) and not task.is_given_up:
+            self._restart(task.worker, waiting)
+        waiting.popleft()
+        error = task.future.exception()
+        if task.is_given_up:
+            reason = f"the process that read it was killed, {MOST_DEATHS} times; perhaps it needs "
+            return Heard(task.source, error=f"{task.source}: {reason}more memory than there is.")
+        if error is not None:
+            return Heard(task.source, error=f"{task.source}: {type(error).__name__}: {error}")
+        return task.future.result()
+
+    def _restart(self, worker: int, waiting: deque[_Task]) -> None:
+        """Put all that a dead process had before it to a new one; the first was its death."""
+        self._executors[worker].shutdown(wait=False)
+        self._spawn(worker)
+        own = [task for task in waiting if task.worker == worker and not task.is_given_up]
+        lost = [task for task in own if _is_lost(task.future)]
+        for task in lost[:1]:
+            task.deaths += 1
+        for task in lost:
+            if not task.is_given_up:
+                task.future = self._executors[worker].submit(self._hear, task.source)
+
+    def _spawn(self, worker: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._executors[worker] = ProcessPoolExecutor(1, context, initializer=_begin)
+        self._pids.append(self._executors[worker].submit(os.getpid))
+
+
+def default_workers(n_files: int) -> int:
+    """Give a number of processes that keeps a model fed: half of the cores, 8 at most.
+
+    Example:
+        >>> default_workers(3)  # read before a process would have started
+        0
+    """
+    return min(max(1, (os.cpu_count() or 1) // 2), MOST_WORKERS, n_files // FILES_FOR_ONE)
+
+
+def _is_lost(future: Future[Heard]) -> bool:
+    # Queued behind the file that killed the process, all fail as one; what was done stays done.
+    return isinstance(future.exception(), BrokenProcessPool)
+
+
+def _begin() -> None:
+    """Prepare a worker process: leave Ctrl-C to its parent, and never outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        watch = partial(_end_with, parent.sentinel)
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,242 @@
+"""The rows of a job as one file: Parquet, CSV, JSON lines or npz, in memory that does not grow.
+
+A table is known by its suffix. Parquet and JSON lines hold all of a row, lists and structures
+nested; CSV holds the flat rows of people's tables, and a second file says how each recording
+fared; npz holds one array for each column.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from dcasenet.batch.rows import FLAT_COLUMNS, STATUS_COLUMNS, Row, flat_rows, vector_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def arrow() -> Any:
+    """Give pyarrow.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ImportError(
+            "Parquet needs pyarrow. Type: pip install 'dcasenet[pandas]', or give a .jsonl or .csv."
+        ) from error
+    return pyarrow
+
+
+def schema(command: str, size: int) -> pa.Schema:
+    """Give the columns of a command's rows, with their types.
+
+    Args:
+        command: ``"analyze"`` or ``"embed"``.
+        size: Length of an embedding; of no account to analyze.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+
+    Example:
+        >>> schema("embed", 64).field("embedding").type
+        FixedSizeListType(fixed_size_list<item: float>[64])
+    """
+    pa = arrow()
+    label = [("label", pa.string()), ("probability", pa.float64())]
+    times = [("onset", pa.float64()), ("offset", pa.float64())]
+    answers = {
+        "analyze": [
+            ("scene", pa.struct([*label, ("probabilities", pa.map_(pa.string(), pa.float64()))])),
+            ("tags", pa.list_(pa.struct(label))),
+            ("events", pa.list_(pa.struct([label[0], *times, label[1]]))),
+        ],
+        "embed": [("embedding", pa.list_(pa.float32(), size))],
+    }
+    types = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.list_(pa.string()))
+    return pa.schema([*zip(STATUS_COLUMNS, types, strict=True), *answers[command]])
+
+
+def to_table(rows: Sequence[Row], columns: pa.Schema) -> pa.Table:
+    """Give rows as an Arrow table."""
+    pa = arrow()
+    return pa.Table.from_arrays(
+        [_column(pa, [row[field.name] for row in rows], field) for field in columns],
+        schema=columns,
+    )
+
+
+def _column(pa: Any, values: list[Any], field: Any) -> Any:
+    if field.name == "embedding":
+        size = field.type.list_size
+        none = np.zeros(size, np.float32)
+        flat = np.concatenate([none if value is None else value for value in values])
+        missing = pa.array([value is None for value in values])
+        return pa.FixedSizeListArray.from_arrays(
+            pa.array(flat.astype(np.float32)), type=field.type, mask=missing
+        )
+    if field.name == "scene":
+        values = [
+            value and {**value, "probabilities": list(value["probabilities"].items())}
+            for value in values
+        ]
+    if field.name in ("filename", "error", "warnings"):
+        values = _plain(values)
+    return pa.array(values, field.type)
+
+
+def _plain(value: Any) -> Any:
+    """The same without bytes that are no text, which file names may hold and Arrow refuses."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value and value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+SUFFIXES = {
+    "analyze": (".parquet", ".jsonl", ".csv"),
+    "embed": (".parquet", ".npz", ".jsonl", ".csv"),
+}
+# An npz is made in memory: 0.2 GB of vectors at full width.
+MAX_NPZ_FILES = 100_000
+# Rows in a row group of a Parquet file: about 4 MB of vectors at full width.
+ROW_GROUP = 2048
+
+
+def status_path(output: Path) -> Path:
+    """Name the second file of a CSV: what became of each recording.
+
+    Example:
+        >>> status_path(Path("out.csv")).name
+        'out.status.csv'
+    """
+    return output.with_suffix(".status.csv")
+
+
+def check_output(output: Path, command: str) -> None:
+    """Refuse an output that cannot be written, before anything is computed.
+
+    Raises:
+        ValueError: Its suffix is none of those known, or its folder is not there.
+        ImportError: Parquet is asked for and pyarrow is not installed.
+    """
+    if output.suffix not in SUFFIXES[command]:
+        raise ValueError(
+            f"{output} cannot be written by {command}: its name must end in "
+            f"{', '.join(SUFFIXES[command])}."
+        )
+    if not output.parent.is_dir():
+        raise ValueError(f"{output} cannot be written: there is no folder {output.parent}.")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder. Give the name of a file.")
+    if output.suffix == ".parquet":
+        arrow()
+
+
+def check_count(output: Path, n_files: int) -> None:
+    """Refuse more files than an npz can hold.
+
+    Raises:
+        ValueError: They are more than 100,000.
+    """
+    if output.suffix == ".npz" and n_files > MAX_NPZ_FILES:
+        raise ValueError(
+            f"{output}: an .npz holds up to {MAX_NPZ_FILES:,} files, and there are {n_files:,}. "
+            f"Give {output.with_suffix('.parquet').name} instead."
+        )
+
+
+def write_table(rows: Iterable[Row], path: Path, output: Path, command: str, size: int) -> None:
+    """Write rows to a file of a kind.
+
+    Args:
+        rows: As `dcasenet.batch.rows` gives them.
+        path: The file to write; a CSV's second file goes to `status_path` of it.
+        output: What it will be called, which decides its kind.
+        command: ``"analyze"`` or ``"embed"``.
+        size: Length of an embedding.
+
+    Raises:
+        OSError: The disk is full, or the file cannot be written for another reason.
+    """
+    writers: dict[str, Callable[[Iterable[Row], Path, str, int], None]] = {
+        ".parquet": _write_parquet,
+        ".jsonl": _write_jsonl,
+        ".csv": _write_csv,
+        ".npz": _write_npz,
+    }
+    writers[output.suffix](rows, path, command, size)
+
+
+def _write_parquet(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
+    import pyarrow.parquet as pq
+
+    columns = schema(command, size)
+    with pq.ParquetWriter(path, columns, compression="zstd") as writer:
+        iterator = iter(rows)
+        while group := list(islice(iterator, ROW_GROUP)):
+            writer.write_table(to_table(group, columns))
+
+
+def _write_jsonl(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
+    with _text(path) as file:
+        for row in rows:
+            if row.get("embedding") is not None:
+                row = {**row, "embedding": row["embedding"].tolist()}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _write_csv(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
+    with _text(path) as file, _text(status_path(path)) as status_file:
+        table = csv.writer(file, lineterminator="\n")
+        statuses = csv.writer(status_file, lineterminator="\n")
+        table.writerow(FLAT_COLUMNS if command == "analyze" else vector_columns(size))
+        statuses.writerow(STATUS_COLUMNS)
+        for row in rows:
+            table.writerows(flat_rows(row) if command == "analyze" else _vector_rows(row))
+            statuses.writerow([*(row[c] for c in STATUS_COLUMNS[:-1]), "; ".join(row["warnings"])])
+
+
+def _write_npz(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
+    columns: dict[str, list[Any]] = {name: [] for name in STATUS_COLUMNS[:-1]}
+    vectors = []
+    for row in rows:
+        for name, values in columns.items():
+            values.append(row[name])
+        vector = row["embedding"]
+        vectors.append(np.full(size, np.nan, np.float32) if vector is None else vector)
+    arrays: dict[str, Any] = {
+        name: np.array(
+            [np.nan if v is None else v for v in values]
+            if name == "duration"
+            else [_storable(v or "") for v in values]
+        )
+        for name, values in columns.items()
+    }
+    with path.open("wb") as file:  # a name would be given a suffix
+        np.savez(file, **arrays, embedding=np.array(vectors, np.float32).reshape(-1, size))
+
+
+def _vector_rows(row: Row) -> Iterator[tuple[Any, ...]]:
+    if row["embedding"] is not None:
+        yield (row["filename"], *row["embedding"].tolist())
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextlib.contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    # A file's name may hold bytes that are no text; they are written as escapes.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield file

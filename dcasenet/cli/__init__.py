@@ -1,0 +1,5 @@
+"""The ``dcasenet`` command."""
+
+from dcasenet.cli.commands import app, main
+
+__all__ = ["app", "main"]

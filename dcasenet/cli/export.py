@@ -1,0 +1,65 @@
+"""The command `export`: a model becomes a file for another runtime."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dcasenet.spec import TASKS
+
+
+class TaskName(str, Enum):
+    """A task, as the command line takes it."""
+
+    scene = "scene"
+    tag = "tag"
+    event = "event"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module to the command line."""
+    app.command()(export)
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="The file to write, such as open.onnx.")],
+    model: Annotated[
+        str, typer.Option("--model", help="Architecture, folder, file or Hub repository.")
+    ] = "v3",
+    stage: Annotated[str, typer.Option(help="Which training; see 'dcasenet models'.")] = "open",
+    weights: Annotated[
+        Path | None, typer.Option(help="A file of weights, instead of a stage.")
+    ] = None,
+    task: Annotated[
+        list[TaskName] | None,
+        typer.Option(help="A task to export, again for each; by default all of them."),
+    ] = None,
+    fmt: Annotated[Literal["onnx"], typer.Option("--format", help="What to write.")] = "onnx",
+    precision: Annotated[
+        Literal["float32", "int8"], typer.Option(help="What the file computes in.")
+    ] = "float32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Recordings that int8 is calibrated with; the stage open needs none.",
+        ),
+    ] = None,
+) -> None:
+    """Write a model as one ONNX file: waveform in, answers out, its labels inside."""
+    from dcasenet.audio.discovery import list_recordings
+    from dcasenet.loading import load
+    from dcasenet.onnx.export import to_onnx
+
+    tasks = [name for name in TASKS if name in task] if task else None
+    if calibrate is not None and precision == "float32":
+        raise typer.BadParameter(
+            "--calibrate is for --precision int8; float32 needs no recordings."
+        )
+    recordings = list_recordings([calibrate]) if calibrate else None
+    loaded = load(model, stage=stage, weights=weights)
+    path = to_onnx(loaded, target, tasks, precision=precision, calibrate=recordings)
+    typer.echo(f"{path}: {fmt}, {precision}, {path.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,110 @@
+"""Commands about training: `finetune`."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dcasenet.cli.options import Model, Precision, Runtime, Stage, Weights, load_model
+from dcasenet.spec import ModelSpec, Task
+
+# Task → the command that answers it.
+COMMANDS: dict[Task, str] = {"scene": "scene", "tag": "tags", "event": "events"}
+
+
+class TaskName(str, Enum):
+    """A task, as the command line takes it."""
+
+    scene = "scene"
+    tag = "tag"
+    event = "event"
+
+
+class Freeze(str, Enum):
+    """What stays as it is."""
+
+    trunk = "trunk"
+    none = "none"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    app.command()(finetune)
+
+
+def finetune(
+    data: Annotated[
+        Path, typer.Argument(help="A folder with a folder for each class, or a CSV with labels.")
+    ],
+    task: Annotated[
+        TaskName, typer.Option(help="scene: one label is true; tag: any number; event: and when.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the new model.")],
+    model: Model = "v3",
+    stage: Stage = "open",
+    weights: Weights = None,
+    freeze: Annotated[
+        Freeze, typer.Option(help="trunk: one linear layer, in seconds; none: everything.")
+    ] = Freeze.trunk,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs, without freeze.")] = 30,
+    batch_size: Annotated[int, typer.Option(min=2, help="Recordings in a step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Of the new last layer.")] = 1e-3,
+    trunk_rate: Annotated[float, typer.Option(min=0, help="Share of it that the rest gets.")] = 0.3,
+    mixup: Annotated[float, typer.Option(min=0, help="Alpha of mix-up; 0 is none.")] = 0.4,
+    validation: Annotated[
+        float, typer.Option(min=0, help="Share of the recordings to hold out; 0 is none.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    work: Annotated[
+        Path | None, typer.Option(help="For decoded audio and checkpoints, to go on from.")
+    ] = None,
+) -> None:
+    """Teach a model the labels of your own recordings, and write it as a folder."""
+    loaded = load_model(model, stage, weights, "cpu", Precision.float32, Runtime.torch)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets and advises
+    try:
+        from dcasenet.train import finetune as teach
+
+        tuned = teach(
+            loaded,  # type: ignore[arg-type]
+            data,
+            task.value,
+            freeze=freeze.value,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            trunk_rate=trunk_rate,
+            mixup=mixup,
+            validation=validation,
+            seed=seed,
+            work=work,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    tuned.save_pretrained(output)
+    _show(tuned.spec, task.value, output)
+
+
+def _show(spec: ModelSpec, task: Task, output: Path) -> None:
+    """Print the validation figures, and what to type next."""
+    console = Console(highlight=False)
+    table = Table(min_width=52)
+    table.add_column("figure", ratio=1)
+    table.add_column("value", justify="right")
+    for name, value in spec.metrics.get(task, {}).items():
+        table.add_row(escape(name), f"{value:.3f}")
+    if table.row_count:
+        console.print(table)
+    console.print(escape(spec.protocol.partition(" Other tasks:")[0]), soft_wrap=True)
+    labels = spec.labels(task)
+    console.print(f"{output}: {len(labels)} {task} labels. Type:", soft_wrap=True, markup=False)
+    console.print(
+        f"  dcasenet {COMMANDS[task]} recording.wav --model {output}", soft_wrap=True, markup=False
+    )

@@ -1,0 +1,223 @@
+"""Commands about weights: `models`, `info`, `download`, `convert` and `cache`."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dcasenet.cli.output import Format
+from dcasenet.errors import ChecksumError, WeightsError
+from dcasenet.spec import ModelSpec
+from dcasenet.weights import cache, manifest
+from dcasenet.weights.sources import Access, is_offline, what
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache-dir", help="Cache folder in place of the usual one.")
+]
+StageOption = Annotated[str, typer.Option(help="Stage, as 'dcasenet models' lists them.")]
+
+cache_commands = typer.Typer(help="Look after downloaded weights.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    for command in (models, info, download, convert):
+        app.command()(command)
+    app.add_typer(cache_commands, name="cache")
+
+
+def models(output: FormatOption = Format.table, cache_dir: CacheOption = None) -> None:
+    """List the pretrained checkpoints."""
+    rows = [_row(spec, cache_dir) for spec in manifest.available_models()]
+    _show(rows, output)
+
+
+def info(
+    model: Annotated[str, typer.Argument(help="A name, a weights file, or a folder.")] = "v3",
+    stage: StageOption = "open",
+    output: FormatOption = Format.table,
+) -> None:
+    """Show what a checkpoint is: labels, licence, training data, figures, front end."""
+    values = _plain(_spec_of(model, stage))
+    if output is Format.json:
+        typer.echo(json.dumps(values, ensure_ascii=False))
+        return
+    _show([{"field": name, "value": _text(value)} for name, value in values.items()], output)
+
+
+def download(
+    model: Annotated[str, typer.Argument(help="A name or a Hugging Face repository.")] = "v3",
+    stage: StageOption = "joint",
+    cache_dir: CacheOption = None,
+) -> None:
+    """Bring a checkpoint into the cache, so that it loads without a network."""
+    access = Access(cache_dir, is_offline())
+    if model not in manifest.ARCHITECTURES and "/" in model:
+        from dcasenet.weights.hub import download_repository
+
+        typer.echo(download_repository(model, access))
+        return
+    spec = manifest.find(model, stage)
+    stages = list(spec.members.values()) or [spec.stage]
+    for name in stages:
+        typer.echo(cache.obtain(manifest.find(model, name), access))
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A PyTorch state dict or safetensors file.")],
+    target: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
+    model: Annotated[
+        str, typer.Option(help="Architecture, where the file does not say it.")
+    ] = "v3",
+) -> None:
+    """Turn a weights file into safetensors that carry labels, licence and settings."""
+    from dcasenet.weights import checkpoint
+
+    if model not in manifest.ARCHITECTURES:
+        raise typer.BadParameter(f"{model!r} is none of {', '.join(manifest.ARCHITECTURES)}.")
+    try:
+        spec = checkpoint.convert(source, target, checkpoint.recognise(source, model))
+    except OSError as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{target} cannot be written: {error.strerror or error}.") from error
+    typer.echo(f"{target}: {what(spec)}")
+
+
+@cache_commands.command("list")
+def list_cache(output: FormatOption = Format.table, cache_dir: CacheOption = None) -> None:
+    """List the checkpoints and repositories in the cache."""
+    found = [(file.checkpoint, file.size, file.path) for file in cache.cached_files(cache_dir)]
+    for name, path in cache.hub_snapshots(cache_dir).items():
+        size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        found.append((name, size, path))
+    rows = [
+        {"checkpoint": name, "size": _megabytes(size), "path": str(path)}
+        for name, size, path in found
+    ]
+    _show(rows, output, empty=f"{cache.cache_folder(cache_dir)} holds no checkpoint.")
+
+
+@cache_commands.command("verify")
+def verify_cache(cache_dir: CacheOption = None) -> None:
+    """Read every checkpoint in the cache, and fail if one is damaged."""
+    results = [(file.path, cache.is_intact(file.path)) for file in cache.cached_files(cache_dir)]
+    results += [(path, _is_intact_folder(path)) for path in cache.hub_snapshots(cache_dir).values()]
+    for path, intact in results:
+        typer.echo(f"{'intact ' if intact else 'DAMAGED'} {path}")
+    damaged = [str(path) for path, intact in results if not intact]
+    if damaged:
+        raise ChecksumError(
+            f"Damaged: {', '.join(damaged)}. The next load fetches them again; or delete them."
+        )
+
+
+@cache_commands.command("clear")
+def clear_cache(cache_dir: CacheOption = None) -> None:
+    """Delete every checkpoint in the cache."""
+    freed = cache.clear(cache_dir)
+    typer.echo(f"{cache.cache_folder(cache_dir)}: {_megabytes(freed)} freed.")
+
+
+def _spec_of(model: str, stage: str) -> ModelSpec:
+    """Find the spec of a name, a file or a folder, without loading weights."""
+    path = Path(model).expanduser()
+    if model in manifest.ARCHITECTURES or not path.exists():
+        return manifest.find(model, stage)
+    from dcasenet.weights import checkpoint, hub
+
+    config = hub.read_config(path) if path.is_dir() else None
+    if config is not None:
+        return config.spec
+    spec = checkpoint.read_spec(path / hub.WEIGHTS if path.is_dir() else path)
+    if spec is None:
+        raise WeightsError(
+            f"{path} says nothing about itself. 'dcasenet convert {path} OUT.safetensors' makes "
+            f"a file that does."
+        )
+    return spec
+
+
+def _is_intact_folder(path: Path) -> bool:
+    from dcasenet.weights.hub import read_config, verified
+
+    try:
+        config = read_config(path)
+        if config is None:
+            return False
+        for name in config.weights.values():
+            verified(path, config, name)
+    except WeightsError:
+        return False
+    return True
+
+
+def _row(spec: ModelSpec, cache_dir: Path | None) -> dict[str, str]:
+    parts = [manifest.find(spec.name, stage) for stage in spec.members.values()] or [spec]
+    sizes = [part.file.size if part.file else None for part in parts]
+    known = [size for size in sizes if size is not None]
+    return {
+        "name": spec.name,
+        "stage": spec.stage,
+        "tasks": " ".join(spec.tasks),
+        "size": _megabytes(sum(known)) if len(known) == len(sizes) else "unknown",
+        "licence": spec.licence,
+        "cached": "yes" if all(cache.is_cached(part, cache_dir) for part in parts) else "no",
+    }
+
+
+def _plain(spec: ModelSpec) -> dict[str, Any]:
+    file = {"file": dataclasses.asdict(spec.file)} if spec.file else {}
+    return {**spec.to_dict(), **file}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {_text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _show(
+    rows: Sequence[Mapping[str, str]], output: Format, empty: str = "Nothing to list."
+) -> None:
+    """Print rows of the same columns; a table goes without its frame into a file or pipe."""
+    if output is Format.json:
+        typer.echo("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), nl=bool(rows))
+    elif output is Format.csv:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        typer.echo(text.getvalue(), nl=False)
+    elif not rows:
+        typer.echo(empty)
+    else:
+        _table(rows)
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        # Text, since labels and paths may hold what rich takes for markup.
+        table.add_row(*(Text(value) for value in row.values()))
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""From audio to results: the verbs and the steps behind them."""

@@ -1,0 +1,1 @@
+"""Networks: the three architectures, their front end, and their faster form."""

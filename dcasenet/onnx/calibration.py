@@ -1,0 +1,139 @@
+"""Activation ranges: measured by listening, tied to the very weights that were listened with.
+
+Those of a checkpoint that ships inside the package lie beside it, so that it becomes int8 without
+any recording at hand; ``python -m recipes.open.activation_ranges`` measures them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcasenet.audio.preprocess import prepare, read_each
+from dcasenet.errors import WeightsError
+from dcasenet.inference.windowing import TAG_WINDOW
+from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.onnx.quantize import Ranges, measure
+from dcasenet.onnx.runtime import long_enough
+from dcasenet.results import Floats
+from dcasenet.types import Audio
+from dcasenet.weights.builder import tensors_of
+from dcasenet.weights.sources import PACKAGE, what
+
+if TYPE_CHECKING:
+    from dcasenet.inference.model import SoundModel
+
+NAME = "activation_ranges.json"
+COMMAND = "python -m recipes.open.activation_ranges DATA"
+
+
+def weights_digest(model: SoundModel) -> str:
+    """Hash every weight of a model, its members' too, and its front end's settings.
+
+    Returns:
+        ``"sha256:<hexadecimal digest>"``: the same wherever the weights were loaded from.
+
+    Example:
+        >>> import dcasenet
+        >>> weights_digest(dcasenet.load("v3", stage="open"))[:7]
+        'sha256:'
+    """
+    network = model.network
+    if isinstance(network, ComposedNetwork):
+        for task in network.tasks:
+            network.member(task)
+    state = hashlib.sha256(json.dumps(model.spec.to_dict()["frontend"], sort_keys=True).encode())
+    for name, tensor in sorted(tensors_of(model.frontend, network).items()):
+        state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        state.update(tensor.numpy().data)
+    return f"sha256:{state.hexdigest()}"
+
+
+def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None) -> Ranges:
+    """Give the activation ranges of a model: measured now, or those that ship with it.
+
+    Args:
+        model: The model.
+        proto: Its float32 graph.
+        calibrate: Recordings to measure with, or None.
+
+    Raises:
+        AudioError: A recording cannot be used.
+        ValueError: `calibrate` is empty.
+        WeightsError: There are no recordings, and no ranges ship for these weights.
+    """
+    if calibrate is not None:
+        return measure_on(model, proto, calibrate)
+    digest = weights_digest(model)
+    found = shipped_ranges(digest)
+    if found is not None:
+        return found
+    shipped = PACKAGE / "data" / model.spec.stage / NAME
+    stale = ""
+    if shipped.is_file():
+        stale = (
+            f" {shipped} was measured with other weights, not with these ({digest[:19]}…). If they "
+            f"are the checkpoint that ships now, type: {COMMAND}"
+        )
+    raise WeightsError(
+        f"{what(model.spec)} has no activation ranges, which int8 needs.{stale} Let it hear about "
+        f"a hundred recordings of its kind: dcasenet export FILE --precision int8 --calibrate DIR, "
+        f"or dcasenet.onnx.export.to_onnx(model, path, precision='int8', calibrate=[...]); then "
+        f"dcasenet.onnx.load reads the file."
+    )
+
+
+def shipped_ranges(digest: str) -> Ranges | None:
+    """Give the ranges that ship with the weights of a digest, None if none do."""
+    for path in sorted(PACKAGE.glob(f"data/*/{NAME}")):
+        content = json.loads(path.read_text("utf-8"))
+        if content["weights"] == digest:
+            return {key: (tuple(a), tuple(b)) for key, (a, b) in content["ranges"].items()}
+    return None
+
+
+def measure_on(model: SoundModel, proto: Any, recordings: Sequence[Audio]) -> Ranges:
+    """Measure the activation ranges of a model on recordings, of each the first 30 s at most.
+
+    Args:
+        model: The model.
+        proto: Its float32 graph.
+        recordings: What to listen to.
+
+    Raises:
+        AudioError: A recording cannot be used.
+        ValueError: There is none.
+    """
+    if not recordings:
+        raise ValueError(
+            "There is no recording to calibrate with; give one or more, best a hundred."
+        )
+    return measure(proto, _heard(model, recordings), len(recordings))
+
+
+def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -> None:
+    """Write measured ranges as they ship.
+
+    Args:
+        path: The file to make or replace.
+        model: What they were measured on.
+        ranges: As `measure` gives them.
+        protocol: What was listened to.
+    """
+    rounded = {
+        key: [[float(f"{value:.6g}") for value in pair] for pair in pairs]
+        for key, pairs in sorted(ranges.items())
+    }
+    content = {"weights": weights_digest(model), "protocol": protocol, "ranges": rounded}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _heard(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
+    """Give each recording as the model hears it."""
+    for recording in read_each(recordings, None, channels_last=False):
+        prepared = prepare(recording, model.spec)
+        waveform = prepared.waveforms[:, : round(TAG_WINDOW * prepared.sample_rate)]
+        yield long_enough(waveform, model.spec)

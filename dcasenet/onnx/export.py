@@ -1,0 +1,172 @@
+"""A model becomes one ONNX file: waveform in, answers out, and all that it knows about itself.
+
+`dcasenet.onnx.load` reads the file without torch; any other ONNX runtime can run its graph.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dcasenet.errors import WeightsError
+from dcasenet.inference.postprocess import require
+from dcasenet.onnx.calibration import ranges_for
+from dcasenet.onnx.graph import Graph
+from dcasenet.onnx.graph_passes import without_idle_casts
+from dcasenet.onnx.quantize import quantized
+from dcasenet.onnx.runtime import SPEC, WAVEFORM
+from dcasenet.spec import TASKS, Task
+from dcasenet.types import Audio
+from dcasenet.weights.checkpoint import write_bytes
+
+if TYPE_CHECKING:
+    from dcasenet.inference.model import SoundModel
+
+# The first opset with a stable reflecting Pad for any length; runtimes have read it since 2022.
+OPSET = 17
+# Samples and clips that the graph is traced with; it takes any other number of both.
+TRACED = (2, 48_000)
+# What a graph can compute its convolutions in.
+PRECISIONS = ("float32", "int8")
+
+
+def to_onnx(
+    model: SoundModel,
+    path: str | os.PathLike[str],
+    tasks: Sequence[Task] | None = None,
+    *,
+    precision: str = "float32",
+    calibrate: Sequence[Audio] | None = None,
+) -> Path:
+    """Write a model as an ONNX file that holds the front end, the network and the spec.
+
+    The graph (opset 17) takes ``waveform``, (batch, samples) at the spec's rate, any batch and any
+    length from 1,026 samples on, and gives ``scene``, ``tag``, ``event`` (logits) and
+    ``embedding`` as in `Outputs`. A model of several networks gives each one's embedding, as
+    ``tag_embedding`` and so on. The spec lies as JSON in the metadata, under ``dcasenet``.
+
+    Args:
+        model: What to export.
+        path: The file to write; one that is there is replaced.
+        tasks: Whose logits the graph gives; by default all that the model answers. With
+            ``("scene",)`` alone v2 and v3 leave out the GRUs, and the embedding with them.
+        precision: ``"float32"``, or ``"int8"``: the convolutions in 8 bits, a third of the size
+            and several times as fast on processors with VNNI.
+        calibrate: Recordings, of the kind that the model will hear, that the ranges of int8 are
+            measured with; about a hundred are enough, of which at most 30 s each are heard. The
+            stage ``open`` needs none: its ranges ship with it.
+
+    Returns:
+        The path.
+
+    Raises:
+        AudioError: A recording to calibrate with cannot be used.
+        ImportError: The package onnx, or for int8 onnxruntime, is not installed.
+        TaskNotAvailableError: The model does not answer a task.
+        ValueError: `tasks` is empty or names what is no task, the precision is not known, or
+            `calibrate` is given for float32.
+        WeightsError: The file cannot be written, or int8 has no ranges for these weights.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import dcasenet
+        >>> model = dcasenet.load("v3", stage="open")
+        >>> with TemporaryDirectory() as folder:
+        ...     to_onnx(model, folder + "/scenes.onnx", tasks=("scene",)).name
+        'scenes.onnx'
+    """
+    path = Path(path)
+    content = serialized(model, tasks, precision=precision, calibrate=calibrate)
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def serialized(
+    model: SoundModel,
+    tasks: Sequence[Task] | None = None,
+    *,
+    precision: str = "float32",
+    calibrate: Sequence[Audio] | None = None,
+) -> bytes:
+    """Give the content of the file that `to_onnx` writes; arguments and errors are the same."""
+    wanted = _checked(model, tasks)
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"precision={precision!r} cannot be exported; give one of {', '.join(PRECISIONS)}."
+        )
+    if precision == "float32" and calibrate is not None:
+        raise ValueError("Only int8 is calibrated; give precision='int8', or no recordings.")
+    onnx = _onnx()
+    proto = traced(model, wanted)
+    if precision == "int8":
+        ranges = ranges_for(model, proto, calibrate)
+        proto = quantized(proto, ranges)
+    spec = dataclasses.replace(model.spec, tasks=wanted)
+    onnx.helper.set_model_props(proto, {SPEC: json.dumps(spec.to_dict(), ensure_ascii=False)})
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def traced(model: SoundModel, tasks: tuple[Task, ...]) -> Any:
+    """Trace a model into an ONNX graph of float32.
+
+    Raises:
+        ImportError: The package onnx is not installed.
+    """
+    onnx = _onnx()
+    graph = Graph(model, tasks).eval()
+    waveform = torch.zeros(TRACED, device=model.device)
+    with torch.no_grad():
+        graph(waveform)  # says which outputs there are
+    written = io.BytesIO()
+    axes: dict[str, dict[int, str]] = {
+        name: {0: "batch", 1: "steps"} if name not in ("scene", "tag") else {0: "batch"}
+        for name in graph.names
+    }
+    with warnings.catch_warnings():
+        # This exporter is the one that keeps GRUs whole, for any length; torch warns of its age,
+        # and that Python numbers become part of the graph, as those of the settings are to.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            (waveform,),
+            written,  # type: ignore[arg-type]  # a file object is taken all the same
+            dynamo=False,
+            do_constant_folding=False,  # it would store the kernels; runtimes fold as they load
+            opset_version=OPSET,
+            input_names=[WAVEFORM],
+            output_names=graph.names,
+            dynamic_axes={WAVEFORM: {0: "batch", 1: "samples"}, **axes},
+        )
+    return without_idle_casts(onnx.load_from_string(written.getvalue()))
+
+
+def _checked(model: SoundModel, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
+    if tasks is None:
+        return model.spec.tasks
+    if isinstance(tasks, str) or not tasks or not set(tasks) <= set(TASKS):
+        raise ValueError(f"tasks={tasks!r} cannot be exported; give some of {TASKS}, or None.")
+    for task in tasks:
+        require(model.spec, task)
+    return tuple(task for task in TASKS if task in tasks)
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(
+            "Exporting needs the package onnx. Type: pip install 'dcasenet[onnx]'"
+        ) from error
+    return onnx

@@ -1,0 +1,204 @@
+"""The model in ONNX Runtime: the verbs on an exported file, without torch.
+
+::
+
+    import dcasenet.onnx
+
+    model = dcasenet.onnx.load("open.onnx")
+    model.analyze("recording.wav")
+
+`dcasenet.onnx.export` or ``dcasenet export`` writes the file. Without torch, install the package
+with ``pip install --no-deps dcasenet`` and ``pip install numpy soundfile soxr onnxruntime``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcasenet.errors import TaskNotAvailableError, WeightsError
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.results import Floats
+from dcasenet.spec import ModelSpec, Task
+
+# Names in the file: the graph's input, its embedding, and the metadata's entry for the spec.
+WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
+
+
+def embedding_of(task: Task) -> str:
+    """Name the embedding of one task's own network, in a model of several."""
+    return f"{task}_{EMBEDDING}"
+
+
+class OnnxSoundModel(SoundVerbs[Floats]):
+    """An exported model, ready to be asked; `load` makes it.
+
+    Its verbs are those of `SoundVerbs`, with the results of the model that was exported;
+    embeddings are arrays. Threads may share it.
+
+    Attributes:
+        spec: Labels, front-end settings, thresholds, licence and origin, as in the file.
+        session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
+    """
+
+    def __init__(self, spec: ModelSpec, session: Any) -> None:
+        self.spec = spec
+        self.session = session
+        self._outputs = {output.name for output in session.get_outputs()}
+        self._options = _only_what_is_asked()
+
+    def infer(
+        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+    ) -> Mapping[str, Floats]:
+        """Run the graph on a batch, for the outputs asked for alone; see `SoundVerbs.infer`.
+
+        Raises:
+            TaskNotAvailableError: The file was exported without what is asked for.
+        """
+        names: dict[str, str] = {task: task for task in tasks}
+        names = names or {EMBEDDING: self._embedding(trunk)}
+        missing = set(names.values()) - self._outputs
+        if missing:
+            raise TaskNotAvailableError(
+                f"This file has no {', '.join(sorted(missing))}; it was exported with "
+                f"{', '.join(sorted(self._outputs))}. Export it again with more tasks."
+            )
+        given = {WAVEFORM: long_enough(waveforms, self.spec)}
+        arrays = self.session.run(list(names.values()), given, self._options)
+        return dict(zip(names, arrays, strict=True))
+
+    def as_array(self, values: Floats) -> Floats:
+        """Give an embedding as it is: an array."""
+        return values
+
+    def _embedding(self, trunk: Task) -> str:
+        return embedding_of(trunk) if self.spec.members else EMBEDDING
+
+    def __repr__(self) -> str:
+        answers = ", ".join(f"{len(self.spec.labels(t))} {t} labels" for t in self.spec.tasks)
+        return f"OnnxSoundModel({self.spec.name} {self.spec.stage!r}: {answers})"
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSoundModel:
+    """Load an exported model, to run on the CPU.
+
+    Args:
+        path: A file that ``dcasenet export`` or `dcasenet.onnx.export.to_onnx` wrote.
+        threads: How many threads one call uses; by default one for each core.
+
+    Returns:
+        The model.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        WeightsError: The file is missing, damaged, or was not exported by this package.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import dcasenet.onnx.export
+        >>> with TemporaryDirectory() as folder:
+        ...     model = dcasenet.load("v3", stage="open")
+        ...     path = dcasenet.onnx.export.to_onnx(model, folder + "/open.onnx")
+        ...     len(load(path).classify_scene(np.zeros(24_000), 24_000).probabilities)
+        12
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no file {path} (in {Path.cwd()}). Type: dcasenet export {path}"
+        )
+    return model_of(path, str(path), threads)
+
+
+def model_of(source: Path | bytes, name: str, threads: int | None = None) -> OnnxSoundModel:
+    """Make the model of an exported file, or of its content.
+
+    Args:
+        source: The file, or what is in it.
+        name: What to call it in messages.
+        threads: As for `load`.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        WeightsError: It is damaged, or was not exported by this package.
+    """
+    # ONNX Runtime's exceptions have no common base but this one.
+    try:
+        runner = session(source, threads)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise WeightsError(f"{name} cannot be read as an ONNX file: {error}") from error
+    described = runner.get_modelmeta().custom_metadata_map
+    if SPEC not in described:
+        raise WeightsError(
+            f"{name} is an ONNX file, but says nothing about its labels. Give one that "
+            f"'dcasenet export' wrote."
+        )
+    return OnnxSoundModel(ModelSpec.from_dict(json.loads(described[SPEC])), runner)
+
+
+def session(source: Path | bytes, threads: int | None = None) -> Any:
+    """Make an ONNX Runtime session on the CPU.
+
+    Args:
+        source: A file, or what is in it.
+        threads: How many threads one call uses; by default one for each core.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+    """
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    if not has_vnni():
+        # Products of 8 bits overflow unless weights are made unsigned as they load, which costs
+        # half the speed.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return runtime.InferenceSession(
+        source, sess_options=options, providers=["CPUExecutionProvider"]
+    )
+
+
+def has_vnni(cpu: Path = Path("/proc/cpuinfo")) -> bool:
+    """Tell whether an x86-64 processor adds products of 8 bits up without overflow.
+
+    Args:
+        cpu: Where Linux describes the processor; elsewhere nobody can tell, and the answer is no.
+    """
+    try:
+        described = cpu.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(described.split())
+
+
+def long_enough(waveforms: Floats, spec: ModelSpec) -> Floats:
+    """Repeat waveforms up to the shortest that the graph's reflection has samples for."""
+    shortest = spec.frontend.n_fft // 2 + 2
+    repeats = -(-shortest // waveforms.shape[1])
+    if repeats > 1:
+        waveforms = np.tile(waveforms, (1, repeats))[:, :shortest]
+    return np.ascontiguousarray(waveforms, dtype=np.float32)
+
+
+def _only_what_is_asked() -> Any:
+    """Have a run leave out what its outputs do not need: by itself it computes the whole graph."""
+    options = _runtime().RunOptions()
+    options.only_execute_path_to_fetches = True
+    return options
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ImportError(
+            "Running an ONNX file needs onnxruntime. Type: pip install onnxruntime"
+        ) from error
+    return onnxruntime

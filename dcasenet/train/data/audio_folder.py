@@ -1,0 +1,151 @@
+"""Folders of recordings, one for each class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from dcasenet.audio.discovery import SUFFIXES, list_recordings
+from dcasenet.errors import AudioError, DcasenetError
+from dcasenet.spec import Task
+from dcasenet.train.data.dataset import PARTS, Example, Part, SoundDataset
+from dcasenet.train.data.label_tables import check_distinct, listed
+from dcasenet.train.data.splits import hold_out
+
+HELP = (
+    "Give a folder with one folder of recordings for each class, such as my_sounds/dog/1.wav and "
+    "my_sounds/rain/1.wav; or train, validation and test folders with those in them."
+)
+
+
+class AudioFolder(SoundDataset):
+    """A folder with one folder of recordings for each class, in subfolders too if need be.
+
+    Where the folders are called ``train``, ``validation`` and ``test`` (the last two may be
+    missing) and hold the classes, they are the sides. Without ``validation``, a share of each
+    class is held out; a class of one recording is for training.
+
+    Args:
+        root: The folder.
+        task: ``"scene"``: one label of many. ``"tag"``: the same label as a tag.
+        validation: Share of each class to hold out, 0 for none.
+        seed: Decides which.
+        group: Gives the recording that a file was cut from, so that the parts of one recording
+            stay together; by default each file is a recording.
+
+    Raises:
+        DcasenetError: There are no class folders, no recordings, or two classes of one name; or a
+            side has a class that training has not.
+        ValueError: The task or the share is none.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as root:
+        ...     for name in ("dog/1.wav", "dog/2.wav", "rain/1.wav", "rain/2.wav"):
+        ...         Path(root, name).parent.mkdir(exist_ok=True)
+        ...         Path(root, name).touch()
+        ...     data = AudioFolder(root)
+        >>> data.labels, len(data.side("train")), len(data.side("validation"))
+        (('dog', 'rain'), 2, 2)
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        task: Task = "scene",
+        *,
+        validation: float = 0.2,
+        seed: int = 0,
+        group: Callable[[Path], str] | None = None,
+    ) -> None:
+        if task not in ("scene", "tag"):
+            raise ValueError(
+                f"Class folders say nothing of when a sound is heard, and the task is {task!r}. "
+                "Give a CSV with the columns filename, onset, offset and event_label."
+            )
+        folder = Path(root)
+        if not folder.is_dir():
+            raise DcasenetError(f"There is no folder {folder}. {HELP}")
+        examples: list[Example] = []
+        left_out: list[str] = []
+        for part, side in _sides(folder).items():
+            found, strange = _classes(side, part, task, group)
+            examples += found
+            left_out += strange
+        labels = _labels(folder, examples)
+        if not any(example.part == "validation" for example in examples):
+            examples, single = hold_out(examples, validation, seed)
+            left_out += single
+        super().__init__(folder.name, task, labels, examples, left_out)
+
+
+def _sides(folder: Path) -> dict[Part, Path]:
+    """Side → its folder; all is for training where the folders are not the sides."""
+    names = {path.name for path in _folders(folder)}
+    if "train" in names and names <= {*PARTS} and _folders(folder / "train"):
+        return {part: folder / part for part in PARTS if part in names}
+    return {"train": folder}
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders in a folder by name; what begins with a dot or two underscores is a system's own."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DcasenetError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    return [path for path in entries if path.is_dir() and not path.name.startswith((".", "__"))]
+
+
+def _classes(
+    folder: Path, part: Part, task: Task, group: Callable[[Path], str] | None
+) -> tuple[list[Example], list[str]]:
+    """Examples of one side, and what lies about besides."""
+    examples: list[Example] = []
+    left_out: list[str] = []
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    loose = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+    if loose:
+        left_out.append(f"{len(loose)} recordings lie in no class folder: {listed(loose)}.")
+    check_distinct((path.name for path in _folders(folder)), folder)
+    for path in _folders(folder):
+        try:
+            recordings = list_recordings([path])
+        except AudioError:
+            left_out.append(f"The class folder {path.name!r} holds no recording.")
+            continue
+        label = path.name.strip()
+        examples += [
+            Example(
+                Path(name),
+                part=part,
+                scene=label if task == "scene" else None,
+                tags=(label,) if task == "tag" else None,
+                recording=group(Path(name)) if group else "",
+            )
+            for name in recordings
+        ]
+    return examples, left_out
+
+
+def _labels(folder: Path, examples: Iterable[Example]) -> list[str]:
+    """Labels of the training side, if the other sides have no others."""
+    of_part: dict[Part, set[str]] = {part: set() for part in PARTS}
+    folders: set[str] = set()
+    for example in examples:
+        label = example.scene or (example.tags or ("",))[0]
+        of_part[example.part].add(label)
+        folders.add(label)
+    if not folders:
+        tables = sorted(path.name for path in folder.glob("*.csv"))
+        hint = f" Or give the table {folder / tables[0]}, if that is the data." if tables else ""
+        raise DcasenetError(f"There is no recording in a class folder of {folder}. {HELP}{hint}")
+    check_distinct(sorted(folders), folder)
+    for part, found in of_part.items():
+        unknown = sorted(found - of_part["train"])
+        if unknown:
+            raise DcasenetError(
+                f"{folder / part} has classes that training has not: {listed(unknown)}. Add "
+                "recordings of them to train, or leave them out."
+            )
+    return sorted(folders)

@@ -1,0 +1,122 @@
+"""Which recordings are held out for validation: seeded, whole recordings, every label that can."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dcasenet.train.data.dataset import PARTS, Example
+from dcasenet.train.data.label_tables import listed
+
+
+def hold_out(
+    examples: Sequence[Example], share: float, seed: int
+) -> tuple[list[Example], list[str]]:
+    """Move a share of the training side's recordings to validation.
+
+    Recordings are taken label by label, a recording of several labels under its rarest: the share
+    of each label's recordings, rounded, but at least one and never all. What is drawn depends on
+    the seed and the names of the recordings, not on the order of the examples.
+
+    Args:
+        examples: Examples; those that are not on the training side stay as they are.
+        share: Share to hold out, 0 to below 1; 0 holds out nothing.
+        seed: The same seed holds out the same.
+
+    Returns:
+        The examples in the same order, and a sentence about the labels, if any, that have a
+        single recording: it stays on the training side.
+
+    Raises:
+        ValueError: The share is not from 0 to below 1.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clips = [Example(Path(f"{i}.wav"), scene="park") for i in range(10)]
+        >>> held, _ = hold_out(clips, share=0.2, seed=0)
+        >>> [example.part for example in held].count("validation")
+        2
+    """
+    if not 0 <= share < 1:
+        raise ValueError(
+            f"The share for validation is {share!r}. Accepted is 0 (none) to below 1, such as 0.2."
+        )
+    if share == 0:
+        return list(examples), []
+    labels_of: dict[str, set[str]] = {}
+    for example in examples:
+        if example.part == "train":
+            labels_of.setdefault(recording_of(example), set()).update(labels(example))
+    frequency = Counter(label for found in labels_of.values() for label in found)
+    by_label: dict[str, list[str]] = {}
+    for recording in sorted(labels_of):
+        found = labels_of[recording]
+        rarest = min(found, key=lambda label: (frequency[label], label)) if found else ""
+        by_label.setdefault(rarest, []).append(recording)
+    random = np.random.default_rng(seed)
+    held: set[str] = set()
+    for label in sorted(by_label):
+        recordings = by_label[label]
+        n = min(max(1, round(share * len(recordings))), len(recordings) - 1)
+        held.update(recordings[i] for i in random.permutation(len(recordings))[:n])
+    moved = [
+        replace(example, part="validation")
+        if example.part == "train" and recording_of(example) in held
+        else example
+        for example in examples
+    ]
+    single = sorted(label for label, n in frequency.items() if n == 1)
+    if single:
+        remark = f"Validation has none of {listed(single, shown=20)}: one recording, which trains."
+        return moved, [remark]
+    return moved, []
+
+
+def recording_of(example: Example) -> str:
+    """Give the recording that an example was cut from."""
+    return example.recording or str(example.path)
+
+
+def labels(example: Example) -> set[str]:
+    """Give every label that an example carries.
+
+    Example:
+        >>> from pathlib import Path
+        >>> sorted(labels(Example(Path("a.wav"), tags=("rain", "wind"))))
+        ['rain', 'wind']
+    """
+    events = {event.label for event in example.events or ()}
+    return {*([example.scene] if example.scene else []), *(example.tags or ()), *events}
+
+
+def keep_apart(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
+    """Leave out of training and validation what shares a recording with a later side.
+
+    Returns:
+        The others, and a sentence about each one left out.
+
+    Example:
+        >>> from pathlib import Path
+        >>> one = Example(Path("a.wav"), recording="1")
+        >>> kept, left_out = keep_apart([one, replace(one, path=Path("b.wav"), part="test")])
+        >>> [example.path.name for example in kept]
+        ['b.wav']
+    """
+    last: dict[str, int] = {}
+    for example in examples:
+        name = recording_of(example)
+        last[name] = max(last.get(name, 0), PARTS.index(example.part))
+    kept, left_out = [], []
+    for example in examples:
+        side = PARTS[last[recording_of(example)]]
+        if side == example.part:
+            kept.append(example)
+        else:
+            left_out.append(
+                f"{example.path.name} is not used for {example.part}: its recording "
+                f"{recording_of(example)} is on the {side} side as well."
+            )
+    return kept, left_out

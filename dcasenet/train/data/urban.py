@@ -1,0 +1,133 @@
+"""TAU Urban Acoustic Scenes 2020 Mobile: ten scenes of European cities, several devices."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from dcasenet.errors import DcasenetError
+from dcasenet.train.data.dataset import Example, Part, SoundDataset
+from dcasenet.train.data.label_tables import check_label, listed, read_table, without_repeats
+from dcasenet.train.data.origins import Origin
+from dcasenet.train.data.splits import hold_out
+from dcasenet.weights.manifest import find
+
+ORIGIN = Origin(
+    name="TAU Urban Acoustic Scenes 2020 Mobile, development",
+    folders=("TAU-urban-acoustic-scenes-2020-mobile-development",),
+    layout="meta.csv, evaluation_setup/fold1_train.csv, evaluation_setup/fold1_evaluate.csv and "
+    "audio/*.wav",
+    source="Zenodo, record 3819968 (version 2), https://doi.org/10.5281/zenodo.3819968",
+    licence="free for non-commercial, academic use only",
+)
+SIDES: dict[str, Part] = {"fold1_train.csv": "train", "fold1_evaluate.csv": "test"}
+COLUMNS = {
+    "filename": ("filename",),
+    "scene": ("scene_label",),
+    "identifier": ("identifier",),
+}
+# Rows for training and for evaluation. Version 2 (Zenodo 3819968) dropped broken recordings of
+# version 1 (Zenodo 3670167); see reference.md, section 4a.
+SIZES: dict[tuple[int, int], Literal["v1", "v2"]] = {(13_965, 2_970): "v1", (13_962, 2_968): "v2"}
+
+
+class TAUUrban2020Mobile(SoundDataset):
+    r"""The development set of DCASE 2020 task 1A, in either version, with its own split.
+
+    ``fold1_train.csv`` is for training, ``fold1_evaluate.csv`` for testing; for validation, 10 %
+    of the training side's places (`identifier`), scene by scene.
+
+    Args:
+        root: Folder that holds ``meta.csv``, or the one above.
+        validation: Share of each scene's places to hold out; 0 for none, as the authors did.
+        seed: Decides which.
+
+    Attributes:
+        version: ``"v1"`` or ``"v2"`` by the number of rows; None if it is neither in full.
+
+    Raises:
+        DcasenetError: Files are missing, a scene is unknown, or the tables contradict each other.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> places = [("train", "park-lisbon-1004"), ("evaluate", "park-milan-1104")]
+        >>> meta = ["filename\tscene_label\tidentifier\tsource_label"]
+        >>> with TemporaryDirectory() as root:
+        ...     Path(root, "audio").mkdir()
+        ...     Path(root, "evaluation_setup").mkdir()
+        ...     for side, place in places:
+        ...         name = f"audio/{place}-40000-a.wav"
+        ...         Path(root, name).touch()
+        ...         meta.append(f"{name}\tpark\t{place[5:]}\ta")
+        ...         rows = f"filename\tscene_label\n{name}\tpark\n"
+        ...         _ = Path(root, f"evaluation_setup/fold1_{side}.csv").write_text(rows)
+        ...     _ = Path(root, "meta.csv").write_text("\n".join(meta))
+        ...     data = TAUUrban2020Mobile(root)
+        >>> [(example.part, example.scene, example.recording) for example in data]
+        [('train', 'park', 'lisbon-1004'), ('test', 'park', 'milan-1104')]
+
+    Source: reference.md, section 4a.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], *, validation: float = 0.1, seed: int = 0
+    ) -> None:
+        folder = ORIGIN.locate(root)
+        lists = {folder / "evaluation_setup" / name: part for name, part in SIDES.items()}
+        ORIGIN.demand(folder, [folder / "meta.csv", *lists])
+        meta = read_table(folder / "meta.csv", COLUMNS, ("filename", "scene", "identifier"))
+        places, left_out = without_repeats(meta.rows, "filename")
+        scene_and_place = {row["filename"]: (row["scene"], row["identifier"]) for row in places}
+        labels = find("v3", "joint").scenes
+        examples: list[Example] = []
+        for path, part in lists.items():
+            found, repeated = _side(path, part, scene_and_place, labels)
+            examples += found
+            left_out += repeated
+        ORIGIN.demand(folder, (example.path for example in examples))
+        _check_sides(folder, examples)
+        n_train = sum(example.part == "train" for example in examples)
+        self.version = SIZES.get((n_train, len(examples) - n_train))
+        n_unused = len(scene_and_place) - len(examples)
+        if n_unused:
+            left_out.append(
+                f"{n_unused:,} recordings of meta.csv are on neither side of the official split."
+            )
+        examples, single = hold_out(examples, validation, seed)
+        super().__init__(ORIGIN.name, "scene", labels, examples, [*left_out, *single])
+
+
+def _side(
+    path: Path,
+    part: Part,
+    scene_and_place: dict[str, tuple[str, str]],
+    labels: tuple[str, ...],
+) -> tuple[list[Example], list[str]]:
+    """Examples of one list, and what was dropped from it."""
+    table = read_table(path, COLUMNS, ("filename", "scene"))
+    rows, dropped = without_repeats(table.rows, "filename")
+    examples = []
+    for row in rows:
+        scene = check_label(row, row["scene"], labels)
+        if row["filename"] not in scene_and_place:
+            raise row.fault(
+                f"{row['filename']} is not in meta.csv. Take all tables from one version of the "
+                "data set."
+            )
+        said, place = scene_and_place[row["filename"]]
+        if said != scene:
+            raise row.fault(f"{row['filename']} is {scene!r} here and {said!r} in meta.csv.")
+        audio = path.parents[1] / row["filename"]
+        examples.append(Example(audio, part=part, scene=scene, recording=place))
+    return examples, dropped
+
+
+def _check_sides(folder: Path, examples: list[Example]) -> None:
+    train = {example.path for example in examples if example.part == "train"}
+    both = [e.path.name for e in examples if e.part == "test" and e.path in train]
+    if both:
+        raise DcasenetError(
+            f"{folder}: {len(both)} recordings are both in fold1_train.csv and in "
+            f"fold1_evaluate.csv: {listed(both)}. Leave each on one side."
+        )

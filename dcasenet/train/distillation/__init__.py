@@ -1,0 +1,1 @@
+"""Distillation: a small network learns to answer like a large one."""

@@ -1,0 +1,1 @@
+"""What every training runs on: the trainer, augmentation, checkpoints."""

@@ -1,0 +1,40 @@
+"""Lightning's checkpoints, written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from dcasenet.errors import DcasenetError
+from dcasenet.weights.checkpoint import write_bytes
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Write each checkpoint beside the one of the same name, then let it take that name.
+
+    A process that is killed, or a disk that is full, leaves the previous checkpoint as it was.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            DcasenetError: It cannot be written.
+        """
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        try:
+            write_bytes(Path(path), buffer.getvalue())
+        except OSError as error:
+            size = buffer.getbuffer().nbytes / 1e6
+            raise DcasenetError(
+                f"The checkpoint {path} ({size:.1f} MB) cannot be written: "
+                f"{error.strerror or error}. The previous one is as it was: make room and give "
+                "the same command, which goes on from there."
+            ) from error

@@ -1,0 +1,162 @@
+"""The trainer that every training runs in: checkpoints, logs, precision, one or many devices.
+
+Under ``torchrun`` the same command trains on every process that it starts: Lightning's DDP, by NCCL
+on GPUs (batch norm then sees the batches of all devices: SyncBatchNorm) and by gloo on CPUs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from dcasenet.train.engine.checkpoints import WholeFiles
+from dcasenet.train.engine.module import Training
+
+# Rows and columns of the product that tells which arithmetic is faster: it takes 0.1 s or so.
+PRODUCT = 1024
+# bfloat16 has to be so many times as fast: its casts cost something, and float32 is more exact.
+WORTHWHILE = 1.5
+LAST = "last.ckpt"  # of a run's folder: the latest epoch, that a run goes on from
+
+# Lightning's warnings of what is meant to be so here, or of its own age.
+KNOWN = (
+    "Checkpoint directory .* exists and is not empty",
+    "The '.*_dataloader' does not have many workers",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "Total length of `tuple` across ranks is zero",  # training without validation
+)
+
+
+def precision(device: str) -> Any:
+    """Choose the arithmetic of the network: bfloat16 where it is faster, else float32."""
+    if device == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    # Older versions of torch cannot tell.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    known = device == "cpu" and capabilities.get("avx512_bf16", False)
+    return "bf16-mixed" if known and bfloat16_gain() >= WORTHWHILE else "32-true"
+
+
+def bfloat16_gain() -> float:
+    """Measure how many times as fast as float32 this processor multiplies in bfloat16.
+
+    That it knows the format says little: 2.8 times on one kind of server, 0.6 on another, whose
+    virtual machines may not use its matrix unit (AMX).
+    """
+    one, two = torch.ones(2, PRODUCT, PRODUCT)
+    factors = (one, two), (one.bfloat16(), two.bfloat16())
+    took: tuple[list[float], list[float]] = ([], [])
+    for _ in range(4):  # in turns; the shortest of a few is what nothing else delayed
+        for (left, right), seconds in zip(factors, took, strict=True):
+            start = time.perf_counter()
+            torch.mm(left, right)
+            seconds.append(time.perf_counter() - start)
+    return min(took[0]) / min(took[1])
+
+
+def world_size() -> int:
+    """Count the processes that ``torchrun`` started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Tell whether this is the process that writes results."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def fit(  # noqa: PLR0913 - what a run consists of
+    module: Training,
+    data: lightning.LightningDataModule,
+    folder: Path,
+    *,
+    epochs: int,
+    steps: int,
+    watch: Mapping[str, str],
+    gradient_norm: float | None = None,
+    arithmetic: str | None = None,
+    idle_parts: bool = False,
+    callbacks: tuple[Callback, ...] = (),
+) -> dict[str, Path]:
+    """Train from scratch, or from where a run in the same folder stopped.
+
+    Args:
+        module: What is trained.
+        data: Its batches, made anew each epoch.
+        folder: Where checkpoints and logs go.
+        epochs: Epoch to stop after.
+        steps: Optimiser steps per epoch.
+        watch: Name of a checkpoint → figure that it is the best by.
+        gradient_norm: Gradients are scaled down to this norm.
+        arithmetic: Lightning's precision; by default what `precision` chooses.
+        idle_parts: Whether some of the network's parameters serve no loss.
+        callbacks: More of Lightning's callbacks.
+
+    Returns:
+        Name of a checkpoint → its file.
+    """
+    best = {
+        name: ModelCheckpoint(
+            folder, filename=name, monitor=figure, mode="max", enable_version_counter=False
+        )
+        for name, figure in watch.items()
+    }
+    # Lightning's `save_last` skips epochs that are not the best: resuming would repeat them.
+    latest = ModelCheckpoint(folder, filename=Path(LAST).stem, enable_version_counter=False)
+    on_gpu = torch.cuda.is_available()
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        precision=arithmetic or precision("cuda" if on_gpu else "cpu"),  # type: ignore[arg-type]
+        gradient_clip_val=gradient_norm,
+        callbacks=[*best.values(), latest, LearningRateMonitor(), *callbacks],
+        logger=loggers(folder),
+        plugins=[WholeFiles()],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=steps,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **devices(on_gpu, idle_parts),
+    )
+    last = folder / LAST
+    with warnings.catch_warnings():
+        for text in KNOWN:
+            warnings.filterwarnings("ignore", text)
+        trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None)
+    return {name: folder / f"{name}.ckpt" for name in watch}
+
+
+def devices(on_gpu: bool, idle_parts: bool = False) -> dict[str, Any]:
+    """Give the trainer's devices: one, or those of the processes that ``torchrun`` started.
+
+    Args:
+        on_gpu: Whether there are GPUs.
+        idle_parts: Whether some parameters get no gradient, which DDP must look for.
+    """
+    if world_size() == 1:
+        return {"devices": 1}
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {
+        "devices": local,
+        "num_nodes": world_size() // local,
+        "strategy": "ddp_find_unused_parameters_true" if idle_parts else "ddp",
+        "sync_batchnorm": on_gpu,  # torch has no CPU version
+    }
+
+
+def loggers(folder: Path) -> list[Logger]:
+    """Give the CSV log and, where TensorBoard's writer is installed, TensorBoard's."""
+    found: list[Logger] = [CSVLogger(folder, name="log")]
+    if any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
+        found.append(TensorBoardLogger(folder, name="tensorboard"))
+    return found

@@ -1,0 +1,1 @@
+"""Fine-tuning: a model learns new labels from somebody's own recordings."""

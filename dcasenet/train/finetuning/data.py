@@ -1,0 +1,163 @@
+"""What fine-tuning learns from: checked labels, decoded recordings, two sides of a split."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcasenet.errors import DcasenetError
+from dcasenet.spec import ModelSpec, Task
+from dcasenet.train.data.dataset import Example, SoundDataset
+from dcasenet.train.data.label_tables import check_distinct, listed
+from dcasenet.train.data.splits import hold_out, recording_of
+from dcasenet.train.data.store import WaveformStore, decode_examples
+from dcasenet.train.data.targets import TrueEvent, step_targets
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Examples of one task that can be used, with their waveforms.
+
+    Attributes:
+        name: What the data is called.
+        task: What they are labelled for.
+        labels: Its labels, in the order of the outputs.
+        train: What is learned from.
+        validation: What decides when to stop; may be empty.
+        store: The waveforms.
+        notes: What was left out or could not be held out, a sentence each.
+    """
+
+    name: str
+    task: Task
+    labels: tuple[str, ...]
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    store: WaveformStore
+    notes: tuple[str, ...] = ()
+
+    def targets(self, example: Example) -> list[int]:
+        """Give the indices of the labels that an example carries."""
+        return [self.labels.index(label) for label in labels_of(example, self.task) or ()]
+
+    def step_truth(self, example: Example, start: int, seconds: float) -> NDArray[np.float32]:
+        """Give the events' truth at the network's steps of a stretch, (steps, labels).
+
+        Args:
+            example: One of the examples.
+            start: First sample of the stretch.
+            seconds: Its length: the steps in it times 0.8 s.
+        """
+        offset = start / self.store.sample_rate
+        events = [
+            TrueEvent(self.labels.index(e.label), e.onset - offset, e.offset - offset)
+            for e in example.events or ()
+        ]
+        return step_targets(events, len(self.labels), seconds)
+
+
+def gather(data: SoundDataset, spec: ModelSpec, share: float, seed: int, folder: Path) -> Material:
+    """Check a data set, decode it at a model's rate and hold out a validation side.
+
+    Args:
+        data: The data set; examples on its test side are left alone.
+        spec: Whose rate and resampler to use.
+        share: Share of the recordings to hold out if the data has no validation side of its own; 0
+            trains on everything.
+        seed: The same seed holds out the same recordings.
+        folder: Where decoded audio is kept.
+
+    Raises:
+        DcasenetError: The labels or the recordings cannot be trained on.
+        ValueError: The share is out of range.
+    """
+    _check_labels(data)
+    examples = [example for example in data if example.part != "test"]
+    _check_examples(data, examples)
+    store = decode_examples(examples, folder, spec.frontend.sample_rate, spec.resampler)
+    usable = [example for example in examples if example in store]
+    notes = [*data.left_out, *(f"{key} is left out: {why}" for key, why in store.left_out)]
+    if share and not any(example.part == "validation" for example in usable):
+        usable, single = hold_out(usable, share, seed)
+        notes += single
+        for sentence in single:
+            log.warning("%s", sentence)
+    train = tuple(example for example in usable if example.part == "train")
+    _check_every_label(data, train, examples)
+    validation = tuple(example for example in usable if share and example.part == "validation")
+    return Material(data.name, data.task, data.labels, train, validation, store, tuple(notes))
+
+
+def labels_of(example: Example, task: Task) -> list[str] | None:
+    """Give the labels that an example carries for one task; None if nobody said."""
+    if task == "scene":
+        return None if example.scene is None else [example.scene]
+    if task == "tag":
+        return None if example.tags is None else [*example.tags]
+    return None if example.events is None else sorted({event.label for event in example.events})
+
+
+def _check_labels(data: SoundDataset) -> None:
+    fewest = 2 if data.task == "scene" else 1
+    if len(data.labels) < fewest:
+        raise DcasenetError(
+            f"{data.name} has {len(data.labels)} label(s) ({', '.join(data.labels)}); "
+            f"{data.task} needs {fewest} or more. Each class is a folder of its own, or a value in "
+            f"the table."
+        )
+    repeated = [label for label, n in Counter(data.labels).items() if n > 1]
+    if repeated:
+        raise DcasenetError(f"{data.name} lists labels twice: {listed(repeated)}. Once is enough.")
+    check_distinct(data.labels, Path(data.name))
+
+
+def _check_examples(data: SoundDataset, examples: Sequence[Example]) -> None:
+    if not any(example.part == "train" for example in examples):
+        raise DcasenetError(f"{data.name} has nothing on its training side.")
+    silent_about = [str(e.path) for e in examples if labels_of(e, data.task) is None]
+    if silent_about:
+        raise DcasenetError(
+            f"{data.name} does not say which {data.task} {len(silent_about)} of its "
+            f"{len(examples)} recordings have: {listed(silent_about)}. Label them, or leave them "
+            f"out."
+        )
+    unknown = Counter(
+        label
+        for example in examples
+        for label in labels_of(example, data.task) or ()
+        if label not in data.labels
+    )
+    if unknown:
+        counts = listed([f"{label!r} ({n} recordings)" for label, n in unknown.items()])
+        raise DcasenetError(
+            f"{data.name} has unknown labels: {counts}. Its labels are {listed(data.labels)}."
+        )
+
+
+def _check_every_label(
+    data: SoundDataset, train: Sequence[Example], examples: Sequence[Example]
+) -> None:
+    heard = {label for example in train for label in labels_of(example, data.task) or ()}
+    missing = [label for label in data.labels if label not in heard]
+    if missing:
+        given = Counter(
+            label for example in examples for label in set(labels_of(example, data.task) or ())
+        )
+        raise DcasenetError(
+            f"{data.name} has nothing to learn some labels from: "
+            f"{listed([f'{label!r} (usable: 0 of {given[label]})' for label in missing])}. Add "
+            f"recordings that can be read and are not silent, or leave the labels out."
+        )
+
+
+def n_recordings(examples: Sequence[Example]) -> int:
+    """Count the recordings that examples were cut from."""
+    return len({recording_of(example) for example in examples})

@@ -1,0 +1,147 @@
+"""A model's own verbs on the recordings of a data set, and how right they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcasenet.audio.preprocess import Prepared
+from dcasenet.inference.pipeline import answer_each
+from dcasenet.inference.postprocess import Decoding, Question, which_events, which_scene, which_tags
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.results import Events
+from dcasenet.spec import ROW, ROWS_PER_SECOND, ModelSpec, Task
+from dcasenet.train.data.dataset import Example
+from dcasenet.train.data.store import WaveformStore
+from dcasenet.train.finetuning.data import Material
+from dcasenet.train.metrics import classification
+from dcasenet.train.metrics.events import segment_activity, segment_score
+from dcasenet.train.metrics.thresholds import SEGMENT, UNTUNED, best_thresholds
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How right a model is.
+
+    Attributes:
+        figures: Name → value; the first is the one that decides.
+        thresholds: Event label → the threshold that the figures were got with, the best there is.
+    """
+
+    figures: dict[str, float]
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """What a choice between models is made by, the higher the better."""
+        return next(iter(self.figures.values()), float("nan"))
+
+
+def verb(spec: ModelSpec, task: Task) -> Question[Any]:
+    """Give the question that the verb of a task puts to recordings."""
+    if task == "scene":
+        return which_scene(spec)
+    if task == "tag":
+        return which_tags(spec, None)
+    return which_events(spec, Decoding(dict.fromkeys(spec.events, UNTUNED)))
+
+
+def ask(
+    model: SoundVerbs[Any],
+    question: Question[Any],
+    examples: Sequence[Example],
+    store: WaveformStore,
+    trunk: Task = "tag",
+) -> Iterator[Any]:
+    """Put a question to examples, in order, as a verb puts it to files.
+
+    Args:
+        model: Any runtime.
+        question: What is asked.
+        examples: Examples that the store has.
+        store: Their waveforms, at the model's rate.
+        trunk: Whose embedding, where tasks have networks of their own.
+    """
+    sounds = (prepared(example, store) for example in examples)
+    return answer_each(sounds, question, partial(model.infer, trunk=trunk), model.spec)
+
+
+def prepared(example: Example, store: WaveformStore) -> Prepared:
+    """Give a decoded example as a model hears it."""
+    waveform, rate = store.waveform(example), store.sample_rate
+    return Prepared(
+        waveforms=waveform[None],
+        sample_rate=rate,
+        duration=len(waveform) / rate,
+        n_rows=-(-len(waveform) * ROWS_PER_SECOND // rate),
+        source=str(example.path),
+        warnings=(),
+    )
+
+
+def judge(material: Material, examples: Sequence[Example], results: Sequence[Any]) -> Verdict:
+    """Compare a verb's results with the truth.
+
+    Scene: ``macro_recall`` (the mean over the labels) decides. Tag: ``map`` decides, the mean
+    average precision. Event: ``segment_f1_1s`` decides, with the thresholds at which it is best.
+
+    Args:
+        material: The data set.
+        examples: Some of its examples.
+        results: What the verb answered, one for each.
+    """
+    if material.task == "event":
+        return _judge_events(material, examples, results)
+    scores = np.stack([result.values for result in results]).astype(np.float64)
+    truth = np.zeros(scores.shape, bool)
+    for row, example in enumerate(examples):
+        truth[row, material.targets(example)] = True
+    if material.task == "tag":
+        return Verdict(
+            {
+                "map": classification.mean_average_precision(scores, truth),
+                "lwlrap": classification.lwlrap(scores, truth),
+            }
+        )
+    confusion = classification.confusion(scores, truth.argmax(axis=1))
+    return Verdict(
+        {"macro_recall": float(np.nanmean(confusion.recall)), "accuracy": confusion.accuracy}
+    )
+
+
+def _judge_events(
+    material: Material, examples: Sequence[Example], results: Sequence[Events]
+) -> Verdict:
+    references, curves = zip(
+        *(segments(material, e, r) for e, r in zip(examples, results, strict=True)), strict=True
+    )
+    reference, curve = np.concatenate(references), np.concatenate(curves)
+    thresholds = best_thresholds(reference, curve)
+    score = segment_score(reference, curve > np.array(thresholds))
+    return Verdict(
+        {"segment_f1_1s": score.f1, "segment_error_rate_1s": score.error_rate},
+        dict(zip(material.labels, thresholds, strict=True)),
+    )
+
+
+def segments(
+    material: Material, example: Example, events: Events
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Give truth and highest probability of each segment of 1 s, both (segments, labels)."""
+    rows = events.probabilities
+    per_segment = round(SEGMENT / ROW)
+    n_segments = -(-len(rows) // per_segment)
+    timed = [
+        (material.labels.index(event.label), event.onset, event.offset)
+        for event in example.events or ()
+    ]
+    padded = np.pad(rows, ((0, n_segments * per_segment - len(rows)), (0, 0)))
+    return (
+        segment_activity(timed, len(material.labels), n_segments * SEGMENT, SEGMENT),
+        padded.reshape(n_segments, per_segment, -1).max(axis=1),
+    )

@@ -1,0 +1,205 @@
+"""The linear probe: one linear layer on embeddings that are computed once.
+
+It hears the very windows that the verb will hear, one example each: the scene's 5 s, the tags' 30
+s, each step of the events'. So what is trained is what answers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dcasenet.audio.preprocess import Facts
+from dcasenet.errors import DcasenetError
+from dcasenet.inference.postprocess import Answers, Question, Split
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.results import Floats
+from dcasenet.spec import STEP, ModelSpec, Task
+from dcasenet.train.data.dataset import Example
+from dcasenet.train.finetuning.data import Material
+from dcasenet.train.finetuning.evaluation import Verdict, ask, judge, verb
+
+# Weight decays that validation chooses from, strongest first, and the one without validation.
+# The loss is a mean over examples, of embeddings scaled to a deviation of 1.
+DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+DECAY = 0.03
+# Steps of L-BFGS: the loss is convex and hardly moves after 100 on 2,000 clips.
+ITERATIONS = 200
+# A deviation below this is a unit that never moves; dividing by less would blow it up.
+MIN_DEVIATION = 1e-4
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording with the embedding of each of its windows.
+
+    Attributes:
+        item: The recording.
+        split: Its windows.
+        embeddings: For each window, (1, embedding size), or (steps, embedding size) for events.
+    """
+
+    item: Facts
+    split: Split
+    embeddings: tuple[Floats, ...]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One linear layer.
+
+    Attributes:
+        weight: (labels, embedding size).
+        bias: (labels,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def logits(self, embeddings: Floats, task: Task) -> Floats:
+        """Answer a window as a network does, (1, labels) or (1, steps, labels)."""
+        values: Floats = embeddings @ self.weight.numpy().T + self.bias.numpy()
+        return values[None] if task == "event" else values
+
+
+def fit_head(model: SoundVerbs[Any], material: Material) -> tuple[Head, Verdict]:
+    """Train a linear head, choosing the weight decay by the validation side.
+
+    Scene: cross-entropy, each label weighted by one over its number of examples, so that a rare
+    class counts as much as a common one; the layer is trained on all examples at once, so that
+    there are no draws to balance. Tags and events: binary cross-entropy with plain weights, as
+    weighted ones would no longer answer with probabilities; the events' thresholds make up for it.
+
+    Args:
+        model: The model, whose trunk stays as it is.
+        material: What to learn from.
+
+    Returns:
+        The head, and how right it is on the validation side, empty if there is none.
+
+    Raises:
+        DcasenetError: The model's embeddings or the loss are not finite.
+    """
+    task = material.task
+    question = verb(model.spec, task)
+    train = list(hear(model, question, material.train, material))
+    inputs = np.concatenate([window for heard in train for window in heard.embeddings])
+    if not np.isfinite(inputs).all():
+        raise DcasenetError(
+            f"The embeddings of {model.spec.name} {model.spec.stage!r} are not finite. Are its "
+            f"weights?"
+        )
+    targets = np.concatenate(
+        [_targets(heard, e, material) for heard, e in zip(train, material.train, strict=True)]
+    )
+    x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
+    if not material.validation:
+        return solve(x, y, task, DECAY), Verdict({})
+    examples = material.validation
+    held = list(hear(model, question, examples, material))
+    answering = verb(labelled(model.spec, material), task)
+    trials: list[tuple[Head, Verdict]] = []
+    for decay in DECAYS:
+        head = solve(x, y, task, decay)
+        results = [answered(heard, head, answering, task) for heard in held]
+        trials.append((head, judge(material, examples, results)))
+    return max(trials, key=lambda trial: trial[1].score)  # of equals the strongest decay
+
+
+def hear(
+    model: SoundVerbs[Any],
+    question: Question[Any],
+    examples: Sequence[Example],
+    material: Material,
+) -> Iterator[Heard]:
+    """Embed the windows that a verb hears of each example."""
+    task = material.task
+
+    def decode(item: Facts, windows: Split, answers: Answers) -> Heard:
+        steps = [values[0] for values in answers["embedding"]]
+        if task != "event":
+            steps = [values.mean(axis=0, keepdims=True) for values in steps]
+        return Heard(item, {task: windows["embedding"]}, tuple(steps))
+
+    return ask(
+        model,
+        Question({"embedding": question.grids[task]}, decode),
+        examples,
+        material.store,
+        trunk=task,
+    )
+
+
+def answered(heard: Heard, head: Head, question: Question[Any], task: Task) -> Any:
+    """Give the verb's result for a recording, from its embeddings and a head."""
+    logits = [head.logits(window, task) for window in heard.embeddings]
+    return question.decode(heard.item, heard.split, {task: logits})
+
+
+def labelled(spec: ModelSpec, material: Material) -> ModelSpec:
+    """Give a spec with the data's labels in place of its task's."""
+    names = {"scene": "scenes", "tag": "tags", "event": "events"}
+    return dataclasses.replace(spec, **{names[material.task]: material.labels})  # type: ignore[arg-type]
+
+
+def solve(inputs: Tensor, targets: Tensor, task: Task, decay: float) -> Head:
+    """Find the linear layer with the least loss: L-BFGS on all examples at once.
+
+    Args:
+        inputs: (examples, embedding size).
+        targets: (examples, labels), 0 to 1; for scenes rows that sum to 1.
+        task: Which loss.
+        decay: Weight of half the squared norm of the weights, for inputs of deviation 1.
+
+    Raises:
+        DcasenetError: The loss is not finite.
+    """
+    mean = inputs.mean(dim=0)
+    deviation = inputs.std(dim=0, correction=0).clamp(min=MIN_DEVIATION)
+    x = (inputs - mean) / deviation
+    weight = torch.zeros(targets.shape[1], inputs.shape[1], requires_grad=True)
+    bias = torch.zeros(targets.shape[1], requires_grad=True)
+    balance = len(targets) / targets.shape[1] / targets.sum(dim=0).clamp(min=1e-6)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = x @ weight.T + bias
+        if task == "scene":
+            loss = nnf.cross_entropy(logits, targets, weight=balance)
+        else:
+            loss = nnf.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+            loss = loss.sum(dim=1).mean()
+        loss = loss + decay / 2 * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    loss = float(optimizer.step(closure).detach())  # type: ignore[no-untyped-call]
+    weight, bias = weight.detach() / deviation, bias.detach()
+    if not np.isfinite(loss) or not weight.isfinite().all():
+        raise DcasenetError(
+            f"The loss of the linear layer is not finite ({loss}), with a weight decay of {decay}."
+        )
+    return Head(weight, bias - weight @ mean)
+
+
+def _targets(heard: Heard, example: Example, material: Material) -> NDArray[np.float32]:
+    """Give the truth of each window, or of each step of each window, (…, labels)."""
+    if material.task != "event":
+        row = np.zeros((len(heard.embeddings), len(material.labels)), np.float32)
+        row[:, material.targets(example)] = 1.0
+        return row
+    windows = zip(heard.split["event"], heard.embeddings, strict=True)
+    return np.concatenate(
+        [material.step_truth(example, start, len(steps) * STEP) for (start, _), steps in windows]
+    )

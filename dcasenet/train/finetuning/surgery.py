@@ -1,0 +1,188 @@
+"""A model gets a new head: what is kept of the old one, and what the new one says about itself."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from dcasenet.inference.model import SoundModel
+from dcasenet.inference.postprocess import require
+from dcasenet.models.base import LAST_LAYERS
+from dcasenet.models.dcasenet import NETWORKS, create
+from dcasenet.models.frontend import LogMel
+from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.spec import TASKS, ModelSpec, Task
+from dcasenet.train.finetuning.data import Material, n_recordings
+from dcasenet.train.finetuning.evaluation import Verdict
+from dcasenet.train.finetuning.probe import Head
+from dcasenet.train.finetuning.recipe import FinetuneRecipe
+from dcasenet.train.metrics.thresholds import UNTUNED
+from dcasenet.weights.builder import NETWORK, assemble, tensors_of
+from dcasenet.weights.hub import member_spec
+
+FIELDS: dict[Task, str] = {"scene": "scenes", "tag": "tags", "event": "events"}
+# Shares of examples that a label starts from are kept within these.
+RAREST, COMMONEST = 1e-3, 0.5
+
+
+def own_network(model: SoundModel, task: Task) -> tuple[ModelSpec, nn.Module]:
+    """Give the network that a task has, with its spec: the model's, or one of its members.
+
+    Raises:
+        TaskNotAvailableError: The model has networks per task, and none for this one.
+    """
+    if not isinstance(model.network, ComposedNetwork):
+        return model.spec, model.network
+    require(model.spec, task)
+    return member_spec(model.spec, task), model.network.member(task)
+
+
+def with_linear_head(
+    model: SoundModel, head: Head, material: Material, verdict: Verdict
+) -> SoundModel:
+    """Give a model whose task is answered by a linear head; all else is a copy.
+
+    Args:
+        model: Any model.
+        head: The linear layer.
+        material: What it was trained on.
+        verdict: How right it is.
+    """
+    task = material.task
+    spec, network = own_network(model, task)
+    note = "a linear head on the frozen trunk"
+    own = described(_relabelled(spec, material, "linear"), material, verdict, note)
+    gone = (f"{NETWORK}linear.{task}.", *(f"{NETWORK}{n}." for n in NETWORKS[spec.name].own[task]))
+    tensors = {
+        name: tensor.clone()
+        for name, tensor in tensors_of(model.frontend, network).items()
+        if not name.startswith(gone)
+    }
+    tensors |= {
+        f"{NETWORK}linear.{task}.weight": head.weight,
+        f"{NETWORK}linear.{task}.bias": head.bias,
+    }
+    frontend, network = assemble(tensors, own, f"{spec.name} {own.stage!r}")
+    if not isinstance(model.network, ComposedNetwork):
+        return SoundModel(own, frontend, network, model.precision).to(model.device)
+    loaders = dict(model.network.loaders)
+    loaders[task] = partial(copy.deepcopy, network)
+    whole = described(_relabelled(model.spec, material, "linear"), material, verdict, note)
+    whole = dataclasses.replace(whole, members={**model.spec.members, task: own.stage})
+    return SoundModel(whole, frontend, ComposedNetwork(loaders), model.precision).to(model.device)
+
+
+def with_new_layer(model: SoundModel, material: Material, recipe: FinetuneRecipe) -> SoundModel:
+    """Give a copy of a task's own network with a new last layer, ready to be trained.
+
+    The new layer's biases start at how often each label is true, so that the first steps need not
+    learn it.
+
+    Args:
+        model: Any model.
+        material: What it is about to be trained on.
+        recipe: With the seed of the new layer.
+    """
+    task = material.task
+    spec, network = own_network(model, task)
+    labels = {FIELDS[other]: () for other in TASKS}
+    spec = _relabelled(dataclasses.replace(spec, metrics={}, **labels), material, None)  # type: ignore[arg-type]
+    spec = dataclasses.replace(spec, tasks=(task,), members={}, selected_for=None)
+    sizes: dict[str, int] = dict.fromkeys(("n_scenes", "n_tags", "n_events"), 1)
+    sizes[f"n_{FIELDS[task]}"] = len(material.labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        fresh: Any = create(spec.name, **sizes, width=spec.width)
+        for linear in spec.heads:
+            n_labels = len(spec.labels(linear)) or 1
+            fresh.give_linear_head(linear, n_labels, spec.embedding_size)
+    last = last_layer(spec, task)
+    state = fresh.state_dict()
+    for name, value in network.state_dict().items():
+        if name in state and state[name].shape == value.shape and not name.startswith(f"{last}."):
+            state[name] = value.detach().cpu().clone()
+    fresh.load_state_dict(state)
+    nn.init.constant_(fresh.get_submodule(last).bias, 0.0)
+    if task != "scene":
+        with torch.no_grad():
+            fresh.get_submodule(last).bias.copy_(torch.logit(_shares(material)))
+    frontend = LogMel(spec.frontend)
+    frontend.load_state_dict({n: v.cpu().clone() for n, v in model.frontend.state_dict().items()})
+    return SoundModel(spec, frontend, fresh)
+
+
+def last_layer(spec: ModelSpec, task: Task) -> str:
+    """Name the layer of a network that has one output for each label of a task."""
+    return f"linear.{task}" if task in spec.heads else LAST_LAYERS[task]
+
+
+def described(spec: ModelSpec, material: Material, verdict: Verdict, how: str) -> ModelSpec:
+    """Give a spec that says what the model was tuned on and how right it is.
+
+    Args:
+        spec: With the new labels; its licence is passed on.
+        material: What it was tuned on.
+        verdict: How right it is on the validation side.
+        how: What was trained.
+    """
+    task, train, held = material.task, material.train, material.validation
+    figures = {f"validation_{name}": round(v, 4) for name, v in verdict.figures.items()}
+    metrics = {other: values for other, values in spec.metrics.items() if other != task}
+    others = f" Other tasks: {spec.protocol}" if metrics and spec.protocol else ""
+    measured = (
+        f"validation on {len(held)} held-out examples of {n_recordings(held)} recordings"
+        if held
+        else "no validation: trained on everything"
+    )
+    thresholds = dict(spec.thresholds)
+    if task == "event":
+        thresholds = verdict.thresholds or dict.fromkeys(material.labels, UNTUNED)
+    return dataclasses.replace(
+        spec,
+        metrics={**metrics, **({task: figures} if figures else {})},
+        thresholds=thresholds,
+        protocol=f"{task}, {how}: {measured}, by the verb's own windows.{others}",
+        training_data=(
+            f"{material.name}: {len(train)} examples of {n_recordings(train)} recordings "
+            f"({task}; their licence is the user's to state), after: {spec.training_data}"
+        ),
+        source=f"Fine-tuned by dcasenet.train.finetune from {spec.source or spec.stage}",
+    )
+
+
+def _relabelled(spec: ModelSpec, material: Material, head: Literal["linear"] | None) -> ModelSpec:
+    """Give a spec with the data's labels for its task, and a name of its own."""
+    task = material.task
+    heads = dict(spec.heads)
+    if head:
+        heads[task] = head
+    return dataclasses.replace(
+        spec,
+        stage=f"{spec.stage}+{material.name}",
+        tasks=tuple(other for other in TASKS if other in (*spec.tasks, task)),
+        heads=heads,
+        thresholds={} if task == "event" else spec.thresholds,
+        file=None,
+        **{FIELDS[task]: material.labels},  # type: ignore[arg-type]
+    )
+
+
+def _shares(material: Material) -> torch.Tensor:
+    """Give the share of the training examples, or of their seconds, that each label is true in."""
+    store, n_labels = material.store, len(material.labels)
+    seconds = torch.zeros(n_labels)
+    total = 0.0
+    for example in material.train:
+        duration = len(store.waveform(example)) / store.sample_rate
+        total += duration if material.task == "event" else 1.0
+        if material.task == "event":
+            for event in example.events or ():
+                seconds[material.labels.index(event.label)] += event.offset - event.onset
+        else:
+            seconds[material.targets(example)] += 1.0
+    return (seconds / total).clamp(RAREST, COMMONEST)

@@ -1,0 +1,1 @@
+"""Figures of scenes, tags and events, and their intervals."""

@@ -1,0 +1,1 @@
+"""The paper's experiments: its training, its protocol and its tables."""

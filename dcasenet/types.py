@@ -1,0 +1,57 @@
+"""What a caller may pass to the verbs: audio of any accepted kind, and options by keyword."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypedDict
+
+from dcasenet.spec import Task
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+    from numpy.typing import NDArray
+
+Samples: TypeAlias = "NDArray[Any] | torch.Tensor"
+Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | bytes | Samples | tuple[Samples, int]"
+
+Audios: TypeAlias = "Sequence[Audio]"
+Rate: TypeAlias = "int | None"
+Threshold: TypeAlias = "float | Mapping[str, float] | None"
+Channels: TypeAlias = Literal["mix", "each"]
+
+
+class Options(TypedDict, total=False):
+    """Options of every verb."""
+
+    channels_last: bool
+
+
+class TagOptions(Options, total=False):
+    """Options of `tag`."""
+
+    top: int | None
+
+
+class AnalyzeOptions(Options, total=False):
+    """Options of `analyze`."""
+
+    threshold: Threshold
+
+
+class EventOptions(AnalyzeOptions, total=False):
+    """Options of `detect_events`."""
+
+    median: float
+    min_gap: float
+    min_duration: float
+    window: float
+    hop: float
+    channels: Channels
+
+
+class EmbedOptions(Options, total=False):
+    """Options of `embed`, but for its level, which decides the result's type."""
+
+    task: Task

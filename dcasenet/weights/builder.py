@@ -1,0 +1,137 @@
+"""A checkpoint's tensors become its front end and its network, checked name by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dcasenet.errors import WeightsError
+from dcasenet.models.base import LAST_LAYERS
+from dcasenet.models.dcasenet import NETWORKS
+from dcasenet.models.frontend import LogMel
+from dcasenet.spec import TASKS, ModelSpec, Task
+
+# Where a module's tensors are in a weights file: "network.<name in its state dict>".
+NETWORK, FRONTEND = "network.", "frontend."
+# So many tensors are named in an error; the rest is a number.
+NAMED = 6
+
+
+def assemble(
+    tensors: Mapping[str, Tensor], spec: ModelSpec, origin: str
+) -> tuple[LogMel, nn.Module]:
+    """Build the front end and the network of a checkpoint around its tensors, without copying.
+
+    Args:
+        tensors: As `read` gives them; the network uses these very tensors.
+        spec: What they belong to.
+        origin: Which checkpoint and file it is, for messages.
+
+    Returns:
+        The front end and the network, in evaluation mode.
+
+    Raises:
+        WeightsError: The architecture is unknown, or tensors are missing, extra or misshapen.
+    """
+    frontend = LogMel(spec.frontend)
+    network = empty_network(spec, origin, tensors)
+    expected = {FRONTEND + name: tensor for name, tensor in frontend.state_dict().items()}
+    expected |= {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
+    _check(tensors, expected, origin)
+    frontend.load_state_dict(_part(tensors, FRONTEND), assign=True)
+    network.load_state_dict(_part(tensors, NETWORK), assign=True)
+    return frontend.eval(), network.eval()
+
+
+def empty_network(
+    spec: ModelSpec, origin: str, tensors: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """Build a spec's network on the meta device: shapes without memory or random numbers.
+
+    Args:
+        spec: What the network is.
+        origin: Which checkpoint and file it is, for messages.
+        tensors: Its tensors, which say how many outputs the head of a task has that the spec does
+            not answer; without them it has as many as the spec has labels.
+
+    Raises:
+        WeightsError: The architecture is unknown.
+    """
+    if spec.name not in NETWORKS:
+        raise WeightsError(
+            f"{origin}: its architecture is {spec.name!r}; this version of dcasenet knows "
+            f"{', '.join(NETWORKS)}."
+        )
+    sizes = {task: _n_outputs(task, spec, tensors or {}) for task in TASKS}
+    with torch.device("meta"):
+        network = NETWORKS[spec.name](
+            sizes["scene"],
+            sizes["tag"],
+            sizes["event"],
+            width=spec.width,
+            time_pooling=spec.time_pooling,
+        )
+        for task in spec.heads:
+            network.give_linear_head(task, sizes[task], spec.embedding_size)
+    return network
+
+
+def _n_outputs(task: Task, spec: ModelSpec, tensors: Mapping[str, Tensor]) -> int:
+    layer = f"linear.{task}" if task in spec.heads else LAST_LAYERS[task]
+    last = tensors.get(f"{NETWORK}{layer}.bias")
+    if last is not None and last.dim() == 1 and task not in spec.tasks:
+        return len(last)
+    # A head without labels answers nothing, but a network has three heads all the same.
+    return len(spec.labels(task)) or 1
+
+
+def tensors_of(frontend: nn.Module, network: nn.Module) -> dict[str, Tensor]:
+    """Give a model's tensors under the names that they have in a file, on the CPU."""
+    parts = ((FRONTEND, frontend), (NETWORK, network))
+    return {
+        prefix + name: tensor.detach().cpu().contiguous()
+        for prefix, module in parts
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> None:
+    missing = expected.keys() - tensors.keys()
+    extra = tensors.keys() - expected.keys()
+    misshapen = [
+        f"{name} {_form(tensors[name])} instead of {_form(tensor)}"
+        for name, tensor in expected.items()
+        if name in tensors and _form(tensors[name]) != _form(tensor)
+    ]
+    faults = [
+        f"{len(names)} {kind}: {some(names)}"
+        for kind, names in (("missing", missing), ("extra", extra), ("misshapen", misshapen))
+        if names
+    ]
+    if faults:
+        raise WeightsError(
+            f"{origin} does not fit its network. Tensors {'; '.join(faults)}. "
+            f"Was it trained with other labels, another width or another architecture?"
+        )
+
+
+def _form(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" of {tensor.dtype}"
+    return f"{tuple(tensor.shape)}{kind}"
+
+
+def some(names: Iterable[str]) -> str:
+    """List the first few names, and say how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else ""
+    return ", ".join(ordered[:NAMED]) + more

@@ -1,0 +1,297 @@
+"""The cache: verified, converted checkpoints, one folder each, and nothing that is half made.
+
+::
+
+    <cache>/v3-joint-tag/64e1439bb3d1.<sha256 of this very file>.safetensors
+    <cache>/v3-joint-tag/best_lwlrap.pt     only if somebody put it there by hand
+    <cache>/v3-joint-tag/incomplete/        what a download or a conversion is working on
+    <cache>/v3-joint-tag/.lock              held by whoever works there
+    <cache>/hub/                            repositories, as huggingface_hub keeps them
+
+A file is trusted because its content hashes to its own name, which is checked at every load; the
+first twelve digits are those of the published file that it was made from. It gets that name by one
+rename when it is complete. So no crash at any moment leaves anything that is taken for weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcasenet.errors import ChecksumError, OfflineError, WeightsError
+from dcasenet.spec import ModelSpec, WeightsFile
+from dcasenet.weights.checksum import file_digest, verify
+from dcasenet.weights.sources import (
+    Access,
+    offline_reason,
+    packaged_path,
+    published,
+    published_name,
+    urls,
+    what,
+)
+
+WORK, LOCK, HUB = "incomplete", ".lock", "hub"
+
+logger = logging.getLogger("dcasenet")
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Give the cache folder: the argument, else ``$DCASENET_HOME``, else the platform's.
+
+    Example:
+        >>> cache_folder("/data/models").name
+        'models'
+    """
+    chosen = cache_dir or os.environ.get("DCASENET_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("dcasenet", appauthor=False))
+
+
+def checkpoint_folder(spec: ModelSpec, cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Give the folder of one checkpoint inside the cache."""
+    return cache_folder(cache_dir) / f"{spec.name}-{spec.stage}"
+
+
+def is_intact(path: Path) -> bool:
+    """Read all of a converted file, and tell whether it is what its name promises."""
+    return file_digest(path) == f"sha256:{path.name.split('.')[1]}"
+
+
+def obtain(spec: ModelSpec, access: Access) -> Path:
+    """Give a verified safetensors file of a checkpoint, from the first source that has it.
+
+    Sources, in order: the package, the cache (converted, or the published file put there by
+    hand), the Hugging Face Hub, GitHub. Every byte is hashed each time.
+
+    Args:
+        spec: A checkpoint of the manifest, with its `file`.
+        access: Cache folder, whether downloading is allowed, whether it shows.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        OfflineError: It would have to be downloaded, and may not be.
+        ChecksumError: A file at hand or a download is not the published one.
+        WeightsError: It has no source, cannot be downloaded, or the cache cannot be written.
+    """
+    file = published(spec)
+    packaged = packaged_path(file)
+    if packaged is not None:
+        verify(packaged, file, what(spec))
+        return packaged
+    folder = checkpoint_folder(spec, access.cache_dir)
+    stuck = access.offline and not (folder / published_name(file)).is_file()
+    try:
+        found = _intact(folder, file)
+        if found is None and stuck:
+            raise _stuck(spec, file, folder)
+        return found or _add(spec, file, folder, access.progress)
+    except WeightsError:
+        raise
+    except OSError as error:
+        raise WeightsError(
+            f"{what(spec)}: the cache folder {folder} cannot be used: {error.strerror or error}. "
+            f"A checkpoint needs about 120 MB while it is converted. Give another folder in "
+            f"cache_dir= or $DCASENET_HOME."
+        ) from error
+
+
+def _add(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -> Path:
+    """Bring a checkpoint into the cache, one process and thread at a time."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK):
+        found = _intact(folder, file)
+        if found is not None:  # another process was faster
+            return found
+        (folder / WORK).mkdir(exist_ok=True)
+        try:
+            converted = _convert(spec, file, folder, progress)
+        except WeightsError:
+            raise  # what has been downloaded so far is of use to the next attempt
+        except OSError:
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # the disk may be full
+            raise
+        digest = file_digest(converted).partition(":")[2]
+        for damaged in candidates(folder, file):
+            logger.warning("%s was damaged and has been replaced.", damaged)
+            damaged.unlink()
+        target = folder / f"{_short(file)}.{digest}.safetensors"
+        converted.replace(target)
+        shutil.rmtree(folder / WORK)
+        return target
+
+
+def _convert(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -> Path:
+    """Make the converted file from the one put there by hand, else from a download."""
+    from dcasenet.weights.checkpoint import convert
+
+    source = folder / published_name(file)
+    if source.is_file():
+        verify(source, file, what(spec))
+    else:
+        source = _download(spec, file, folder / WORK, progress)
+    converted = folder / WORK / "converted"
+    convert(source, converted, spec)
+    return converted
+
+
+def _download(spec: ModelSpec, file: WeightsFile, work: Path, progress: bool) -> Path:
+    """Try every address in turn."""
+    from dcasenet.weights.download import Job, download
+
+    path = work / published_name(file)
+    failures: list[WeightsError] = []
+    for url in urls(file):
+        try:
+            download(Job(url, path, file, what(spec), progress))
+        except WeightsError as error:
+            failures.append(error)
+        else:
+            return path
+    reasons = " ".join(map(str, failures)) or f"{what(spec)}: the manifest names no address."
+    kind = type(failures[-1]) if failures else WeightsError
+    raise kind(f"{reasons} By hand: put {path.name} at {work.parent / path.name}.") from (
+        failures[-1] if failures else None
+    )
+
+
+def candidates(folder: Path, file: WeightsFile) -> list[Path]:
+    """List the files that were converted from a published one, intact or not."""
+    return sorted(folder.glob(f"{_short(file)}.*.safetensors"))
+
+
+def _intact(folder: Path, file: WeightsFile) -> Path | None:
+    """Find a converted file whose content is what its name promises."""
+    for path in candidates(folder, file):
+        # Another process may just be replacing it.
+        with contextlib.suppress(FileNotFoundError):
+            if is_intact(path):
+                return path
+    return None
+
+
+def _short(file: WeightsFile) -> str:
+    return file.digest.partition(":")[2][:12]
+
+
+def _stuck(spec: ModelSpec, file: WeightsFile, folder: Path) -> WeightsError:
+    """Say why a checkpoint cannot be had offline, and how to get it there by hand."""
+    name, addresses = published_name(file), urls(file)
+    how = (
+        f"Fetch {name} from {' or '.join(addresses) or 'a complete installation'} on another "
+        f"machine and put it at {folder / name}, or run 'dcasenet download {spec.name} --stage "
+        f"{spec.stage}' where there is a network."
+    )
+    damaged = candidates(folder, file)
+    if damaged:
+        return ChecksumError(
+            f"{what(spec)}: the cached file {damaged[0]} is damaged: its content does not hash to "
+            f"its name. {how}"
+        )
+    return OfflineError(
+        f"{what(spec)}: {name} is not on this machine, and downloading is switched off "
+        f"({offline_reason() or 'local_files_only=True'}). Looked in {folder}. {how}"
+    )
+
+
+OUR_FOLDER = re.compile(r"v\d+-[\w-]+")
+CONVERTED = re.compile(r"[0-9a-f]{12}\.[0-9a-f]{64}\.safetensors")
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A converted checkpoint in the cache.
+
+    Attributes:
+        path: Where it is.
+        size: Its size in bytes.
+        checkpoint: Name and stage, such as ``"v3-joint-tag"``.
+    """
+
+    path: Path
+    size: int
+    checkpoint: str
+
+
+def cached_files(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedFile]:
+    """List the converted checkpoints of the cache, without reading them.
+
+    Example:
+        >>> cached_files("/no/such/folder")
+        []
+    """
+    return [
+        CachedFile(path, path.stat().st_size, path.parent.name)
+        for path in sorted(cache_folder(cache_dir).glob("*/*.safetensors"))
+        if CONVERTED.fullmatch(path.name)
+    ]
+
+
+def is_cached(spec: ModelSpec, cache_dir: str | os.PathLike[str] | None = None) -> bool:
+    """Tell, without reading the weights, whether a checkpoint needs no download."""
+    if spec.file is None:
+        return False
+    folder = checkpoint_folder(spec, cache_dir)
+    by_hand = folder / published_name(spec.file)
+    places = [packaged_path(spec.file), by_hand, *candidates(folder, spec.file)]
+    return any(path is not None and path.is_file() for path in places)
+
+
+def hub_snapshots(cache_dir: str | os.PathLike[str] | None = None) -> dict[str, Path]:
+    """List the Hugging Face repositories of the cache: ``"org/name@commit"`` → folder."""
+    found = {}
+    for path in sorted((cache_folder(cache_dir) / HUB).glob("models--*/snapshots/*")):
+        repo = path.parts[-3].removeprefix("models--").replace("--", "/")
+        found[f"{repo}@{path.name}"] = path
+    return found
+
+
+def clear(cache_dir: str | os.PathLike[str] | None = None) -> int:
+    """Delete everything that this package put into the cache, and the files put there by hand.
+
+    Returns:
+        How many bytes that frees.
+
+    Raises:
+        WeightsError: Something cannot be deleted, or is being downloaded at this moment.
+    """
+    from filelock import FileLock, Timeout
+
+    root, freed = cache_folder(cache_dir), 0
+    try:
+        # Only what is recognisably ours goes: the folder may be somebody's home by mistake.
+        for folder in sorted(path for path in root.glob("*") if OUR_FOLDER.fullmatch(path.name)):
+            with FileLock(folder / LOCK, timeout=0):
+                # The lock stays: a process that waits for it must not wait for a deleted file.
+                freed += sum(_delete(path) for path in folder.iterdir() if path.name != LOCK)
+        return freed + (_delete(root / HUB) if (root / HUB).is_dir() else 0)
+    except Timeout as error:
+        raise WeightsError(
+            f"{error.lock_file} is held by another process that is loading this checkpoint. Wait "
+            f"for it, or end it, and clear the cache again."
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{error.filename} cannot be deleted: {error.strerror}.") from error
+
+
+def _delete(path: Path) -> int:
+    """Delete a file or folder and say how many bytes that frees."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files if not file.is_symlink())
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return size

@@ -1,0 +1,247 @@
+"""Weights files: read, checked against the network they are for, and written.
+
+A file of this package is a safetensors file whose metadata hold the whole `ModelSpec` as JSON under
+``spec``, so that it needs nothing else. Its tensors are ``network.<name in the state dict>`` and,
+where the front end normalises by stored numbers, ``frontend.mean`` and ``frontend.deviation``.
+PyTorch files are read as bare state dicts only, never as pickles that could run code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import struct
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from dcasenet.errors import WeightsError
+from dcasenet.models.blocks import TRUNK_CHANNELS
+from dcasenet.spec import ModelSpec, WeightsFile
+from dcasenet.weights.builder import FRONTEND, NETWORK, assemble, some
+from dcasenet.weights.checksum import file_digest
+from dcasenet.weights.key_map import is_released_layout, rename
+from dcasenet.weights.manifest import released_spec, with_digest
+
+FIRST_WEIGHT = "network.trunk.0.conv1.weight"
+# What torch.load raises for files that are not state dicts, depending on where it stumbles.
+NOT_A_STATE_DICT = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    struct.error,
+)
+
+
+class Checkpoint(NamedTuple):
+    """A weights file as read: not yet checked against a network.
+
+    Attributes:
+        tensors: Name in this package's files → tensor, floating point always float32.
+        spec: What the file says about itself; None for a bare state dict.
+    """
+
+    tensors: dict[str, Tensor]
+    spec: ModelSpec | None
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a weights file: safetensors (memory-mapped), or a PyTorch state dict.
+
+    Args:
+        path: The file. A state dict may have the authors' names or those of this package's
+            networks.
+
+    Returns:
+        Its tensors and spec.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or not a flat mapping of names to tensors.
+    """
+    try:
+        if is_safetensors(path):
+            return _read_safetensors(path)
+        return Checkpoint(_read_state_dict(path), spec=None)
+    except WeightsError:
+        raise
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def is_safetensors(path: Path) -> bool:
+    """Tell a safetensors file by its content, eight bytes of length and a JSON object, or name."""
+    with path.open("rb") as stream:
+        return stream.read(9)[8:] == b"{" or path.suffix == ".safetensors"
+
+
+def read_spec(path: Path) -> ModelSpec | None:
+    """Read what a safetensors file says about itself, without its tensors.
+
+    Raises:
+        WeightsError: The file is no safetensors file, or what it says cannot be understood.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return spec_of_metadata(file.metadata(), path)
+    except (SafetensorError, OSError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path} is not a usable safetensors file: {error}.") from error
+
+
+def spec_of_metadata(metadata: Mapping[str, str] | None, path: Path) -> ModelSpec | None:
+    """Read the spec in a file's metadata, None if there is none."""
+    text = (metadata or {}).get("spec")
+    if text is None:
+        return None
+    try:
+        return ModelSpec.from_dict(json.loads(text))
+    except (ValueError, WeightsError) as error:
+        raise WeightsError(f"{path} carries a damaged description of itself: {error}") from error
+
+
+def spec_for(tensors: Mapping[str, Tensor], name: str, origin: str) -> ModelSpec:
+    """Describe a bare state dict: released labels and front end, width by its first layer.
+
+    Raises:
+        WeightsError: The first layer is not there, so that this is no DcaseNet.
+    """
+    first = tensors.get(FIRST_WEIGHT)
+    if first is None or first.dim() != 4:
+        raise WeightsError(
+            f"{origin} is not a DcaseNet: it has no {FIRST_WEIGHT.removeprefix(NETWORK)!r}, but "
+            f"{some(tensors)}. Give a state dict of dcasenet.create({name!r}) or one in the "
+            f"authors' layout."
+        )
+    return released_spec(name, first.shape[0] / TRUNK_CHANNELS[0])
+
+
+def write(
+    path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec, published: WeightsFile | None = None
+) -> None:
+    """Write a self-describing safetensors file; whoever looks sees all of it or none.
+
+    Args:
+        path: The file to make or replace.
+        tensors: Name → tensor.
+        spec: What the tensors are.
+        published: The file that they were converted from, with its digest and sources.
+
+    Raises:
+        OSError: The folder does not exist, cannot be written to, or its disk is full.
+    """
+    values = spec.to_dict()
+    if published is not None:
+        values["file"] = dataclasses.asdict(published)
+    # One key only: safetensors keeps no order among several, and equal files have equal digests.
+    metadata = {"spec": json.dumps(values, ensure_ascii=False)}
+    write_bytes(path, safetensors.torch.save(dict(tensors), metadata))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file through a temporary one beside it, which takes its name when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    temporary = path.with_name(f".{path.name}.{writer}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def convert(source: Path, target: Path, spec: ModelSpec | None = None) -> ModelSpec:
+    """Turn a weights file into a self-describing safetensors file.
+
+    Args:
+        source: A state dict in the authors' layout or this package's, or a safetensors file.
+        target: The file to make or replace.
+        spec: What the weights are; by default what the file says, or for a bare state dict in
+            the authors' layout the released labels and front end.
+
+    Returns:
+        The spec that was written.
+
+    Raises:
+        WeightsError: `source` cannot be used, or does not fit the spec.
+        OSError: `target` cannot be written.
+    """
+    checkpoint = read(source)
+    spec = spec or checkpoint.spec or spec_for(checkpoint.tensors, "v3", str(source))
+    assemble(checkpoint.tensors, spec, f"{spec.name}, stage {spec.stage}: {source}")
+    write(target, checkpoint.tensors, spec, spec.file)
+    return spec
+
+
+def recognise(path: Path, name: str) -> ModelSpec | None:
+    """Give the spec of a bare state dict: that of the released file it is, or of a custom one.
+
+    Args:
+        path: A weights file.
+        name: Its architecture, if it is not a released file.
+
+    Returns:
+        The spec; None for a safetensors file that carries its own.
+
+    Raises:
+        WeightsError: The file cannot be read.
+    """
+    tensors, spec = read(path)
+    if spec is not None:
+        return None
+    known = with_digest(file_digest(path, "git_blob_sha1")) or with_digest(file_digest(path))
+    return known or spec_for(tensors, name, str(path))
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            spec = spec_of_metadata(file.metadata(), path)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is a damaged or incomplete safetensors file: {error}."
+        ) from error
+    return Checkpoint(_own_names(tensors), spec)
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except NOT_A_STATE_DICT as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(
+            f"{path} is neither a safetensors file nor a PyTorch state dict that is free of "
+            f"code ({type(error).__name__}: {reason})."
+        ) from error
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        raise WeightsError(
+            f"{path} holds a {type(state).__name__} that is not a flat mapping of names to "
+            f"tensors. Save it as torch.save(network.state_dict(), path)."
+        )
+    return _own_names(rename(state) if is_released_layout(state) else dict(state))
+
+
+def _own_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not any(name.startswith((NETWORK, FRONTEND)) for name in tensors):
+        tensors = {NETWORK + name: tensor for name, tensor in tensors.items()}
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }

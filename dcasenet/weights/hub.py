@@ -1,0 +1,316 @@
+"""Models as folders and as Hugging Face repositories, through `huggingface_hub` and its rules.
+
+A folder is ``config.json``, the weights, and a card for people. A model of one network is
+``model.safetensors``; one that is composed of several has a file per task, ``scene.safetensors``
+and so on. The configuration holds the spec, which is the one that counts, and the digest of every
+weights file, so that a folder that was half copied or half written over is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from dcasenet.errors import ChecksumError, OfflineError, WeightsError
+from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
+from dcasenet.weights import checkpoint
+from dcasenet.weights.builder import tensors_of
+from dcasenet.weights.cache import HUB, cache_folder
+from dcasenet.weights.checksum import file_digest, verify
+from dcasenet.weights.model_card import model_card
+from dcasenet.weights.sources import Access
+
+if TYPE_CHECKING:
+    from dcasenet.inference.model import SoundModel
+
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What ``config.json`` says.
+
+    Attributes:
+        spec: What the model is.
+        digests: Name of a weights file → its digest, ``"sha256:…"``.
+    """
+
+    spec: ModelSpec
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[Task | None, str]:
+        """Task → name of its weights file; None → that of a model of one network."""
+        if not self.spec.members:
+            return {None: WEIGHTS}
+        # Nothing else that the file says is taken for a path.
+        return {task: f"{task}.safetensors" for task in TASKS if task in self.spec.members}
+
+
+def save_folder(model: SoundModel, folder: Path, address: str | None = None) -> None:
+    """Write a model into a folder that `dcasenet.load` reads.
+
+    Args:
+        model: The model.
+        folder: Made if it does not exist; files of the same names are replaced.
+        address: What `dcasenet.load` will find it by, for the card; by default the folder's name.
+
+    Raises:
+        WeightsError: The folder cannot be written, or a member cannot be loaded.
+    """
+    names = [*Config(model.spec).weights.values(), CARD, CONFIG]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # All of it beside the model that may be there, which stays whole if the disk is full.
+        with TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
+            _write(model, Path(draft), address or f"{folder.name}/")
+            # The configuration last, since it vouches for the weights.
+            for name in names:
+                Path(draft, name).replace(folder / name)
+    except WeightsError:
+        raise
+    except OSError as error:
+        raise WeightsError(
+            f"The model cannot be written to {folder}: {error.strerror or error}. What was there "
+            f"before is as it was."
+        ) from error
+
+
+def _write(model: SoundModel, folder: Path, address: str) -> None:
+    spec, network = model.spec, model.network
+    if isinstance(network, ComposedNetwork):
+        for task in network.tasks:
+            tensors = tensors_of(model.frontend, network.member(task))
+            checkpoint.write(folder / f"{task}.safetensors", tensors, member_spec(spec, task))
+    else:
+        checkpoint.write(folder / WEIGHTS, tensors_of(model.frontend, network), spec)
+    config = {
+        "library_name": "dcasenet",
+        "spec": spec.to_dict(),
+        "digests": {name: file_digest(folder / name) for name in Config(spec).weights.values()},
+    }
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    checkpoint.write_bytes(folder / CONFIG, text.encode())
+    checkpoint.write_bytes(folder / CARD, model_card(spec, address).encode())
+
+
+def member_spec(spec: ModelSpec, task: Task) -> ModelSpec:
+    """Give the spec of one member of a composed model, which its own file carries."""
+    metrics: dict[str, Mapping[str, float]] = {}
+    if task in spec.metrics:
+        metrics[task] = spec.metrics[task]
+    return dataclasses.replace(
+        spec,
+        stage=spec.members[task],
+        tasks=(task,),
+        heads={name: kind for name, kind in spec.heads.items() if name == task},
+        members={},
+        metrics=metrics,
+    )
+
+
+def read_config(folder: Path) -> Config | None:
+    """Read a folder's configuration; None if it has none but does have a weights file.
+
+    Raises:
+        WeightsError: It has neither, or the configuration is damaged.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        if (folder / WEIGHTS).is_file():
+            return None
+        raise WeightsError(
+            f"{folder} holds no model: it has neither {CONFIG} nor {WEIGHTS}. Give a folder "
+            f"written by save_pretrained."
+        )
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        digests = dict(values["digests"])
+        if not all(str(digest).startswith("sha256:") for digest in digests.values()):
+            raise ValueError("a digest does not begin with 'sha256:'")
+        return Config(ModelSpec.from_dict(values["spec"]), digests)
+    except (ValueError, TypeError, KeyError, WeightsError) as error:
+        raise WeightsError(
+            f"{path} is not the configuration of a dcasenet model ({type(error).__name__}: "
+            f"{error}). Give a folder or repository written by save_pretrained or push_to_hub."
+        ) from error
+
+
+def verified(folder: Path, config: Config, name: str) -> Path:
+    """Give the path of a weights file whose content the configuration vouches for.
+
+    Raises:
+        ChecksumError: Its content is another.
+        WeightsError: It is missing.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; {folder / CONFIG} says that it is there.")
+    if name not in config.digests:
+        raise WeightsError(f"{folder / CONFIG} has no digest of {name} under 'digests'.")
+    verify(path, WeightsFile(digest=config.digests[name]), f"{folder / CONFIG}")
+    return path
+
+
+def save_pretrained(model: SoundModel, folder: str | os.PathLike[str]) -> Path:
+    """Write a model as a folder that `dcasenet.load` reads back.
+
+    Args:
+        model: The model; members of a composed one that were never asked are loaded.
+        folder: Made if it does not exist; files of the same names are replaced.
+
+    Returns:
+        The folder: ``config.json``, the weights as safetensors, a model card ``README.md``.
+
+    Raises:
+        WeightsError: The folder cannot be written.
+    """
+    path = Path(folder).expanduser()
+    save_folder(model, path)
+    return path
+
+
+def push_to_hub(
+    model: SoundModel, repo: str, *, private: bool | None = None, token: str | None = None
+) -> str:
+    """Upload a model to the Hugging Face Hub, in one commit.
+
+    Args:
+        model: The model.
+        repo: Repository, ``"org/name"``; made if it does not exist.
+        private: Whether a new repository is private; by default as the organisation has it.
+        token: Access token; by default the one that ``hf auth login`` stored.
+
+    Returns:
+        What `dcasenet.load` takes to get exactly this upload: ``"org/name@<commit>"``.
+
+    Raises:
+        WeightsError: The Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with TemporaryDirectory(prefix="dcasenet-") as folder:
+        save_folder(model, Path(folder), address=repo)
+        try:
+            with _quiet(progress=True):
+                made = api.create_repo(repo, private=private, exist_ok=True)
+                commit = api.upload_folder(
+                    repo_id=made.repo_id,
+                    folder_path=folder,
+                    commit_message=f"DcaseNet {model.spec.name}, {model.spec.stage}",
+                )
+        except _hub_errors() as error:
+            raise WeightsError(
+                f"{repo} cannot be uploaded to {api.endpoint}: {error} Check the name and that "
+                f"your token may write there ('hf auth login')."
+            ) from error
+    return f"{made.repo_id}@{commit.oid}"
+
+
+def download_repository(address: str, access: Access) -> Path:
+    """Bring a repository written by `push_to_hub` into the cache.
+
+    Args:
+        address: ``"org/name"`` or ``"org/name@revision"``: a branch, a tag or a commit.
+        access: Cache folder, and whether downloading is allowed.
+
+    Returns:
+        The folder that holds it, as `read_config` takes.
+
+    Raises:
+        OfflineError: A file is not in the cache, and downloading is off.
+        ChecksumError: A file is not the one that the repository's configuration names.
+        WeightsError: The repository does not exist, is not a model of this package, or cannot be
+            reached.
+    """
+    repo, _, revision = address.partition("@")
+    folder = _file(repo, revision or None, CONFIG, access).parent
+    config = read_config(folder)
+    if config is None:
+        raise WeightsError(f"{address} has no {CONFIG}. Was it written by push_to_hub?")
+    # The configuration's own commit, in case somebody pushes at this moment.
+    commit = folder.name
+    for name in config.weights.values():
+        _file(repo, commit, name, access)
+        try:
+            verified(folder, config, name)
+        except ChecksumError:
+            if access.offline:
+                raise
+            _file(repo, commit, name, access, again=True)
+    return folder
+
+
+def _file(repo: str, revision: str | None, name: str, access: Access, again: bool = False) -> Path:
+    """Download one file of a repository, or find it in the cache."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    root = cache_folder(access.cache_dir) / HUB
+    address = f"{repo}@{revision}" if revision else repo
+    url = f"{constants.ENDPOINT}/{repo}/resolve/{revision or 'main'}/{name}"
+    try:
+        with _quiet(access.progress):
+            return Path(
+                hf_hub_download(
+                    repo,
+                    name,
+                    revision=revision,
+                    cache_dir=root,
+                    local_files_only=access.offline,
+                    force_download=again,
+                )
+            )
+    except LocalEntryNotFoundError as error:
+        if access.offline:
+            raise OfflineError(
+                f"{address}: {name} is not on this machine, and downloading is switched off. "
+                f"Looked in {root}. Load it once where there is a network, or fetch {url} and "
+                f"its neighbours into a folder and load that."
+            ) from error
+        raise WeightsError(f"{address}: {url} cannot be reached: {error}") from error
+    except _hub_errors() as error:
+        raise WeightsError(
+            f"{address}: {url} cannot be downloaded: {error} Nor is there a file or folder named "
+            f"{address!r} here."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet(progress: bool) -> Iterator[None]:
+    """Keep the bars of `huggingface_hub` from where ours would not show either."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    shown = progress and sys.stderr.isatty()
+    if shown or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """List what `huggingface_hub` raises for a bad name, a refusal, or a broken connection."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The first base is the root of its HTTP client's errors, whichever client that is.
+    client_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    return HfHubHTTPError, HFValidationError, client_error, OSError

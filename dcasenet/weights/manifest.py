@@ -1,0 +1,191 @@
+"""The checkpoints that have a name: what ``weights_manifest.json`` lists.
+
+The manifest is one file at the top of the repository, which a wheel holds inside the package. It
+gives each label set once, by name; here every entry becomes a complete `ModelSpec`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dcasenet.errors import UnknownModelError, WeightsError
+from dcasenet.spec import ModelSpec
+
+FILE_NAME = "weights_manifest.json"
+# Architectures that exist as code, in `dcasenet.models.dcasenet`, which would import torch.
+ARCHITECTURES = ("v1", "v2", "v3")
+LABEL_FIELDS = {"scene": "scenes", "tag": "tags", "event": "events"}
+
+
+def manifest_path() -> Path:
+    """Give the path of the manifest: inside an installed package, else at a checkout's top.
+
+    Raises:
+        WeightsError: It is in neither place.
+
+    Example:
+        >>> manifest_path().name
+        'weights_manifest.json'
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package, package.parent):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise WeightsError(
+        f"{FILE_NAME} is neither in {package} nor in {package.parent}: the installation is "
+        f"incomplete. Install dcasenet again."
+    )
+
+
+def available_models() -> list[ModelSpec]:
+    """List every checkpoint that `dcasenet.load` knows by name and stage.
+
+    Returns:
+        One spec per checkpoint, in the manifest's order.
+
+    Raises:
+        WeightsError: The manifest is missing or damaged.
+
+    Example:
+        >>> "finetuned-asc" in [spec.stage for spec in available_models()]
+        True
+    """
+    manifest = read_manifest()
+    label_sets = manifest.get("label_sets", {})
+    return [spec_of_entry(entry, label_sets) for entry in manifest.get("models", [])]
+
+
+def find(name: str, stage: str) -> ModelSpec:
+    """Look a checkpoint up.
+
+    Args:
+        name: Architecture, such as ``"v3"``.
+        stage: Stage, such as ``"open"`` or ``"finetuned"``; ``"joint"`` is ``"joint-tag"``.
+
+    Returns:
+        Its spec, which carries the stage's own name.
+
+    Raises:
+        UnknownModelError: Nothing has this name, it was never released, or it has no such stage.
+        WeightsError: The manifest is missing or damaged.
+
+    Example:
+        >>> find("v3", "joint").stage
+        'joint-tag'
+    """
+    models = available_models()
+    names = list(dict.fromkeys(spec.name for spec in models))
+    if name not in names and name in ARCHITECTURES:
+        raise UnknownModelError(
+            "released model",
+            name,
+            names,
+            f"{name} has no published weights: dcasenet.create({name!r}) builds it with random "
+            f"ones, and dcasenet.load({name!r}, weights='my.safetensors') reads yours.",
+        )
+    if name not in names:
+        raise UnknownModelError("model", name, names)
+    stages = {spec.stage: spec for spec in models if spec.name == name}
+    aliases: Mapping[str, str] = read_manifest().get("aliases", {})
+    spec = stages.get(aliases.get(stage, stage))
+    if spec is None:
+        usable = [alias for alias, target in aliases.items() if target in stages]
+        raise UnknownModelError(f"stage of {name}", stage, [*usable, *stages])
+    return spec
+
+
+def released_spec(name: str, width: float) -> ModelSpec:
+    """Give the spec that a bare state dict is read with: the released labels and front end.
+
+    Args:
+        name: Architecture that the state dict belongs to.
+        width: Factor on its layer widths.
+
+    Returns:
+        A spec of all three tasks that claims nothing about training, metrics or licence.
+
+    Raises:
+        UnknownModelError: The manifest lists no released checkpoint.
+        WeightsError: The manifest is missing or damaged.
+
+    Example:
+        >>> released_spec("v1", width=0.5).scenes[0]
+        'airport'
+    """
+    released = find("v3", "joint-tag")
+    return ModelSpec(
+        name=name,
+        stage="custom",
+        width=width,
+        scenes=released.scenes,
+        tags=released.tags,
+        events=released.events,
+        frontend=released.frontend,
+        resampler=released.resampler,
+        thresholds=released.thresholds,
+    )
+
+
+def with_digest(digest: str) -> ModelSpec | None:
+    """Find the checkpoint whose published file has this digest, if there is one.
+
+    Example:
+        >>> with_digest("git_blob_sha1:64e1439bb3d1d3bc2ec291d2043c1461084ffc19").stage
+        'joint-tag'
+    """
+    return next((m for m in available_models() if m.file and m.file.digest == digest), None)
+
+
+def read_manifest() -> dict[str, Any]:
+    """Read the manifest as JSON values.
+
+    Raises:
+        WeightsError: It is missing or not a JSON object.
+    """
+    path = manifest_path()
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON: {error}. Install dcasenet again.") from error
+    if not isinstance(manifest, dict):
+        raise WeightsError(f"{path} is not a JSON object. Install dcasenet again.")
+    return manifest
+
+
+def spec_of_entry(entry: Mapping[str, Any], label_sets: Mapping[str, list[str]]) -> ModelSpec:
+    """Complete one entry of the manifest.
+
+    Args:
+        entry: The fields of a `ModelSpec`, but ``labels`` (task → name of a label set, or the
+            labels themselves) for its three label fields, and ``thresholds`` that may be one
+            number for every event.
+        label_sets: Name → labels.
+
+    Raises:
+        WeightsError: A field is unknown or missing, or a label set does not exist.
+
+    Example:
+        >>> entry = {"name": "v3", "stage": "x", "labels": {"event": "pets"}, "thresholds": 0.5}
+        >>> spec_of_entry(entry, {"pets": ["cat", "dog"]}).thresholds
+        {'cat': 0.5, 'dog': 0.5}
+    """
+    values = dict(entry)
+    for task, labels in values.pop("labels", {}).items():
+        if isinstance(labels, str):
+            if labels not in label_sets:
+                raise WeightsError(
+                    f"{FILE_NAME}: {entry.get('name')}, stage {entry.get('stage')} names the "
+                    f"label set {labels!r}; there are {', '.join(label_sets)}."
+                )
+            labels = label_sets[labels]
+        values[LABEL_FIELDS[task]] = labels
+    threshold = values.get("thresholds")
+    if isinstance(threshold, int | float):
+        values["thresholds"] = {}
+        spec = ModelSpec.from_dict(values)
+        return replace(spec, thresholds=dict.fromkeys(spec.events, float(threshold)))
+    return ModelSpec.from_dict(values)

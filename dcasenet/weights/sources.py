@@ -1,0 +1,97 @@
+"""Where a checkpoint's file can come from: the package, the Hugging Face Hub, GitHub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dcasenet.errors import WeightsError
+from dcasenet.spec import ModelSpec, WeightsFile
+
+PACKAGE = Path(__file__).parents[1]
+GITHUB = "https://raw.githubusercontent.com"
+HUGGING_FACE = "https://huggingface.co"
+OFFLINE_VARIABLES = ("DCASENET_OFFLINE", "HF_HUB_OFFLINE")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How files may be reached.
+
+    Attributes:
+        cache_dir: Cache folder, in place of ``$DCASENET_HOME`` and the platform's.
+        offline: Whether to fail rather than to download.
+        progress: Whether to show a bar while downloading, on a terminal.
+    """
+
+    cache_dir: str | os.PathLike[str] | None = None
+    offline: bool = False
+    progress: bool = True
+
+
+def is_offline(local_files_only: bool = False) -> bool:
+    """Tell whether downloading is off: the argument, ``DCASENET_OFFLINE`` or ``HF_HUB_OFFLINE``.
+
+    Example:
+        >>> is_offline(local_files_only=True)
+        True
+    """
+    return offline_reason(local_files_only) is not None
+
+
+def offline_reason(local_files_only: bool = False) -> str | None:
+    """Say what switched downloading off, None if nothing did."""
+    if local_files_only:
+        return "local_files_only=True"
+    on = ("1", "true", "yes", "on")
+    for name in OFFLINE_VARIABLES:
+        if os.environ.get(name, "").strip().lower() in on:
+            return f"{name}={os.environ[name]}"
+    return None
+
+
+def what(spec: ModelSpec) -> str:
+    """Name a checkpoint in a message."""
+    return f"{spec.name}, stage {spec.stage}"
+
+
+def published(spec: ModelSpec) -> WeightsFile:
+    """Give the published file of a checkpoint.
+
+    Raises:
+        WeightsError: It is made of other checkpoints, or the manifest names no file.
+    """
+    if spec.file is None:
+        raise WeightsError(f"{what(spec)} has no weights file of its own.")
+    return spec.file
+
+
+def packaged_path(file: WeightsFile) -> Path | None:
+    """Give the path of a file that ships with the package, None if it does not."""
+    path = PACKAGE / file.package if file.package else None
+    return path if path is not None and path.is_file() else None
+
+
+def published_name(file: WeightsFile) -> str:
+    """Give the name under which a file was published, such as ``best_lwlrap.pt``."""
+    return PurePosixPath(file.github or file.hub or file.package or "model.safetensors").name
+
+
+def urls(file: WeightsFile) -> list[str]:
+    """Give the addresses that have a file, in the order to try: the Hub, then GitHub.
+
+    Example:
+        >>> urls(WeightsFile("sha256:0", github="owner/repository/commit/file.pt"))
+        ['https://raw.githubusercontent.com/owner/repository/commit/file.pt']
+    """
+    found = []
+    if file.hub:
+        repository, _, place = file.hub.partition("@")
+        revision, _, path = place.partition("/")
+        endpoint = os.environ.get("HF_ENDPOINT", HUGGING_FACE).rstrip("/")
+        found.append(f"{endpoint}/{repository}/resolve/{revision}/{path}")
+    if file.github:
+        base = os.environ.get("DCASENET_GITHUB_BASE", GITHUB).rstrip("/")
+        found.append(f"{base}/{file.github}")
+    return found

@@ -1,0 +1,1 @@
+"""The open checkpoint: its data, its training and its figures."""

@@ -1,0 +1,76 @@
+"""Measure the activation ranges of the open checkpoint, so that it becomes int8 without any data.
+
+::
+
+    python -m recipes.open.activation_ranges DATA
+
+DATA holds the folder ``esc50`` (among those that the checkpoint was trained on). Listened to are
+clips of the training side alone, evenly spread over its classes. Has to be done again whenever the
+checkpoint is replaced: the ranges are refused for any weights but those they were measured with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from dcasenet.loading import load
+from dcasenet.onnx.calibration import NAME, measure_on, write_ranges
+from dcasenet.onnx.export import traced
+from dcasenet.weights.sources import PACKAGE
+from recipes.open.split import Clip, read_clips
+
+log = logging.getLogger("recipes.open.activation_ranges")  # also as a command
+
+FOLDER = "esc50"
+CLIPS = 200
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, write."""
+    command = argparse.ArgumentParser(
+        prog="python -m recipes.open.activation_ranges",
+        description="Measure the activation ranges that int8 needs of the open checkpoint.",
+    )
+    command.add_argument("data", type=Path, help="folder of the data folders")
+    command.add_argument("--clips", type=int, default=CLIPS, help="how many to listen to")
+    command.add_argument("--weights", type=Path, help="the checkpoint; by default the shipped one")
+    command.add_argument("--output", type=Path, default=PACKAGE / "data" / "open" / NAME)
+    options = command.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    model = load("v3", stage="open", weights=options.weights)
+    clips = spread(training_clips(options.data), options.clips)
+    paths = [options.data / clip.folder / "audio" / clip.filename for clip in clips]
+    protocol = (
+        f"{len(clips)} clips of ESC-50, folds 1 to 3, that are CC0 or CC BY: the same for every "
+        "class. Of each tensor's values the range that 256 steps lose least of, by the mean square."
+    )
+    ranges = measure_on(model, traced(model, model.spec.tasks), paths)
+    write_ranges(options.output, model, ranges, protocol)
+    log.info("Wrote %s: %d layers, %d clips.", options.output, len(ranges), len(clips))
+
+
+def training_clips(data: Path) -> list[Clip]:
+    """Give the clips of ESC-50 that the open checkpoint may have been trained on."""
+    return [clip for clip in read_clips(data) if clip.folder == FOLDER and clip.part == "train"]
+
+
+def spread(clips: Sequence[Clip], count: int) -> list[Clip]:
+    """Choose clips at equal distances in the order of their labels.
+
+    Example:
+        >>> from dataclasses import fields
+        >>> def clip(label):
+        ...     return Clip(**{field.name: "" for field in fields(Clip)} | {"label": label})
+        >>> [clip.label for clip in spread([clip(label) for label in "badc"], 2)]
+        ['a', 'c']
+    """
+    ordered = sorted(clips, key=lambda clip: (clip.label, clip.filename))
+    count = min(count, len(ordered))
+    return [ordered[index * len(ordered) // count] for index in range(count)]
+
+
+if __name__ == "__main__":
+    main()

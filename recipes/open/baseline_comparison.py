@@ -1,0 +1,207 @@
+"""The open data's figures beside chance and beside a plain baseline, each with its interval.
+
+::
+
+    python -m recipes.open.baseline_comparison DATA --work runs/open --output compare.json
+
+DATA and the cache in the working folder are those of `recipes.open.checkpoint`. The
+checkpoint is the one that ships, or another one that was trained on the same labels (``--model``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dcasenet
+from dcasenet.errors import DcasenetError
+from dcasenet.spec import STEP, FrontEndSettings, Task
+from dcasenet.train.data.dataset import Part
+from dcasenet.train.engine.validation import Answers
+from recipes.open.baseline import choose, hear
+from recipes.open.data import OpenData, open_data
+from recipes.open.recipe import Recipe
+from recipes.open.scores import Grade, grade
+from recipes.open.validation import Examination
+
+log = logging.getLogger("recipes.open.baseline_comparison")  # also as a command
+
+# Soundscapes of a minute: to train the baseline, to tune it, and for the test.
+SOUNDSCAPES: dict[Part, int] = {"train": 100, "validation": 40, "test": 60}
+
+OPEN = "open"  # the checkpoint that ships
+BASELINE, CHANCE, EVERY_EVENT = "baseline", "most frequent label", "every event"
+# Who answers in the table, in the order of its columns, and for scenes and tags or for events.
+COLUMNS: dict[Task, tuple[str, str]] = {
+    "scene": (BASELINE, CHANCE),
+    "tag": (BASELINE, CHANCE),
+    "event": (BASELINE, EVERY_EVENT),
+}
+
+Rows = dict[str, dict[Task, Grade]]  # who answered → task → grade
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Examine, log a table, write the figures."""
+    command = argparse.ArgumentParser(
+        prog="python -m recipes.open.baseline_comparison",
+        description="Examine chance, a plain baseline and a checkpoint on the open data.",
+    )
+    command.add_argument("data", type=Path, help="folder of the data folders")
+    command.add_argument("--work", type=Path, required=True, help="folder of the cache")
+    command.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    command.add_argument("--model", default=OPEN, help="folder or file to examine, or 'open'")
+    options = command.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    data = open_data(options.data, options.work / "cache")
+    compared = compare(data, SOUNDSCAPES, options.model)
+    for part, rows in compared.items():
+        log.info("%s:\n\n%s\n", part, table(rows, options.model))
+    write(options.output, compared, data)
+
+
+def compare(
+    data: OpenData,
+    soundscapes: Mapping[Part, int],
+    model: str,
+    duration: float = 60.0,
+) -> dict[Part, Rows]:
+    """Grade everyone on validation and test.
+
+    Args:
+        data: The open data.
+        soundscapes: How many each side has.
+        model: The checkpoint: ``"open"``, or a file or folder as `dcasenet.load` takes it.
+        duration: Length of a soundscape, in seconds.
+
+    Returns:
+        Side → who answered → task → grade, with intervals.
+    """
+    settings = FrontEndSettings(max_frequency=Recipe().max_frequency)
+    sides = {
+        part: Examination(data, part, number, duration) for part, number in soundscapes.items()
+    }
+    heard = {part: hear(examination, settings) for part, examination in sides.items()}
+    baseline, thresholds = choose(
+        (sides["train"], heard["train"]), (sides["validation"], heard["validation"])
+    )
+    log.info("Penalties %s, thresholds %s", baseline.penalties, thresholds)
+    compared: dict[Part, Rows] = {}
+    for part in ("validation", "test"):
+        examination = sides[part]
+        rows: Rows = {
+            model: _examined(model, examination),
+            BASELINE: _grade(baseline.answer(heard[part]), examination, thresholds),
+            CHANCE: _grade(most_frequent(examination), examination),
+            "no event": _grade(constant_events(examination, active=False), examination),
+            EVERY_EVENT: _grade(constant_events(examination, active=True), examination),
+        }
+        compared[part] = rows
+    return compared
+
+
+def most_frequent(examination: Examination) -> Answers:
+    """Answer every clip without listening: scenes and tags as often as training has them."""
+    data = examination.data
+    answers = Answers()
+    tasks: tuple[Task, ...] = ("scene", "tag")
+    for task in tasks:
+        index_of = data.index_of(task)
+        known = [index_of[c.label] for c in data.clips if c.part == "train" and c.label in index_of]
+        counts = np.bincount(known, minlength=len(data.labels[task]))
+        shares = (counts / counts.sum()).astype(np.float32)
+        asked = [i for i, clip in enumerate(examination.clips) if clip.label in index_of]
+        answers.found[task] = {index: [shares] for index in asked}
+    return answers
+
+
+def constant_events(examination: Examination, *, active: bool) -> Answers:
+    """Answer every soundscape without listening: every event all the time, or none ever."""
+    steps = int(np.ceil(examination.duration / STEP))
+    shape = (steps, len(examination.data.labels["event"]))
+    answers = Answers()
+    for number in range(examination.n_soundscapes):
+        answers.found["event"][number] = [np.full(shape, float(active), np.float32)]
+    return answers
+
+
+def uniform(data: OpenData) -> dict[Task, dict[str, float]]:
+    """Give what answers at an even chance would score on average."""
+    n_scenes, n_tags = len(data.labels["scene"]), len(data.labels["tag"])
+    # One true tag at an even chance of every rank: the mean of 1 / rank.
+    lwlrap = sum(1 / rank for rank in range(1, n_tags + 1)) / n_tags
+    return {
+        "scene": {"accuracy": 1 / n_scenes, "macro_recall": 1 / n_scenes},
+        "tag": {"lwlrap": lwlrap, "top1_accuracy": 1 / n_tags},
+    }
+
+
+def table(rows: Rows, model: str) -> str:
+    """Give the figures as Markdown: the checkpoint's with intervals, the baseline's, chance.
+
+    Args:
+        rows: Of one side.
+        model: Name of the checkpoint among them.
+    """
+    lines = [
+        "| task | figure | checkpoint (95 %) | baseline (95 %) | chance | recordings |",
+        "|--|--|--:|--:|--:|--:|",
+    ]
+    for task, given in rows[model].items():
+        baseline, chance = (rows[name][task] for name in COLUMNS[task])
+        for figure in given.figures:
+            cells = (
+                task,
+                figure.replace("_", " "),
+                _with_interval(given, figure),
+                _with_interval(baseline, figure),
+                f"{chance.figures[figure]:.3f}",
+                str(given.recordings),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _with_interval(given: Grade, figure: str) -> str:
+    low, high = given.intervals[figure]
+    return f"{given.figures[figure]:.3f} ({low:.3f}–{high:.3f})"
+
+
+def write(path: Path, compared: Mapping[Part, Rows], data: OpenData) -> None:
+    """Write every figure with its interval as JSON; what is not defined is null."""
+    content: dict[str, Any] = {"uniform": uniform(data)}
+    for part, rows in compared.items():
+        content[part] = {
+            name: {task: asdict(given) for task, given in graded.items()}
+            for name, graded in rows.items()
+        }
+    text = json.dumps(content, indent=1, ensure_ascii=False).replace(": NaN", ": null")
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _grade(
+    answers: Answers, examination: Examination, thresholds: Sequence[float] | float = 0.5
+) -> dict[Task, Grade]:
+    return grade(answers, examination, thresholds, with_intervals=True)
+
+
+def _examined(name: str, examination: Examination) -> dict[Task, Grade]:
+    model = dcasenet.load("v3", stage=OPEN) if name == OPEN else dcasenet.load(name)
+    events = examination.data.names("event")
+    if model.spec.scenes != examination.data.names("scene") or model.spec.events != events:
+        raise DcasenetError(
+            f"{name} has other labels than this data set; give a checkpoint that was trained on it."
+        )
+    answers = examination.answers_of(model.frontend, model.network)
+    return _grade(answers, examination, [model.spec.thresholds[event] for event in events])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Processes that read: order, deaths, ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dcasenet.audio.discovery import list_recordings
+from dcasenet.batch import workers as module
+from dcasenet.batch.workers import Workers, hear
+from dcasenet.errors import DcasenetError
+from dcasenet.spec import ModelSpec
+
+READ = partial(hear, spec=ModelSpec("v3", "fake"))
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+
+
+def when_read(fifo: Path, do: Callable[[], object], times: int) -> threading.Thread:
+    """Do something each time that a process waits for a named pipe."""
+
+    def watch() -> None:
+        for _ in range(times):
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                try:
+                    writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+                except OSError:  # nobody reads it yet
+                    time.sleep(0.01)
+                    continue
+                do()
+                os.close(writer)
+                break
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def kill_readers() -> None:
+    for child in multiprocessing.active_children():
+        os.kill(child.pid or 0, signal.SIGKILL)
+        child.join()
+
+
+def test_order_and_a_worker_that_is_killed_at_every_try(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AHEAD", 6)
+    fifo = clips / "clip3b.wav"
+    os.mkfifo(fifo)
+    files = list_recordings([clips])
+    with Workers(1, READ) as workers:
+        thread = when_read(fifo, kill_readers, times=2)
+        heard = list(workers.read(files))
+        thread.join()
+    assert [item.source for item in heard] == files
+    failed = {Path(item.source).name: str(item.error) for item in heard if item.error}
+    assert set(failed) == {"clip2.wav", "clip3b.wav"}
+    assert "was killed, 2 times" in failed["clip3b.wav"]
+
+
+def test_a_file_whose_process_was_killed_once_is_read_again(clips: Path) -> None:
+    fifo = clips / "clip3.wav"
+    whole = fifo.rename(clips / "whole")
+    os.mkfifo(fifo)
+
+    def kill() -> None:
+        whole.replace(fifo)
+        kill_readers()
+
+    with Workers(1, READ) as workers:
+        thread = when_read(fifo, kill, times=1)
+        heard = list(workers.read([str(clips / "clip1.wav"), str(fifo), str(clips / "clip4.wav")]))
+        thread.join()
+        assert [item.error for item in heard] == [None] * 3
+        kill_readers()  # with nothing to do
+        assert [item.error for item in workers.read([str(fifo)])] == [None]
+
+
+def test_ctrl_c_does_not_wait_for_a_file_that_never_comes(clips: Path) -> None:
+    fifo = clips / "never.wav"
+    os.mkfifo(fifo)
+    codes = []
+
+    def interrupt() -> None:
+        (child,) = multiprocessing.active_children()
+        os.kill(os.getpid(), signal.SIGINT)
+        child.join(30)
+        codes.append(child.exitcode)
+
+    thread = when_read(fifo, interrupt, times=1)
+    with pytest.raises(KeyboardInterrupt), Workers(1, READ) as workers:
+        list(workers.read([str(fifo)]))
+    thread.join()
+    assert codes == [-signal.SIGTERM]
+
+
+def test_what_reading_raises_is_the_files_error(clips: Path) -> None:
+    with Workers(1, partial(hear, spec=None)) as workers:  # type: ignore[arg-type]
+        (heard,) = workers.read([str(clips / "clip1.wav")])
+    assert "AttributeError" in str(heard.error)
+
+
+def test_a_script_without_a_guard_is_told_what_to_do(clips: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\n"
+        "from dcasenet.batch.workers import hear\n"
+        "from dcasenet.batch.workers import Workers\n"
+        "Workers(1, hear).__enter__()\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "if __name__ == '__main__':, or give workers=0" in done.stderr
+    assert issubclass(DcasenetError, Exception)

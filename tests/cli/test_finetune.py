@@ -1,0 +1,81 @@
+"""The command `finetune`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import dcasenet
+from dcasenet import DcasenetError
+from dcasenet.cli import app
+from dcasenet.train import untrained
+
+RATE = 24_000
+# Lightning speaks to interactive users, and lags behind torch's deprecations.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{text}")
+    for text in (
+        "The '.*_dataloader' does not have many workers",
+        "Checkpoint directory .* exists and is not empty",
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    )
+]
+
+
+@pytest.fixture(autouse=True)
+def _lightning_speaks_as_before() -> Iterator[None]:
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    untrained("v3", width=1 / 16).save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    for label, pitch in (("low", 0.02), ("high", 0.9)):
+        (tmp_path / "my_sounds" / label).mkdir(parents=True)
+        for take in range(4):
+            audio = 0.3 * np.sin(np.arange(RATE) * (pitch + 0.001 * take))
+            soundfile.write(tmp_path / "my_sounds" / label / f"{take}.wav", audio, RATE)
+    return tmp_path / "my_sounds"
+
+
+def test_finetune_writes_a_model_and_says_how_to_use_it(
+    base: Path, sounds: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "my_model"
+    asked = ["finetune", str(sounds), "--task", "scene", "-o", str(output), "--model", str(base)]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "validation_accuracy" in done.stdout
+    assert f"dcasenet scene recording.wav --model {output}" in done.stdout
+    file = sounds / "high" / "0.wav"
+    told = CliRunner().invoke(app, ["scene", str(file), "--model", str(output), "--format", "json"])
+    assert json.loads(told.stdout)["label"] == "high"
+    whole = [*asked, "--freeze", "none", "--epochs", "1", "--batch-size", "4", "--task", "tag"]
+    assert CliRunner().invoke(app, whole).exit_code == 0
+    assert dcasenet.load(output).spec.tasks == ("tag",)
+
+
+def test_finetune_refuses_wrong_calls(base: Path, sounds: Path, tmp_path: Path) -> None:
+    rest = ["-o", str(tmp_path / "out"), "--model", str(base)]
+    wrong_task = CliRunner().invoke(app, ["finetune", str(sounds), "--task", "speech", *rest])
+    events = CliRunner().invoke(app, ["finetune", str(sounds), "--task", "event", *rest])
+    assert wrong_task.exit_code == events.exit_code == 2
+    assert "folders say nothing of when" in " ".join(events.output.replace("│", " ").split())
+    absent = CliRunner().invoke(app, ["finetune", "nowhere", "--task", "scene", *rest])
+    assert isinstance(absent.exception, DcasenetError)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,295 @@
+"""Sound that comes in blocks: the same answers as of the whole, in time, in bounded memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcasenet import AudioError, Event, SoundModel, TaskNotAvailableError
+from dcasenet.inference.stream import Heard, Stream
+from dcasenet.inference.verbs import SoundVerbs
+
+RATE = 24_000
+WINDOW, HOP = 10.0, 2.4
+EVENTS = ("low", "high")
+
+Bursts = Callable[..., np.ndarray]
+
+
+def blocks(samples: np.ndarray, lengths: Sequence[int]) -> Iterator[np.ndarray]:
+    start = 0
+    while start < samples.shape[-1]:
+        for length in lengths:
+            yield samples[..., start : start + length]
+            start += length
+
+
+def heard_in(stream: Stream, samples: np.ndarray, lengths: Sequence[int]) -> Heard:
+    heard = Heard()
+    for block in blocks(samples, lengths):
+        heard += stream.push(block)
+    return heard + stream.close()
+
+
+def assert_events(found: Sequence[Event], expected: Sequence[Event]) -> None:
+    found = sorted(found, key=lambda e: (e.onset, e.offset, EVENTS.index(e.label)))
+    assert [(e.label, e.onset, e.offset) for e in found] == [
+        (e.label, e.onset, e.offset) for e in expected
+    ]
+    np.testing.assert_allclose(
+        [e.probability for e in found], [e.probability for e in expected], atol=1e-4
+    )
+
+
+# What is heard
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seconds=st.one_of(
+        st.floats(0.001, 45),
+        st.sampled_from([0.8, 9.9, 10.0, 10.00005, 12.4, 14.8, 17.2, 30.0, 31.0]),
+    ),
+    rate=st.sampled_from([8_000, 24_000, 44_100]),
+    lengths=st.lists(st.integers(1, 200_000), min_size=1, max_size=4),
+    options=st.sampled_from(
+        [
+            {},
+            {"median": 1.7},
+            {"min_gap": 1.0, "min_duration": 1.6},
+            {"median": 2.5, "min_gap": 3.0, "threshold": {"low": 0.4}},
+        ]
+    ),
+    seed=st.integers(0, 50),
+)
+def test_any_blocks_give_the_events_of_the_whole(
+    model: SoundVerbs[Any],
+    seconds: float,
+    rate: int,
+    lengths: list[int],
+    options: Any,
+    seed: int,
+    bursts: Bursts,
+) -> None:
+    samples = bursts(max(seconds, 1 / rate), rate, seed)
+    expected = model.detect_events(samples, rate, window=WINDOW, hop=HOP, **options)
+    heard = heard_in(model.stream(rate, **options), samples, [*lengths, 20_000])
+    assert_events(heard.events, expected)
+
+
+def test_there_is_something_to_find(model: SoundVerbs[Any], bursts: Bursts) -> None:
+    events = model.detect_events(bursts(40), RATE, window=WINDOW, hop=HOP)
+    assert {e.label for e in events} == set(EVENTS)
+    assert len(events) > 10
+
+
+@pytest.mark.parametrize("seconds", [0.3, 5.0, 7.6, 30.0, 30.1, 65.0])
+def test_scenes_and_tags_are_those_of_the_verbs_windows(
+    model: SoundVerbs[Any], seconds: float, bursts: Bursts
+) -> None:
+    samples = bursts(seconds)
+    heard = heard_in(model.stream(RATE), samples, [7_000])
+    for found, whole in (
+        (heard.scenes, model.classify_scene(samples, RATE)),
+        (heard.tags, model.tag(samples, RATE)),
+    ):
+        np.testing.assert_allclose(np.concatenate([w.windows for w in found]), whole.windows)
+        np.testing.assert_allclose(np.concatenate([w.times for w in found]), whole.times)
+
+
+def test_a_network_of_torch_gives_the_same_as_of_the_whole(
+    tiny_model: SoundModel, noise: Callable[..., np.ndarray]
+) -> None:
+    stereo = np.stack([noise(14 * RATE), noise(14 * RATE, 1)])
+    curve = tiny_model.detect_events(stereo, RATE, window=WINDOW, hop=HOP).probabilities[:, 0]
+    levels = np.unique(curve)
+    widest = int(np.diff(levels).argmax())
+    options = {"threshold": {"dog": float(levels[widest : widest + 2].mean())}}
+    expected = tiny_model.detect_events(stereo, RATE, window=WINDOW, hop=HOP, **options)
+    stream = tiny_model.stream(RATE, **options)
+    found = heard_in(stream, stereo, [50_000]).events
+    dogs = [event for event in expected if event.label == "dog"]
+    assert dogs
+    assert [event for event in found if event.label == "dog"] == [
+        Event(e.label, e.onset, e.offset, pytest.approx(e.probability, abs=1e-4)) for e in dogs
+    ]
+
+
+def test_kinds_of_samples_may_change_from_block_to_block(
+    model: SoundVerbs[Any], bursts: Bursts
+) -> None:
+    whole = bursts(12)
+    integers = (whole * 2**15).astype(np.int16)
+    expected = heard_in(model.stream(RATE), integers / np.float32(2**15), [RATE])
+    stream = model.stream(RATE)
+    heard = Heard()
+    for index, block in enumerate(blocks(integers, [RATE])):
+        kinds = (block, block[None], torch.from_numpy(block), (block / 2**15), block[:, None])
+        heard += stream.push(kinds[index % 5], channels_last=index % 5 == 4)
+    heard += stream.close()
+    assert_events(heard.events, sorted(expected.events, key=lambda e: (e.onset, e.offset)))
+
+
+# When it is heard
+
+
+@pytest.mark.parametrize(("window", "hop"), [(10.0, 2.4), (10.0, 9.6), (4.0, 0.8)])
+def test_latency_is_at_most_window_and_hop(
+    model: SoundVerbs[Any], window: float, hop: float, bursts: Bursts
+) -> None:
+    stream = model.stream(44_100, window=window, hop=hop)
+    block = 441
+    latencies = [
+        stream.duration - event.offset
+        for samples in blocks(bursts(60, 44_100), [block])
+        for event in stream.push(samples).events
+    ]
+    assert len(latencies) > 10
+    # A block, and what the resampler looks ahead, come on top.
+    assert max(latencies) <= window + 0.05
+    assert max(latencies) <= window + hop
+
+
+def test_what_median_and_gap_look_ahead_comes_on_top(
+    model: SoundVerbs[Any], bursts: Bursts
+) -> None:
+    stream = model.stream(RATE, median=1.7, min_gap=2.0)
+    latencies = [
+        stream.duration - event.offset
+        for samples in blocks(bursts(90), [240])
+        for event in stream.push(samples).events
+    ]
+    assert len(latencies) > 3
+    assert WINDOW < max(latencies) <= WINDOW + 1.7 / 2 + 2.0 + 0.8 + 0.05
+
+
+def test_memory_does_not_grow(model: SoundVerbs[Any], bursts: Bursts) -> None:
+    def held(seconds: int) -> int:
+        stream = model.stream(RATE, median=1.7, min_gap=1.0)
+        for _ in range(seconds):
+            stream.push(bursts(1))
+        listener = stream._listener
+        assert not listener._batches._alike
+        return listener._splitter._kept.nbytes + listener._joiner._total.nbytes
+
+    assert held(240) <= held(100) < 12e6
+
+
+# Faults
+
+
+def test_silence_is_answered(model: SoundVerbs[Any]) -> None:
+    heard = heard_in(model.stream(RATE), np.zeros(12 * RATE), [RATE])
+    assert all(np.isfinite(scene.values).all() for scene in heard.scenes)
+    assert {event.label for event in heard.events} == {"high"}
+
+
+def test_a_block_that_cannot_be_used_changes_nothing(
+    model: SoundVerbs[Any], bursts: Bursts
+) -> None:
+    samples = bursts(13)
+    expected = heard_in(model.stream(RATE), samples, [30_000])
+    stream = model.stream(RATE)
+    heard = Heard()
+    for block in blocks(samples, [30_000]):
+        heard += stream.push(block)
+        bad = block.copy()
+        bad[10] = np.nan
+        at = (stream._n_samples + 10) / RATE
+        with pytest.raises(AudioError, match=rf"<stream> holds 1 NaN .* at {at:.3f} s"):
+            stream.push(bad)
+        with pytest.raises(AudioError, match="2 channels, where those before had 1"):
+            stream.push(np.stack([block, block]))
+        with pytest.raises(AudioError, match="int64 has no PCM full scale"):
+            stream.push(np.zeros(10, np.int64))
+        with pytest.raises(AudioError, match="list is no block of samples"):
+            stream.push([0.1])  # type: ignore[arg-type]
+    assert heard + stream.close() == heard + stream.rest
+    assert_events((heard + stream.rest).events, sorted(expected.events, key=lambda e: e.onset))
+
+
+def test_nothing_gives_nothing(model: SoundVerbs[Any]) -> None:
+    stream = model.stream(RATE)
+    assert not stream.push(np.zeros(0))
+    assert not stream.close()
+    with pytest.raises(AudioError, match="0 channels"):
+        model.stream(RATE).push(np.zeros((0, 5)))
+
+
+def test_a_closed_stream_refuses_more(model: SoundVerbs[Any], bursts: Bursts) -> None:
+    with model.stream(RATE) as stream:
+        stream.push(bursts(3))
+    assert stream.rest.events
+    assert not stream.close()
+    with pytest.raises(ValueError, match=r"closed\. Open another one: model\.stream"):
+        stream.push(bursts(1))
+
+
+def test_a_fault_in_the_network_ends_the_stream(
+    monkeypatch: pytest.MonkeyPatch, bursts: Bursts, loudness: type[SoundVerbs[Any]]
+) -> None:
+    model = loudness()
+    stream = model.stream(RATE)
+
+    def fail(*args: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(stream._listener._batches, "_infer", fail)
+    with pytest.raises(MemoryError), stream:
+        stream.push(bursts(11))
+    assert not stream.rest
+    with pytest.raises(ValueError, match="closed"):
+        stream.push(bursts(1))
+
+
+@pytest.mark.parametrize(
+    ("rate", "options", "message"),
+    [
+        (999, {}, "999 Hz"),
+        (RATE, {"hop": 1.0}, "hop=1.0"),
+        (RATE, {"median": -1.0}, "median=-1.0"),
+        (RATE, {"threshold": {"lwo": 0.5}}, "Did you mean 'low'"),
+    ],
+)
+def test_options_that_make_no_sense(
+    model: SoundVerbs[Any], rate: int, options: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.stream(rate, **options)
+
+
+def test_tasks_that_a_model_lacks_are_not_answered(
+    bursts: Bursts, loudness: type[SoundVerbs[Any]]
+) -> None:
+    model = loudness(tasks=("tag",))
+    heard = heard_in(model.stream(RATE), bursts(12), [RATE])
+    assert (heard.scenes, heard.events, len(heard.tags)) == ((), (), 1)
+    with pytest.raises(TaskNotAvailableError):
+        model.classify_scene(bursts(1), RATE)
+
+
+def test_many_streams_share_a_model(tiny_model: SoundModel, bursts: Bursts) -> None:
+    recordings = [bursts(11.5, seed=seed) for seed in range(4)]
+    alone = [heard_in(tiny_model.stream(RATE, threshold=0.0), r, [60_000]) for r in recordings]
+    together: dict[int, Heard] = {}
+
+    def listen(index: int) -> None:
+        stream = tiny_model.stream(RATE, threshold=0.0)
+        together[index] = heard_in(stream, recordings[index], [60_000])
+
+    threads = [threading.Thread(target=listen, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, expected in enumerate(alone):
+        for found, of_one in zip(together[index].scenes, expected.scenes, strict=True):
+            np.testing.assert_allclose(found.values, of_one.values, atol=1e-5)
+        assert [e.label for e in together[index].events] == [e.label for e in expected.events]

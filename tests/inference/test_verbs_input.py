@@ -1,0 +1,124 @@
+"""Every kind of input, every length, alone and in sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcasenet import (
+    Analysis,
+    AudioError,
+    Events,
+    ModelSpec,
+    Scene,
+    SoundModel,
+    Tags,
+)
+from dcasenet.models.frontend import LogMel
+
+RATE = 24_000
+Noise = Callable[..., np.ndarray]
+WriteWav = Callable[..., Path]
+
+
+def is_finite(analysis: Analysis) -> bool:
+    return all(
+        np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()
+        for values in (analysis.scene.values, analysis.tags.values, analysis.events.probabilities)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_samples=st.integers(1, 40_000),
+    sample_rate=st.sampled_from([8_000, 24_000, 44_100, 192_000]),
+    seed=st.integers(0, 100),
+)
+def test_any_length_is_answered(
+    tiny_model: SoundModel, noise: Noise, n_samples: int, sample_rate: int, seed: int
+) -> None:
+    waveform = noise(n_samples, seed)
+    before = waveform.copy()
+    analysis = tiny_model.analyze(waveform, sample_rate)
+    assert is_finite(analysis)
+    rows = -(-n_samples * 10 // sample_rate)
+    assert analysis.events.probabilities.shape == (rows, 3)
+    assert all(0 <= e.onset < e.offset <= analysis.duration for e in analysis.events)
+    assert tiny_model.embed(waveform, sample_rate).isfinite().all()
+    np.testing.assert_array_equal(waveform, before)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 1_025, 1_026, 19_200, 61 * RATE])
+def test_edge_lengths(tiny_model: SoundModel, noise: Noise, n_samples: int) -> None:
+    assert is_finite(tiny_model.analyze(noise(n_samples), RATE))
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [
+        np.zeros(RATE),
+        np.full(RATE, 0.5),
+        np.sign(np.sin(np.arange(RATE) / 30)),
+        np.eye(1, RATE)[0],
+    ],
+    ids=["silence", "DC", "full-scale square wave", "impulse"],
+)
+def test_degenerate_sounds_are_answered(tiny_model: SoundModel, waveform: np.ndarray) -> None:
+    assert is_finite(tiny_model.analyze(waveform, RATE))
+
+
+def test_fixed_normalization_answers_silence(tiny_spec: ModelSpec, tiny_model: SoundModel) -> None:
+    settings = dataclasses.replace(tiny_spec.frontend, normalization="fixed", max_frequency=8e3)
+    spec = dataclasses.replace(tiny_spec, frontend=settings)
+    model = SoundModel(spec, LogMel(settings), tiny_model.network)
+    assert is_finite(model.analyze(np.zeros(RATE), RATE))
+
+
+@pytest.mark.parametrize("verb", ["classify_scene", "tag", "detect_events", "analyze", "embed"])
+def test_every_verb_refuses_bad_audio(tiny_model: SoundModel, verb: str) -> None:
+    with pytest.raises(AudioError, match="sample_rate"):
+        getattr(tiny_model, verb)(np.zeros(10))
+    with pytest.raises(AudioError, match=r"missing\.wav"):
+        getattr(tiny_model, verb)("missing.wav")
+
+
+def test_a_sequence_gives_a_list(tiny_model: SoundModel, noise: Noise) -> None:
+    waveforms = [noise(RATE), noise(2 * RATE, 1)]
+    kinds: dict[str, type] = {
+        "classify_scene": Scene,
+        "tag": Tags,
+        "detect_events": Events,
+        "analyze": Analysis,
+        "embed": torch.Tensor,
+    }
+    for verb, kind in kinds.items():
+        one = getattr(tiny_model, verb)(waveforms[0], RATE)
+        many = getattr(tiny_model, verb)(waveforms, RATE)
+        assert isinstance(one, kind)
+        assert isinstance(many, list)
+        assert [isinstance(item, kind) for item in many] == [True, True]
+        assert getattr(tiny_model, verb)([]) == []
+    assert len(tiny_model.tag(tuple((waveform, RATE) for waveform in waveforms))) == 2
+
+
+def test_an_error_in_a_sequence_says_where(tiny_model: SoundModel, noise: Noise) -> None:
+    with pytest.raises(AudioError, match=r"Audio 2 of 2: .*missing\.wav"):
+        tiny_model.tag([(noise(RATE), RATE), "missing.wav"])
+
+
+def test_warnings_reach_every_result(tiny_model: SoundModel, write_wav: WriteWav) -> None:
+    path = write_wav("cut.wav", np.zeros(RATE, dtype=np.float32))
+    path.write_bytes(path.read_bytes()[: RATE // 2])
+    analysis = tiny_model.analyze(path)
+    (warning,) = analysis.warnings
+    assert "cut.wav" in warning
+    assert "24,000" in warning
+    for verb in ("classify_scene", "tag", "detect_events"):
+        assert getattr(tiny_model, verb)(path).warnings == analysis.warnings

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcasenet.inference.windowing import (
+    Joiner,
+    event_grid,
+    scene_grid,
+    scene_windows,
+    steps_to_rows,
+    tag_grid,
+    tag_windows,
+)
+
+RATE = 24_000
+LENGTHS = st.integers(1, 200 * RATE)
+
+
+def test_scene_of_ten_seconds_is_the_authors_three_crops() -> None:
+    # Of 239,999 pre-emphasised samples: [:120000], [60000:180000], [-120000:].
+    assert scene_windows(240_000, RATE) == [(0, 120_001), (60_000, 180_001), (119_999, 240_000)]
+
+
+@given(LENGTHS)
+def test_scene_windows(n: int) -> None:
+    windows = scene_windows(n, RATE)
+    assert windows[0][0] == 0
+    assert windows[-1][1] == n
+    if n <= 120_001:
+        assert windows == [(0, n)]
+    else:
+        assert {stop - start for start, stop in windows} == {120_001}
+        starts = [start for start, _ in windows]
+        assert all(start % 60_000 == 0 for start in starts[:-1])
+        assert all(0 < b - a <= 60_000 for a, b in itertools.pairwise(starts))
+
+
+@given(LENGTHS)
+def test_tag_windows(n: int) -> None:
+    windows = tag_windows(n, RATE)
+    assert windows[-1][1] == n
+    if n <= 30 * RATE:
+        assert windows == [(0, n)]
+    else:
+        assert {stop - start for start, stop in windows} == {30 * RATE}
+        assert [start for start, _ in windows[:-1]] == [
+            30 * RATE * i for i in range(len(windows) - 1)
+        ]
+        assert windows[-2][1] < n
+
+
+@given(LENGTHS, st.integers(1, 30 * RATE), st.sampled_from([(60.0, 48.0), (10.0, 2.4), (0.8, 0.8)]))
+def test_all_windows_but_the_last_are_certain_whatever_follows(
+    n: int, more: int, window_and_hop: tuple[float, float]
+) -> None:
+    for grid in (scene_grid(RATE), tag_grid(RATE), event_grid(RATE, *window_and_hop)):
+        certain, whole = grid.windows(n)[:-1], grid.windows(n + more)
+        assert whole[: len(certain)] == certain
+        assert grid.windows(n + more, first=len(certain)) == whole[len(certain) :]
+        assert whole[-1][0] >= grid.last(n)
+        assert len(certain) == len(whole) or whole[len(certain)][0] >= grid.last(n)
+
+
+@given(LENGTHS, st.sampled_from([(60.0, 48.0), (10.0, 2.4), (9.6, 9.6), (0.8, 0.8)]))
+def test_event_windows(n: int, window_and_hop: tuple[float, float]) -> None:
+    window, hop = window_and_hop
+    windows = event_grid(RATE, window, hop).windows(n)
+    if n <= window * RATE:
+        assert windows == [(0, n)]
+        return
+    assert all(start % 19_200 == 0 for start, _ in windows)
+    last_start, last_stop = windows[-1]
+    assert last_stop == n
+    assert last_stop - last_start <= window * RATE < last_stop - (last_start - 19_200)
+    assert [start for start, _ in windows[:-1]] == [
+        round(hop * RATE) * i for i in range(len(windows) - 1)
+    ]
+    covered = 0
+    for start, stop in windows[:-1]:
+        assert start <= covered
+        covered = start + (stop - start) // 19_200 * 19_200
+    assert last_start <= covered
+
+
+@pytest.mark.parametrize(
+    ("window", "hop", "message"),
+    [
+        (0.5, 0.8, r"window=0.5 is out of range"),
+        (10.0, 1.0, r"hop=1.0 does not fit.*0.8 to 9.6"),
+        (10.0, 0.0, r"hop=0.0 does not fit"),
+        (10.0, 10.4, r"hop=10.4 does not fit"),
+        (float("nan"), 0.8, r"window=nan"),
+        (float("inf"), 48.0, r"window=inf"),
+        (30.0, 48.0, r"hop=48.0 does not fit.*give hop= as well"),
+    ],
+)
+def test_windows_that_do_not_work_are_refused(window: float, hop: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        event_grid(RATE, window, hop)
+
+
+def joined(parts: list[np.ndarray], firsts: list[int], *, at_once: bool) -> np.ndarray:
+    """The joined steps, taken at the end or as soon as they are final."""
+    joiner, taken = Joiner(), []
+    for part, first in zip(parts, firsts, strict=True):
+        if not at_once:
+            taken.append(joiner.take(before=first))
+        joiner.add(first, part)
+    taken.append(joiner.take())
+    return np.concatenate([steps for steps in taken if len(steps)])
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@given(
+    st.integers(1, 40),
+    st.integers(2, 12),
+    st.integers(1, 12),
+    st.integers(0, 2**32 - 1),
+)
+def test_join_gives_back_what_was_cut(
+    at_once: bool, n_steps: int, size: int, hop: int, seed: int
+) -> None:
+    whole = np.random.default_rng(seed).random((n_steps, 3), dtype=np.float32)
+    hop = min(hop, size)
+    last = max(0, n_steps - size)
+    firsts = sorted({*range(0, last, hop), last})
+    parts = [whole[first : first + size] for first in firsts]
+    np.testing.assert_allclose(joined(parts, firsts, at_once=at_once), whole, atol=1e-6)
+
+
+def test_overlaps_fade_from_one_window_to_the_next() -> None:
+    early, late = np.zeros((6, 1), np.float32), np.ones((6, 1), np.float32)
+    whole = joined([early, late], [0, 3], at_once=False)[:, 0]
+    np.testing.assert_allclose(whole, [0, 0, 0, 1 / 6, 1 / 2, 5 / 6, 1, 1, 1], atol=1e-6)
+
+
+def test_rows_repeat_each_step_eight_times_and_the_tail_takes_the_last() -> None:
+    steps = np.array([[1.0], [2.0]], dtype=np.float32)
+    assert steps_to_rows(steps, 21)[:, 0].tolist() == [1.0] * 8 + [2.0] * 13
+    assert steps_to_rows(steps[:1], 3)[:, 0].tolist() == [1.0] * 3

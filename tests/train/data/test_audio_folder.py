@@ -1,0 +1,139 @@
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from dcasenet.errors import DcasenetError
+from dcasenet.train import AudioFolder, AudioTable, SoundDataset, as_dataset
+from dcasenet.train.data.store import decode_examples
+
+
+def test_folders_are_classes(miniatures: ModuleType, tmp_path: Path) -> None:
+    root = miniatures.class_folders(tmp_path / "sounds", rain=5, dog=10)
+    miniatures.write_dog(root / "rain" / "more" / "deep.FLAC")
+    data = AudioFolder(root)
+    assert (data.name, data.task, data.labels) == ("sounds", "scene", ("dog", "rain"))
+    assert len(data) == 16
+    assert (data[0].scene, data[0].tags, data[0].path) == ("dog", None, root / "dog" / "0.wav")
+    held = [example.scene for example in data.side("validation")]
+    assert (held.count("dog"), held.count("rain")) == (2, 1)
+    assert len(decode_examples(data.examples, tmp_path / "cache", 24_000)) == 16
+    assert not AudioFolder(root, validation=0).side("validation")
+    assert AudioFolder(root, "tag")[0].tags == ("dog",)
+
+
+def test_the_seed_decides_what_is_held_out(miniatures: ModuleType, tmp_path: Path) -> None:
+    root = miniatures.class_folders(tmp_path, rain=10, dog=10)
+    assert AudioFolder(root).examples == AudioFolder(root, seed=0).examples
+    assert AudioFolder(root).examples != AudioFolder(root, seed=1).examples
+
+
+def test_parts_of_a_recording_stay_together(miniatures: ModuleType, tmp_path: Path) -> None:
+    root = miniatures.class_folders(tmp_path, rain=9, dog=9)
+    data = AudioFolder(root, validation=0.34, group=lambda path: f"{int(path.stem) // 3}")
+    held = {example.recording for example in data.side("validation")}
+    assert len(held) == 1
+    assert len(data.side("validation")) == 6
+    assert held.isdisjoint(example.recording for example in data.side("train"))
+
+
+def test_folders_can_be_sides(miniatures: ModuleType, tmp_path: Path) -> None:
+    miniatures.class_folders(tmp_path / "train", rain=3, dog=3)
+    miniatures.class_folders(tmp_path / "test", rain=2)
+    data = AudioFolder(tmp_path)
+    assert data.labels == ("dog", "rain")
+    assert [len(data.side(part)) for part in ("train", "validation", "test")] == [4, 2, 2]
+    miniatures.class_folders(tmp_path / "validation", dog=1)
+    data = AudioFolder(tmp_path)
+    assert [len(data.side(part)) for part in ("train", "validation", "test")] == [6, 1, 2]
+
+
+def test_a_train_can_be_a_sound(miniatures: ModuleType, tmp_path: Path) -> None:
+    root = miniatures.class_folders(tmp_path, train=2, dog=2)
+    assert AudioFolder(root).labels == ("dog", "train")
+    miniatures.write_dog(root / "train" / "steam" / "1.wav")
+    assert AudioFolder(root).labels == ("dog", "train")
+
+
+def test_a_side_with_other_classes_is_refused(miniatures: ModuleType, tmp_path: Path) -> None:
+    miniatures.class_folders(tmp_path / "train", rain=1, dog=1)
+    miniatures.class_folders(tmp_path / "test", cat=1)
+    with pytest.raises(DcasenetError, match=r"test has classes that training has not: cat\."):
+        AudioFolder(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["Dog_Bark", "dog  bark", "DOGBARK"])
+def test_classes_of_nearly_one_name_are_refused(
+    miniatures: ModuleType, tmp_path: Path, other: str
+) -> None:
+    miniatures.class_folders(tmp_path, **{"dog bark": 1, other: 1})
+    with pytest.raises(DcasenetError, match=r"'dog bark'.*differ in capitals or spaces") as caught:
+        AudioFolder(tmp_path)
+    assert repr(other) in str(caught.value)
+
+
+def test_sides_may_not_differ_in_spelling(miniatures: ModuleType, tmp_path: Path) -> None:
+    miniatures.class_folders(tmp_path / "train", rain=1, dog=1)
+    miniatures.class_folders(tmp_path / "test", Dog=1)
+    with pytest.raises(DcasenetError, match="'Dog' and 'dog' differ in capitals"):
+        AudioFolder(tmp_path)
+
+
+def test_a_class_with_one_clip_trains_and_is_said(miniatures: ModuleType, tmp_path: Path) -> None:
+    data = AudioFolder(miniatures.class_folders(tmp_path, rain=1, dog=2))
+    assert [example.scene for example in data.side("validation")] == ["dog"]
+    assert data.left_out == ("Validation has none of rain: one recording, which trains.",)
+
+
+def test_what_is_no_class_or_no_recording_is_said(miniatures: ModuleType, tmp_path: Path) -> None:
+    root = miniatures.class_folders(tmp_path, rain=2, dog=2, empty=0)
+    miniatures.write_dog(root / "loose.wav")
+    miniatures.write_dog(root / ".hidden" / "a.wav")
+    (root / "dog" / "notes.txt").touch()
+    data = AudioFolder(root)
+    assert data.labels == ("dog", "rain")
+    assert data.left_out == (
+        "1 recordings lie in no class folder: loose.wav.",
+        "The class folder 'empty' holds no recording.",
+    )
+
+
+def test_no_audio_at_all_is_an_error(miniatures: ModuleType, tmp_path: Path) -> None:
+    root = miniatures.class_folders(tmp_path, empty=0)
+    (root / "empty" / "notes.txt").touch()
+    with pytest.raises(DcasenetError, match=r"no recording in a class folder of .*my_sounds/dog"):
+        AudioFolder(root)
+    (root / "sounds.csv").touch()
+    with pytest.raises(DcasenetError, match=r"Or give the table .*sounds\.csv, if"):
+        AudioFolder(root)
+    with pytest.raises(DcasenetError, match=r"There is no folder .*nowhere"):
+        AudioFolder(tmp_path / "nowhere")
+
+
+def test_class_folders_have_no_events(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Give a CSV with the columns filename, onset"):
+        AudioFolder(tmp_path, "event")
+    with pytest.raises(ValueError, match="'noise'"):
+        AudioFolder(tmp_path, "noise")  # type: ignore[arg-type]
+
+
+def test_folder_table_and_data_set_are_all_data(miniatures: ModuleType, tmp_path: Path) -> None:
+    root = miniatures.class_folders(tmp_path / "sounds", rain=2, dog=2)
+    table = miniatures.table(tmp_path / "t", "filename,tags", "a.wav,dog", "b.wav,rain")
+    folder_data = as_dataset(str(root), "scene", validation=0.5)
+    assert isinstance(folder_data, AudioFolder)
+    assert len(folder_data.side("validation")) == 2
+    assert isinstance(as_dataset(table, "tag"), AudioTable)
+    assert as_dataset(folder_data, "scene") is folder_data
+
+
+def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DcasenetError, match=r"neither a folder nor a table .*nowhere.*Accepted"):
+        as_dataset(tmp_path / "nowhere", "scene")
+    with pytest.raises(TypeError, match="list is not data"):
+        as_dataset([], "scene")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no task 'noise'"):
+        as_dataset(tmp_path, "noise")  # type: ignore[arg-type]
+    tags = SoundDataset("mine", "tag", (), [])
+    with pytest.raises(DcasenetError, match="mine is labelled for tag, and the task is scene"):
+        as_dataset(tags, "scene")

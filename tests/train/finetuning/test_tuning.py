@@ -1,0 +1,269 @@
+"""Fine-tuning a whole network: what it hears, what it learns, how it stops and goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import dcasenet
+from dcasenet import DcasenetError, SoundModel, TaskNotAvailableError, UnknownModelError
+from dcasenet.spec import FrontEndSettings
+from dcasenet.train import Example, LabelledEvent, SoundDataset, finetune, untrained
+from dcasenet.train.engine import checkpoints, trainer
+from dcasenet.train.finetuning.batches import TuningBatches, balanced, steps_per_epoch
+from dcasenet.train.finetuning.data import Material, gather
+from dcasenet.train.finetuning.recipe import FinetuneRecipe
+from dcasenet.train.finetuning.surgery import with_new_layer
+from dcasenet.train.finetuning.tuning import Tuning, tune
+
+# Lightning speaks to interactive users, and lags behind torch's deprecations.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{text}")
+    for text in (
+        "The '.*_dataloader' does not have many workers",
+        "Checkpoint directory .* exists and is not empty",
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    )
+]
+RATE = 24_000
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes: nine recordings of one, three of the other."""
+    folder = tmp_path_factory.mktemp("my_sounds")
+    for label, n in (("hiss", 9), ("hum", 3)):
+        (folder / label).mkdir()
+        for take in range(n):
+            random = np.random.default_rng(take)
+            hiss, time = random.standard_normal(RATE), np.arange(RATE)
+            audio = 0.1 * hiss if label == "hiss" else 0.3 * np.sin(time * 0.02) + 1e-4 * hiss
+            soundfile.write(folder / label / f"{take}.wav", audio, RATE)
+    return folder
+
+
+def recipe_for(model: SoundModel, material: Material, **changes: object) -> FinetuneRecipe:
+    recipe = FinetuneRecipe(
+        task=material.task,
+        labels=material.labels,
+        architecture="v3",
+        width=model.spec.width,
+        epochs=2,
+        batch_size=4,
+        learning_rate=1e-3,
+        trunk_rate=1.0,
+        mixup=0.4,
+        seed=0,
+    )
+    return dataclasses.replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def model() -> SoundModel:
+    return untrained("v3", width=1 / 16)
+
+
+@pytest.fixture
+def material(model: SoundModel, sounds: Path, tmp_path: Path) -> Material:
+    from dcasenet.train.data.audio_folder import AudioFolder
+
+    return gather(AudioFolder(sounds), model.spec, 0.2, 0, tmp_path / "cache")
+
+
+def test_it_learns_saves_and_answers_its_own_task_alone(sounds: Path, tmp_path: Path) -> None:
+    front = FrontEndSettings(normalization="fixed", max_frequency=8000.0)
+    model = untrained("v3", width=1 / 16, frontend=front)
+    tuned = finetune(
+        model, sounds, "scene", freeze="none", epochs=6, batch_size=4, learning_rate=0.01,
+        trunk_rate=1.0, mixup=0.0, validation=0.3,
+    )  # fmt: skip
+    assert tuned.spec.metrics["scene"]["validation_accuracy"] == 1.0
+    assert tuned.spec.tasks == ("scene",)
+    assert not tuned.network.training
+    assert tuned.frontend.mean.abs().min() > 0  # fitted to the data, for it had none
+    tuned.save_pretrained(tmp_path)
+    again = dcasenet.load(tmp_path)
+    assert again.spec == tuned.spec
+    path = sounds / "hum" / "0.wav"
+    assert again.classify_scene(path).label == "hum"
+    np.testing.assert_allclose(
+        again.classify_scene(path).values, tuned.classify_scene(path).values, atol=1e-6
+    )
+    with pytest.raises(TaskNotAvailableError, match="it answers scene"):
+        again.tag(path)
+    assert again.analyze(path).tags is None
+
+
+def test_the_same_seed_gives_the_same_model_and_a_stopped_run_goes_on(
+    model: SoundModel, material: Material, tmp_path: Path
+) -> None:
+    recipe = recipe_for(model, material, epochs=3)
+    whole = tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "whole")
+    fit = trainer.fit
+
+    def interrupted(*given: object, **options: object) -> object:
+        return fit(*given, **{**options, "epochs": 1})  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcasenet.train.finetuning.tuning.fit", interrupted)
+        tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "halves")
+    again = tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "halves")
+    for folder in ("whole", "halves"):
+        last = torch.load(tmp_path / folder / "last.ckpt", weights_only=True)
+        assert last["global_step"] == 3 * steps_per_epoch(material, recipe)
+    for (name, one), two in zip(
+        whole.network.state_dict().items(), again.network.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(one, two, msg=name)
+    other = dataclasses.replace(recipe, mixup=0.1)
+    with pytest.raises(DcasenetError, match="another folder"):
+        tune(with_new_layer(model, material, other), material, other, tmp_path / "whole")
+
+
+def test_a_new_last_layer_and_all_else_from_the_checkpoint(
+    model: SoundModel, material: Material
+) -> None:
+    start = with_new_layer(model, material, recipe_for(model, material))
+    old, new = model.network.state_dict(), start.network.state_dict()
+    changed = {n for n in new if old[n].shape != new[n].shape or not torch.equal(old[n], new[n])}
+    assert {name.rpartition(".")[0] for name in changed} == {
+        "scene_head",
+        "tag_head.6",
+        "event_head",
+    }
+    assert start.network.scene_head.out_features == 2
+    tuning = Tuning(start, material, recipe_for(model, material, trunk_rate=0.25))
+    groups = tuning_groups(tuning)
+    assert groups == {"scene_head": 1e-3, "all else": 0.25e-3}
+    assert tuning.network.training
+
+
+def tuning_groups(tuning: Tuning) -> dict[str, float]:
+    """Which layers learn how fast at most."""
+    optimizer = tuning.configure_optimizers()["optimizer"]
+    head, rest = optimizer.param_groups
+    named = {id(p): n for n, p in tuning.network.named_parameters()}
+    assert {named[id(p)] for p in head["params"]} == {"scene_head.weight", "scene_head.bias"}
+    assert len(head["params"]) + len(rest["params"]) == len(named)
+    return {"scene_head": head["max_lr"], "all else": rest["max_lr"]}
+
+
+@pytest.mark.parametrize("epochs", range(1, 9))
+def test_the_cycle_has_any_length(model: SoundModel, material: Material, epochs: int) -> None:
+    recipe = recipe_for(model, material, epochs=epochs, batch_size=64)  # a step an epoch
+    tuning = Tuning(with_new_layer(model, material, recipe), material, recipe)
+    optimizers = tuning.configure_optimizers()
+    for _ in range(epochs):
+        optimizers["optimizer"].step()
+        rate = optimizers["lr_scheduler"]["scheduler"].get_last_lr()[0]
+        assert 0 <= rate <= 1.001e-3
+        if _ < epochs - 1:
+            optimizers["lr_scheduler"]["scheduler"].step()
+
+
+def test_rare_labels_are_drawn_as_often_as_common_ones(
+    model: SoundModel, material: Material
+) -> None:
+    recipe = recipe_for(model, material, batch_size=8)
+    batches = [TuningBatches(material, recipe, epoch)[0] for epoch in range(4)]
+    for batch in batches:
+        assert batch.waveforms.shape == (8, 5 * RATE + 1)
+        assert batch.targets.sum(dim=0).tolist() == [4.0, 4.0]
+        assert batch.waveforms.abs().max() <= 1.0
+    assert not torch.equal(batches[0].waveforms, batches[1].waveforms)
+    again = TuningBatches(material, recipe, 1)[0]
+    assert torch.equal(batches[1].waveforms, again.waveforms)
+    with pytest.raises(IndexError, match="no batch 9"):
+        TuningBatches(material, recipe, 0)[9]
+    order = balanced([[0, 1, 2], [3, 4, 5]], 6, np.random.default_rng(0))
+    assert sorted(order) == [0, 1, 2, 3, 4, 5]  # of even classes each is heard once
+
+
+def test_events_are_cut_with_their_times(tmp_path: Path, model: SoundModel) -> None:
+    audio = 0.01 * np.random.default_rng(0).standard_normal(60 * RATE)
+    audio[40 * RATE : 44 * RATE] *= 50
+    soundfile.write(tmp_path / "long.wav", audio, RATE)
+    soundfile.write(tmp_path / "short.wav", audio[: 3 * RATE], RATE)
+    examples = [
+        Example(tmp_path / "long.wav", events=(LabelledEvent("burst", 40.0, 44.0),)),
+        Example(tmp_path / "short.wav", events=()),
+    ]
+    data = SoundDataset("bursts", "event", ("burst",), examples)
+    material = gather(data, model.spec, 0.0, 0, tmp_path / "cache")
+    recipe = recipe_for(model, material, batch_size=16)
+    batch = TuningBatches(material, recipe, 0)[0]
+    n_steps = 38  # 30 s, the paper's crop, up to whole steps of 0.8 s
+    assert batch.targets.shape == (16, n_steps, 1)
+    heard = 0
+    for waveform, target in zip(batch.waveforms, batch.targets[..., 0], strict=True):
+        steps = waveform[: n_steps * 19_200].reshape(n_steps, 19_200).square().mean(dim=1).sqrt()
+        loud = steps / steps.max() > 0.5
+        if target.any():
+            heard += 1
+            assert (target[loud] > 0).all()
+            assert (target[steps / steps.max() < 0.1] < 0.2).all()
+    assert heard > 0
+    tuned = finetune(model, data, "event", freeze="none", epochs=1, batch_size=4, validation=0)
+    assert tuned.spec.thresholds == {"burst": 0.3}
+    assert "trained on everything" in tuned.spec.protocol
+    assert tuned.detect_events(tmp_path / "short.wav").probabilities.shape == (30, 1)
+
+
+def test_losses_are_the_definition(model: SoundModel, material: Material) -> None:
+    recipe = recipe_for(model, material, mixup=0.0, masks=(0, 0))
+    tuning = Tuning(with_new_layer(model, material, recipe), material, recipe)
+    tuning.eval()
+    batch = TuningBatches(material, recipe, 0)[0]
+    with torch.no_grad():
+        logits = tuning.network(tuning.frontend(batch.waveforms)).scene
+        (loss,) = tuning.losses(batch, np.random.default_rng(0)).values()
+    chosen = logits.log_softmax(dim=1)[batch.targets.bool()]
+    assert float(loss) == pytest.approx(-float(chosen.mean()), rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    model: SoundModel, material: Material, tmp_path: Path
+) -> None:
+    recipe = recipe_for(model, material)
+    start = with_new_layer(model, material, recipe)
+    with torch.no_grad():
+        start.network.scene_head.weight.fill_(torch.nan)
+    with pytest.raises(DcasenetError, match=r"not finite at batch 0 of epoch 0.*Lower the learn"):
+        tune(start, material, recipe, tmp_path / "run")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    model: SoundModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes, kept = checkpoints.write_bytes, {}
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "last.ckpt" and path.exists():
+            kept[path] = path.read_bytes()
+            raise OSError(28, "No space left on device")
+        write_bytes(path, content)
+
+    monkeypatch.setattr(checkpoints, "write_bytes", full)
+    recipe = recipe_for(model, material)
+    with pytest.raises(DcasenetError, match="No space left on device"):
+        tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "run")
+    assert [path.read_bytes() for path in kept] == [*kept.values()]
+    monkeypatch.setattr(checkpoints, "write_bytes", write_bytes)
+    tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "run")  # goes on
+
+
+def test_a_model_of_random_weights() -> None:
+    one, two = untrained("v2", width=1 / 16, seed=1), untrained("v2", width=1 / 16, seed=1)
+    assert one.spec.stage == "untrained"
+    for left, right in zip(one.network.parameters(), two.network.parameters(), strict=True):
+        assert torch.equal(left, right)
+    assert not torch.equal(
+        next(one.network.parameters()), next(untrained("v2", width=1 / 16).network.parameters())
+    )
+    with pytest.raises(UnknownModelError):
+        untrained("v9")

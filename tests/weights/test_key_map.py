@@ -1,0 +1,92 @@
+"""Files that torch wrote: state dicts of any layout, and what is none."""
+
+from __future__ import annotations
+
+import collections
+import os
+import pickle
+
+import pytest
+import torch
+
+from dcasenet.errors import WeightsError
+from dcasenet.models.dcasenet import create
+from dcasenet.weights.checkpoint import convert, read
+from dcasenet.weights.key_map import NAMES
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("layout", ["ours", "authors"])
+def test_state_dicts(tmp_path, legacy, layout):
+    state = create("v3", width=0.125).state_dict()
+    path = tmp_path / "state.pt"
+    saved = {in_authors_layout(n): t for n, t in state.items()} if layout == "authors" else state
+    torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
+    spec = convert(path, tmp_path / "out.safetensors")
+    assert (spec.name, spec.stage, spec.width) == ("v3", "custom", 0.125)
+    assert (len(spec.scenes), len(spec.tags), len(spec.events)) == (10, 80, 14)
+    assert spec.licence == "unknown"
+    loaded, own = read(tmp_path / "out.safetensors")
+    assert own == spec
+    assert all(torch.equal(loaded["network." + n], t) for n, t in state.items())
+
+
+def in_authors_layout(name):
+    """Undo `dcasenet.weights.key_map.rename` for one name."""
+    for pattern, ours in reversed(NAMES):
+        theirs = pattern.replace("^", "").replace("\\", "").replace("([12])", "{}")
+        for digit in ("1", "2") if "{}" in theirs else ("",):
+            mine = ours.replace("\\1", digit)
+            if pattern.startswith("^") and name.startswith(mine):
+                name = theirs + name[len(mine) :]
+            elif not pattern.startswith("^"):
+                name = name.replace(mine, theirs.format(digit))
+    return name
+
+
+def test_the_stand_in_of_a_released_file(released_state, tmp_path):
+    path = tmp_path / "best.pt"
+    torch.save(released_state, path, _use_new_zipfile_serialization=False)
+    spec = convert(path, tmp_path / "out.safetensors")
+    assert spec.width == 1.0
+    loaded = read(tmp_path / "out.safetensors").tensors
+    assert torch.equal(loaded["network.scene_head.bias"], released_state["fc_ASC.bias"])
+
+
+class Code:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("form", ["pickle", "torch", "torch legacy"])
+def test_a_pickle_with_code_does_not_run_it(tmp_path, form):
+    path, marker = tmp_path / "evil.pt", tmp_path / "it-ran"
+    evil = {"conv_block4_2.conv1.weight": Code(marker)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(evil))
+    else:
+        torch.save(evil, path, _use_new_zipfile_serialization=form == "torch")
+    with pytest.raises(WeightsError, match=r"evil\.pt is neither .* free of code"):
+        read(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": {"a": torch.zeros(1)}},
+        [torch.zeros(1)],
+        torch.zeros(1),
+        {1: torch.zeros(1)},
+        collections.OrderedDict(epoch=3),
+    ],
+)
+def test_other_torch_files_are_explained(tmp_path, content):
+    path = tmp_path / "other.pt"
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=r"not a flat mapping.*Save it as"):
+        read(path)
