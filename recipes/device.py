@@ -26,7 +26,7 @@ import torch
 from recipes.bank import Bank, make_bank
 from recipes.distilled.teacher import load_teacher
 from recipes.esc.folds import EscClips, FineTuning, embed, fine_tune, mean_and_folds, probe
-from recipes.labels import LabelSets
+from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ],
             labels,
         ).to(device)
-        training = _training(phase, bank, lecturer, labels, options, half)
+        training = _training(phase, bank, lecturer, labels, tags, options, half)
         training.run(options.output / phase.name)
         (options.output / phase.name / "state.pt").unlink()
         results[phase.name] = {"history": training.history, **training.summary()}
@@ -149,15 +149,17 @@ def _training(
     bank: Bank,
     lecturer: Lecturer,
     labels: LabelSets,
+    tags: tuple[str, ...],
     options: argparse.Namespace,
     half: torch.dtype | None,
 ) -> Training:
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
+    named = torch.tensor(named_tags(labels.tags, tags))
     torch.manual_seed(0)
     minutes = 0.05 if options.smoke else options.minutes * phase.share
     batch = 8 if options.smoke else options.batch
     return Training(
-        [Student(settings, n_labels) for settings in phase.students],
+        [Student(settings, n_labels, named) for settings in phase.students],
         lecturer,
         Mixer(bank),
         Schedule(minutes=minutes, batch=batch, learning_rate=options.rate),

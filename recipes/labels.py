@@ -34,9 +34,7 @@ class Sound:
     event: bool = True
 
 
-def _sound(
-    name: str, *patterns: str, audioset: str | None = None, event: bool = True
-) -> Sound:
+def _sound(name: str, *patterns: str, audioset: str | None = None, event: bool = True) -> Sound:
     return Sound(name, "|".join(patterns), audioset, event)
 
 
@@ -58,7 +56,8 @@ SOUNDS: tuple[Sound, ...] = (
         _event("laugh_evil"), audioset="Laughter",
     ),
     _sound(
-        "scream", "events_extra/scream", r"library/voice/(scream|scream_twist|rebel_yell|man_yelling)",
+        "scream", "events_extra/scream",
+        r"library/voice/(scream|scream_twist|rebel_yell|man_yelling)",
         r"library/event/Sound/Clonk/Skin/\w+ Scream", audioset="Screaming",
     ),
     _sound("cough", "esc50/coughing", "dcase2016_task2/cough", audioset="Cough"),
@@ -133,7 +132,8 @@ SOUNDS: tuple[Sound, ...] = (
     ),
     _sound(
         "door creak", "esc50/door_wood_creaks",
-        _event("door_creak", "creaky_door", "door_squeak", "old_door", "lockersqueak", "tree_creak"),
+        _event("door_creak", "creaky_door", "door_squeak", "old_door", "lockersqueak",
+               "tree_creak"),
         r"library/event/Sound/Structures HingeCreak",
         r"library/event/Sound/Hits/Materials/Wood WoodCreak", audioset="Creak",
     ),
@@ -198,7 +198,8 @@ SOUNDS: tuple[Sound, ...] = (
     _sound("brushing teeth", "esc50/brushing_teeth", audioset="Toothbrush", event=False),
     _sound("vacuum cleaner", "esc50/vacuum_cleaner", _event("vacuum", "vacuum_rev", "duster"),
            audioset="Vacuum cleaner", event=False),
-    _sound("washing machine", "esc50/washing_machine", _event("clothesdryer", "dryer"), event=False),
+    _sound("washing machine", "esc50/washing_machine", _event("clothesdryer", "dryer"),
+           event=False),
     _sound("hair dryer", _event("hair-dryer"), audioset="Hair dryer", event=False),
     _sound("shaver", _event("shaver"), audioset="Electric shaver, electric razor", event=False),
     _sound("balloon", _event(r"balloon(_\w+)?", "balloonrubbing")),
@@ -263,7 +264,8 @@ SOUNDS: tuple[Sound, ...] = (
                   "metal_on_the_ground", "banging_a_grill", "hubcap", "bang_tin", "barel_hit",
                   "barel_strike", "bang_on_barel", "trashcan_hit", "garbagecan_hits",
                   "garbage_can_hit", "dumpster_hit", "metal_bars", "loudmetal_bars"),
-           r"library/event/Sound/Hits/Materials/Metal \w+", r"library/event/Sound/Objects/Pickaxe \w+",
+           r"library/event/Sound/Hits/Materials/Metal \w+",
+           r"library/event/Sound/Objects/Pickaxe \w+",
            audioset="Clang"),
     _sound("wood hit", "events_extra/(wood_hit|wood_chop)",
            _event("wood_slap", "wood_pole", "wood_box", "hand_on_wood", "board", "small_wood_crash",
@@ -466,6 +468,17 @@ class LabelSets:
         """Return the environment of a recording, if it is known."""
         name = _environment(recording.label)
         return self.environments.index(name) if name in self.environments else None
+
+
+def named_tags(tags: Sequence[str], audioset: Sequence[str]) -> list[list[float]]:
+    """Return which AudioSet classes each own tag is, as rows of 0 and 1.
+
+    Args:
+        tags: Names of sounds.
+        audioset: Display names, in AudioSet's order.
+    """
+    class_of = {sound.name: sound.audioset for sound in SOUNDS}
+    return [[float(class_of[tag] == name) for name in audioset] for tag in tags]
 
 
 def count_sources(

@@ -22,6 +22,8 @@ from recipes.bank import SAMPLE_RATE, Bank
 
 FADE = 240  # samples (10 ms) that a recording takes to come and go
 SMALLEST_RMS = 1e-4
+# Decibels over the first layer from which on a further one is said to be there.
+AUDIBLE = -12.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class MixtureSettings:
     synthetic: float = 0.04
     soundscapes: float = 0.38
     environments: float = 0.18
-    second: float = 0.5
+    second: float = 0.4
     third: float = 0.3
     layer_level: tuple[float, float] = (-18.0, 6.0)
     speeds: tuple[float, float] = (-4.0, 4.0)
@@ -204,7 +206,8 @@ class Mixer:
             level = self._uniform(n, *s.layer_level) if layer else torch.zeros_like(present)
             sound = self._recording(clips, n_samples)
             rows.waveform += sound * (10.0 ** (level / 20.0) * present)[:, None]
-            rows.tag = torch.where(present[:, None], rows.tag.maximum(bank.tag[clips]), rows.tag)
+            audible = present & (level > AUDIBLE)
+            rows.tag = torch.where(audible[:, None], rows.tag.maximum(bank.tag[clips]), rows.tag)
             rows.tag_known &= bank.tag_known[clips] | ~present
             place = bank.environment[clips]
             if layer == 0:
@@ -250,7 +253,8 @@ class Mixer:
         onset = self._uniform(n, 0.0, 1.0) * (n_samples - 0.25 * SAMPLE_RATE)
         level = bank.burst_level[bursts].clamp(min=SMALLEST_RMS)
         # Backgrounds have a level of 1.
-        gain = 10.0 ** (self._uniform(n, *s.event_level) / 20.0) / level * present
+        decibels = self._uniform(n, *s.event_level)
+        gain = 10.0 ** (decibels / 20.0) / level * present
         time = torch.arange(longest, device=self.device)
         whole, part = _positions(time[None], speed)
         sound = bank.read(bank.burst_start[bursts], bank.burst_length[bursts], whole, part)
@@ -267,7 +271,8 @@ class Mixer:
         which = bank.burst_class[bursts]
         index = which[:, None, None].expand(-1, rows.event.shape[1], 1)
         rows.event.scatter_reduce_(2, index, active[:, :, None].float(), "amax")
-        tags = torch.where(present[:, None], bank.burst_tag[bursts], 0.0)
+        audible = present & (decibels > 3.0)
+        tags = torch.where(audible[:, None], bank.burst_tag[bursts], 0.0)
         rows.tag = rows.tag.maximum(tags)
 
     def _recording(self, clips: Tensor, n_samples: int) -> Tensor:

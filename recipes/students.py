@@ -20,6 +20,8 @@ from recipes.mixtures import Mixtures
 STEP = 0.16  # seconds of a step, with the last pooling leaving time alone
 N_TAUGHT_TAGS = 527
 TEACHER_EMBEDDING = 384
+# Least probability of a tag that the label of a recording names: labels are not hearings.
+SAID = 0.8
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,16 @@ class Student(nn.Module):
     Args:
         settings: What it is.
         n_labels: Number of environments, own tags and events.
+        named: Which of the teacher's tags each own tag is, (own tags, 527) of 0 and 1.
     """
 
     embedding_mean: Tensor
     embedding_deviation: Tensor
+    named: Tensor
 
-    def __init__(self, settings: StudentSettings, n_labels: tuple[int, int, int]) -> None:
+    def __init__(
+        self, settings: StudentSettings, n_labels: tuple[int, int, int], named: Tensor
+    ) -> None:
         super().__init__()
         self.settings = settings
         n_scenes, n_tags, n_events = n_labels
@@ -162,11 +168,12 @@ class Student(nn.Module):
         self._set_priors(n_events)
         size = 4 * self.network.event_gru.hidden_size
         self.projection = nn.Linear(size, TEACHER_EMBEDDING) if settings.taught else None
+        self.register_buffer("named", named, persistent=False)
         self.register_buffer("embedding_mean", torch.zeros(TEACHER_EMBEDDING))
         self.register_buffer("embedding_deviation", torch.ones(TEACHER_EMBEDDING))
 
     def _set_priors(self, n_events: int) -> None:
-        """Start the heads at how rare their labels are, so that the first steps need not learn it."""
+        """Start the heads at how rare their labels are."""
         for head, prior in ((self.network.tag_head[-1], 0.01), (self.network.event_head, 0.01)):
             nn.init.constant_(head.bias, log(prior / (1 - prior)))
 
@@ -192,7 +199,9 @@ class Student(nn.Module):
         n = min(columns.shape[1], lesson.columns.shape[1])
         columns = columns[:, :n]
         tags = self.network.tag_head(smooth(columns)).float()
-        losses["tag"] = _binary(outputs.tag.float(), lesson.tag)
+        # The teacher may miss what the recordings are known to hold; it knows what else they hold.
+        known = (SAID * mixtures.tag @ self.named).clamp(max=SAID)
+        losses["tag"] = _binary(outputs.tag.float(), lesson.tag.maximum(known))
         losses["columns"] = _binary(tags, lesson.columns[:, :n])
         taught = (lesson.embedding[:, :n] - self.embedding_mean) / self.embedding_deviation
         guess = self.projection(columns).float()

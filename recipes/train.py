@@ -2,9 +2,9 @@
 
 ::
 
-    python -m recipes.train DATA TEACHER --students distilled:0.5 --minutes 600 --work runs/distilled
-    python -m recipes.train DATA TEACHER --students open:0.5 --minutes 600 --work runs/open
-    python -m recipes.train DATA TEACHER --students distilled:0.5 --smoke --work runs/smoke
+    python -m recipes.train DATA TEACHER --students distilled:0.5 --minutes 600 --work runs/a
+    python -m recipes.train DATA TEACHER --students open:0.5 --minutes 600 --work runs/b
+    python -m recipes.train DATA TEACHER --students distilled:0.5 --smoke --work runs/c
 
 What was interrupted goes on. `--from` begins with a student that was trained before, in larger
 batches: its first two blocks and the statistics of batch norm, which small batches would spoil,
@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from dcasenet.errors import DcasenetError
 from recipes.bank import decode_all, make_bank
 from recipes.distilled.teacher import load_teacher
+from recipes.labels import named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.package import save_student
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tags = tuple(tag.name for tag in read_tags(options.teacher / "labels.csv"))
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
     torch.manual_seed(options.seed)
-    students = [Student(_settings(text), n_labels) for text in options.students]
+    named = torch.tensor(named_tags(labels.tags, tags))
+    students = [Student(_settings(text), n_labels, named) for text in options.students]
     for student in students:
         if options.start is not None:
             load_student(student, options.start)
@@ -89,7 +91,7 @@ def load_student(student: Student, path: Path) -> None:
         DcasenetError: They do not fit.
     """
     tensors = load_file(path)
-    network = {n.removeprefix("network."): v for n, v in tensors.items() if n.startswith("network.")}
+    network = {n[8:]: value for n, value in tensors.items() if n.startswith("network.")}
     try:
         student.network.load_state_dict(network)
     except RuntimeError as error:

@@ -118,15 +118,13 @@ class SqueezeExcitation(nn.Module):
 def _convolution(
     n_in: int, n_out: int, kernel: int, stride: int, groups: int, activation: type[nn.Module] | None
 ) -> nn.Sequential:
-    conv = nn.Conv2d(
-        n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-    )
+    conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     layers: list[nn.Module] = [conv, nn.BatchNorm2d(n_out, eps=1e-3)]
     return nn.Sequential(*layers, *([activation()] if activation else []))
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve each channel, weigh the channels, project; a way around where sizes agree."""
+    """Expand, convolve each channel, weigh the channels, project; add the input if sizes agree."""
 
     def __init__(self, n_in: int, block: _Block, squeeze: int | None, last_relu: bool) -> None:
         super().__init__()
@@ -153,7 +151,7 @@ class InvertedResidual(nn.Module):
 
 
 class _ConcurrentSqueeze(nn.Module):
-    """The authors keep their channel weights in a list of one; the names of the state dict say so."""
+    """Channel weights in a list of one, as the names of the authors' state dict have it."""
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
@@ -248,5 +246,7 @@ def load_teacher(path: Path) -> Teacher:
         teacher = Teacher({name: value.shape for name, value in state.items()})
         teacher.load_state_dict(state)
     except (KeyError, IndexError, RuntimeError) as error:
-        raise WeightsError(f"{path} does not hold the teacher's weights: {error}. {WHERE}") from None
+        raise WeightsError(
+            f"{path} does not hold the teacher's weights: {error}. {WHERE}"
+        ) from None
     return teacher.eval().requires_grad_(False)
