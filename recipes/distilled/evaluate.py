@@ -1,0 +1,218 @@
+"""Every figure of a checkpoint from its shipped file, beside the teacher and a plain baseline.
+
+::
+
+    python -m recipes.distilled.evaluate DATA TEACHER --stage distilled --output figures.json
+
+Recordings and soundscapes are of the test side of the split; intervals are 95 %, by resampling
+recordings. Tags are compared over the AudioSet classes that at least five test recordings are
+labeled with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import dcasenet
+from dcasenet.inference.model import SoundModel
+from dcasenet.train.metrics import figures as task_figures
+from dcasenet.train.metrics.events import event_counts, segment_activity, segment_counts
+from dcasenet.train.metrics.intervals import Figure, intervals, number, values
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all
+from recipes.distilled.soundscapes import Scape, make_soundscapes
+from recipes.distilled.teacher import load_teacher
+from recipes.labels import LabelSets, named_tags
+from recipes.pack import label_sets
+from recipes.recordings import Recording, Split, read_recordings
+from recipes.students import Lecturer
+from recipes.tags import read_tags
+
+log = logging.getLogger(__name__)
+
+FEWEST_RECORDINGS = 5
+ONSET_COLLAR = 0.2
+SEGMENT = 1.0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of test recordings.
+
+    Attributes:
+        tag: Probabilities over the AudioSet classes, (recordings, 527).
+        scene: Probabilities over the environments, (recordings, environments); None of a teacher.
+    """
+
+    tag: NDArray[np.float64]
+    scene: NDArray[np.float64] | None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table and write it."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    recordings = read_recordings(options.data)
+    decoded = decode_all(recordings, options.data, options.cache)
+    labels = label_sets(decoded)
+    model = dcasenet.load("v3", stage=options.stage, weights=options.weights)
+    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
+    test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
+    table: dict[str, dict[str, object]] = {}
+    table["student"] = clip_figures(ask(model, test), test, labels, tags)
+    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
+    table["teacher"] = clip_figures(ask_teacher(lecturer, test), test, labels, tags)
+    for name, folder in (("soundscapes", None), ("office soundscapes", "dcase2016_task2")):
+        scapes = make_soundscapes(decoded, labels, "test", options.soundscapes, folder=folder)
+        table[name] = event_table(model, scapes, labels)
+    text = render(table)
+    log.info("\n%s", text)
+    if options.output is not None:
+        options.output.write_text(json.dumps(table, indent=1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("--stage", default="distilled")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
+    parser.add_argument("--soundscapes", type=int, default=40)
+    parser.add_argument("--output", type=Path)
+    return parser
+
+
+def waveform_of(clip: Decoded) -> NDArray[np.float32]:
+    """Return a recording as float32, full scale is 1."""
+    return clip.waveform.astype(np.float32) / 32_768.0
+
+
+def ask(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
+    """Ask a model about recordings, by its verbs."""
+    tag_rows, scene_rows = [], []
+    for clip in clips:
+        analysis = model.analyze(waveform_of(clip), SAMPLE_RATE)
+        tag_rows.append([analysis.tags.probabilities[name] for name in model.spec.tags])
+        scene_rows.append([analysis.scene.probabilities[name] for name in model.spec.scenes])
+    return Answers(np.array(tag_rows), np.array(scene_rows))
+
+
+@torch.no_grad()
+def ask_teacher(lecturer: Lecturer, clips: Sequence[Decoded], seconds: float = 10.0) -> Answers:
+    """Ask the teacher: the highest probability over windows of 10 s."""
+    rows = []
+    size = round(seconds * SAMPLE_RATE)
+    for clip in clips:
+        waveform = waveform_of(clip)
+        starts = range(0, max(1, len(waveform) - size // 2), size)
+        windows = [waveform[start : start + size] for start in starts]
+        padded = np.stack([np.pad(w, (0, max(0, size - len(w)))) for w in windows])
+        rows.append(lecturer(torch.from_numpy(padded)).tag.amax(dim=0).numpy())
+    return Answers(np.array(rows), None)
+
+
+def clip_figures(
+    answers: Answers, clips: Sequence[Decoded], labels: LabelSets, tags: Sequence[str]
+) -> dict[str, object]:
+    """Return the figures of environments and tags, each with its interval."""
+    recordings = [clip.recording for clip in clips]
+    found: dict[str, Figure] = {}
+    own = [labels.tags_of(recording) for recording in recordings]
+    truth = np.zeros((len(clips), len(labels.tags)))
+    for row, indices in enumerate(own):
+        truth[row, list(indices or ())] = 1.0
+    named = np.array(named_tags(labels.tags, tags))
+    classes = (truth @ named > 0)[:, (truth @ named > 0).sum(axis=0) >= FEWEST_RECORDINGS]
+    chosen = np.flatnonzero((truth @ named > 0).sum(axis=0) >= FEWEST_RECORDINGS)
+    rows = classes.any(axis=1)
+    of = number([r.source for r, kept in zip(recordings, rows, strict=True) if kept])
+    scores = answers.tag[rows][:, chosen]
+    found |= task_figures.tag_figures(scores, classes[rows], of)
+    result = _with_intervals(found, of.max() + 1)
+    result["tag_classes"] = len(chosen)
+    if answers.scene is not None:
+        place = [labels.environment_of(recording) for recording in recordings]
+        known = [i for i, p in enumerate(place) if p is not None]
+        of = number([recordings[i].source for i in known])
+        target = np.array([place[i] for i in known])
+        scenes = task_figures.scene_figures(answers.scene[known], target, of)
+        result |= _with_intervals({f"scene_{k}": v for k, v in scenes.items()}, of.max() + 1)
+        result["scene_calibration_error"] = calibration_error(answers.scene[known], target)
+    return result
+
+
+def calibration_error(
+    probabilities: NDArray[np.float64], target: NDArray[np.int64], bins: int = 15
+) -> float:
+    """Return the expected calibration error of the likeliest label (Guo et al., ICML 2017).
+
+    Example:
+        >>> calibration_error(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 0]))
+        0.1
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == target
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(confidence[index == b].mean() - right[index == b].mean()) * (index == b).mean()
+        for b in range(bins)
+        if (index == b).any()
+    ]
+    return round(float(np.sum(gaps)), 4)
+
+
+def event_table(model: SoundModel, scapes: Sequence[Scape], labels: LabelSets) -> dict[str, object]:
+    """Return segment-based F1 at 1 s and event-based F1 with an onset collar of 200 ms."""
+    segment, event = [], []
+    n = len(labels.events)
+    for scape in scapes:
+        events = model.detect_events(scape.waveform, SAMPLE_RATE)
+        given = [(labels.events.index(e.label), e.onset, e.offset) for e in events]
+        true = [(e.label, e.onset, e.offset) for e in scape.events]
+        duration = len(scape.waveform) / SAMPLE_RATE
+        activity = [segment_activity(rows, n, duration, SEGMENT) for rows in (true, given)]
+        segment.append(segment_counts(*activity))
+        event.append(event_counts(true, given, n, ONSET_COLLAR, offset_share=None))
+    found = task_figures.event_figures("segment", "1s", np.array(segment))
+    found |= task_figures.event_figures("event", "200ms", np.array(event))
+    return _with_intervals(found, len(scapes))
+
+
+def _with_intervals(found: Mapping[str, Figure], n_recordings: int) -> dict[str, object]:
+    once = values(found, n_recordings)
+    spread = intervals(found, n_recordings)
+    return {
+        name: [round(value, 4), *(round(x, 4) for x in spread.get(name, ()))]
+        for name, value in once.items()
+    }
+
+
+def render(table: Mapping[str, Mapping[str, object]]) -> str:
+    """Return the table as Markdown."""
+    lines = ["| what | figure | value | 95 % interval |", "|--|--|--:|--|"]
+    for what, row in table.items():
+        for name, value in row.items():
+            if isinstance(value, list):
+                spread = f"{value[1]:.3f}-{value[2]:.3f}" if len(value) == 3 else ""
+                lines.append(f"| {what} | {name} | {value[0]:.3f} | {spread} |")
+            else:
+                lines.append(f"| {what} | {name} | {value} | |")
+    return "\n".join(lines)
+
+
+def side(recordings: Sequence[Recording], split: Split) -> list[Recording]:
+    """Return the open recordings of one side of the split."""
+    return [r for r in recordings if r.split == split and r.open]
+
+
+if __name__ == "__main__":
+    main()
