@@ -13,7 +13,7 @@ from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.weights.checksum import file_digest, verify
 
 if TYPE_CHECKING:
-    import httpx
+    from huggingface_hub.utils import httpx
     from rich.progress import Progress
 
     from dcasenet.spec import WeightsFile
@@ -99,7 +99,7 @@ def _fetch(job: Job) -> None:
 
 def _attempt(job: Job) -> Exception | None:
     """Stream once; give the failure if another attempt may do better."""
-    import httpx
+    from huggingface_hub.utils import httpx
 
     try:
         _stream(job)
@@ -112,14 +112,15 @@ def _attempt(job: Job) -> Exception | None:
 
 def _stream(job: Job) -> None:
     """Make one request and append what comes to the file."""
-    import httpx
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import httpx
 
     have = job.path.stat().st_size if job.path.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-    with httpx.stream(
+    with get_session().stream(
         "GET", job.url, headers=headers, timeout=timeout, follow_redirects=True
     ) as response:
         resumes = _accept(job, response, have)
