@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ class WholeFiles(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, _: storage,
+        weights_only: bool | None = True,
     ) -> dict[str, Any]:
         """Read a checkpoint as tensors and plain values, whatever Lightning would do by itself.
 
@@ -48,7 +52,7 @@ class WholeFiles(TorchCheckpointIO):
             DcasenetError: It is damaged, or holds objects that only code could make.
         """
         try:
-            return super().load_checkpoint(path, map_location or "cpu", weights_only=True)
+            return super().load_checkpoint(path, map_location, weights_only=True)
         except NOT_A_STATE_DICT as error:
             reason = str(error).partition("\n")[0]
             raise DcasenetError(
