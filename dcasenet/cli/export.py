@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ import typer
 from dcasenet.spec import TASKS
 
 
-class TaskName(str, Enum):
+class TaskName(StrEnum):
     """A task, as the command line takes it."""
 
     scene = "scene"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from dcasenet.spec import ModelSpec, Task
 COMMANDS: dict[Task, str] = {"scene": "scene", "tag": "tags", "event": "events"}
 
 
-class TaskName(str, Enum):
+class TaskName(StrEnum):
     """A task, as the command line takes it."""
 
     scene = "scene"
@@ -27,7 +27,7 @@ class TaskName(str, Enum):
     event = "event"
 
 
-class Freeze(str, Enum):
+class Freeze(StrEnum):
     """What stays as it is."""
 
     trunk = "trunk"

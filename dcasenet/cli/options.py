@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from dcasenet.onnx import OnnxSoundModel
 
 
-class Level(str, Enum):
+class Level(StrEnum):
     """What an embedding stands for."""
 
     clip = "clip"
     frame = "frame"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """What a model computes in."""
 
     float32 = "float32"
@@ -31,14 +31,14 @@ class Precision(str, Enum):
     int8 = "int8"
 
 
-class Runtime(str, Enum):
+class Runtime(StrEnum):
     """What a model runs in."""
 
     torch = "torch"
     onnx = "onnx"
 
 
-class Engine(str, Enum):
+class Engine(StrEnum):
     """Where a job runs."""
 
     local = "local"

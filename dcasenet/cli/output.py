@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from dcasenet.batch.rows import FLAT_COLUMNS, vector_columns
 from dcasenet.results import Analysis, Events, Floats, Scene, Tags
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Forms of output."""
 
     table = "table"

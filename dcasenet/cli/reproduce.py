@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +25,7 @@ TINY = """\
 ####################################################################"""
 
 
-class Scale(str, Enum):
+class Scale(StrEnum):
     """Size of a reproduction."""
 
     paper = "paper"

@@ -21,7 +21,7 @@ from dcasenet.models import fused
 from dcasenet.onnx import export, graph, quantize
 from dcasenet.onnx.calibration import shipped_ranges, weights_digest
 from dcasenet.onnx.runtime import OnnxSoundModel, model_of
-from dcasenet.weights.cache import cache_folder, is_intact
+from dcasenet.weights.cache import cache_folder, is_intact, refuse_links
 from dcasenet.weights.checkpoint import write_bytes
 from dcasenet.weights.sources import Access, what
 
@@ -44,14 +44,15 @@ def exported(model: SoundModel, precision: str, access: Access) -> OnnxSoundMode
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
-        WeightsError: int8 has no ranges for these weights.
+        WeightsError: int8 has no ranges for these weights, or the folder in the cache is a link.
     """
     name = f"{what(model.spec)}, exported"
     key = _key(model, precision)
     folder = cache_folder(access.cache_dir) / f"{model.spec.name}-onnx"
+    refuse_links(folder)
     for path in sorted(folder.glob(f"{key}.*.onnx")):
         with contextlib.suppress(OSError):
-            if is_intact(path):
+            if is_intact(path) and not path.is_symlink():
                 return model_of(path, str(path))
             path.unlink()
     content = export.serialized(model, precision=precision)

@@ -22,12 +22,14 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
 from dcasenet.spec import ModelSpec, WeightsFile
 from dcasenet.weights.checksum import file_digest, verify
 from dcasenet.weights.sources import (
     Access,
+    largest_size,
     offline_reason,
     packaged_path,
     published,
@@ -35,6 +37,9 @@ from dcasenet.weights.sources import (
     urls,
     what,
 )
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 WORK, LOCK, HUB = "incomplete", ".lock", "hub"
 
@@ -90,6 +95,7 @@ def obtain(spec: ModelSpec, access: Access) -> Path:
         verify(packaged, file, what(spec))
         return packaged
     folder = checkpoint_folder(spec, access.cache_dir)
+    refuse_links(folder, *(folder / name for name in (LOCK, WORK, published_name(file))))
     stuck = access.offline and not (folder / published_name(file)).is_file()
     try:
         found = _intact(folder, file)
@@ -106,12 +112,37 @@ def obtain(spec: ModelSpec, access: Access) -> Path:
         ) from error
 
 
-def _add(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -> Path:
-    """Bring a checkpoint into the cache, one process and thread at a time."""
+def lock(folder: Path, timeout: float = -1.0) -> BaseFileLock:
+    """Give the lock of a checkpoint's folder, which everybody who can write there can take.
+
+    Args:
+        folder: The folder, which exists: made under the user's umask, it tells who may write.
+        timeout: Seconds to wait for it; negative, without end.
+    """
     from filelock import FileLock
 
+    return FileLock(folder / LOCK, timeout, mode=folder.stat().st_mode & 0o666)
+
+
+def refuse_links(*paths: Path) -> None:
+    """Refuse links inside the cache: whoever else can write there could have planted them.
+
+    Raises:
+        WeightsError: One of the paths is a link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise WeightsError(
+                f"{path} is a link, and no link is followed inside the cache folder: somebody "
+                f"else may have planted it. Delete it, and put what it points to in its place; "
+                f"the cache folder itself may be a link."
+            )
+
+
+def _add(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -> Path:
+    """Bring a checkpoint into the cache, one process and thread at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK):
+    with lock(folder):
         found = _intact(folder, file)
         if found is not None:  # another process was faster
             return found
@@ -155,7 +186,7 @@ def _download(spec: ModelSpec, file: WeightsFile, work: Path, progress: bool) ->
     failures: list[WeightsError] = []
     for url in urls(file):
         try:
-            download(Job(url, path, file, what(spec), progress))
+            download(Job(url, path, file, what(spec), largest_size(spec), progress))
         except WeightsError as error:
             failures.append(error)
         else:
@@ -177,7 +208,7 @@ def _intact(folder: Path, file: WeightsFile) -> Path | None:
     for path in candidates(folder, file):
         # Another process may just be replacing it.
         with contextlib.suppress(FileNotFoundError):
-            if is_intact(path):
+            if is_intact(path) and not path.is_symlink():
                 return path
     return None
 
@@ -235,7 +266,7 @@ def cached_files(cache_dir: str | os.PathLike[str] | None = None) -> list[Cached
     return [
         CachedFile(path, path.stat().st_size, path.parent.name)
         for path in sorted(cache_folder(cache_dir).glob("*/*.safetensors"))
-        if CONVERTED.fullmatch(path.name)
+        if CONVERTED.fullmatch(path.name) and not path.is_symlink()
     ]
 
 
@@ -267,16 +298,21 @@ def clear(cache_dir: str | os.PathLike[str] | None = None) -> int:
     Raises:
         WeightsError: Something cannot be deleted, or is being downloaded at this moment.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     root, freed = cache_folder(cache_dir), 0
     try:
         # Only what is recognisably ours goes: the folder may be somebody's home by mistake.
         for folder in sorted(path for path in root.glob("*") if OUR_FOLDER.fullmatch(path.name)):
-            with FileLock(folder / LOCK, timeout=0):
+            if folder.is_symlink():  # what it points to is not ours
+                folder.unlink()
+                continue
+            if (folder / LOCK).is_symlink():
+                (folder / LOCK).unlink()
+            with lock(folder, timeout=0):
                 # The lock stays: a process that waits for it must not wait for a deleted file.
                 freed += sum(_delete(path) for path in folder.iterdir() if path.name != LOCK)
-        return freed + (_delete(root / HUB) if (root / HUB).is_dir() else 0)
+        return freed + (_delete(root / HUB) if os.path.lexists(root / HUB) else 0)
     except Timeout as error:
         raise WeightsError(
             f"{error.lock_file} is held by another process that is loading this checkpoint. Wait "
@@ -287,7 +323,10 @@ def clear(cache_dir: str | os.PathLike[str] | None = None) -> int:
 
 
 def _delete(path: Path) -> int:
-    """Delete a file or folder and say how many bytes that frees."""
+    """Delete a file, a folder or a link and say how many bytes that frees."""
+    if path.is_symlink():
+        path.unlink()
+        return 0
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files if not file.is_symlink())
     if path.is_dir():

@@ -158,7 +158,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     writer = f"{os.getpid()}-{threading.get_ident()}"
     temporary = path.with_name(f".{path.name}.{writer}.tmp")
     try:
-        temporary.write_bytes(content)
+        temporary.unlink(missing_ok=True)  # a killed process's, or a link that somebody planted
+        with temporary.open("xb") as stream:
+            stream.write(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

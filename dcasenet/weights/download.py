@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import logging
+import os
+import stat
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from dcasenet.errors import ChecksumError, WeightsError
+from dcasenet.errors import ChecksumError, OfflineError, WeightsError
 from dcasenet.weights.checksum import file_digest, verify
+from dcasenet.weights.transfer import Answer, PassingError, Transfer, http_client
 
 if TYPE_CHECKING:
-    import httpx
     from rich.progress import Progress
 
     from dcasenet.spec import WeightsFile
 
-# Seconds: to reach the server, and to wait for its next bytes.
-CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
 # Seconds to wait before each new attempt; its length is the number of attempts after the first.
 PAUSES = (0.5, 2.0, 5.0)
+# A server that asks for more patience than so many seconds is left alone.
+LONGEST_PAUSE = 60.0
 # Answers that may be different the next time: time-out, too many requests; any 5xx is as well.
 PASSING = (408, 429)
-# Where the manifest gives no size, a server cannot fill the disk with more than this (bytes).
-LARGEST = 1 << 30
-
 logger = logging.getLogger("dcasenet")
 
 
-class _PassingError(Exception):
-    """An answer that may be different at the next attempt."""
+class _UncertainEndError(PassingError):
+    """The content ended, is not the file, and nothing had told how long it should be."""
 
 
 class Job(NamedTuple):
@@ -42,6 +43,7 @@ class Job(NamedTuple):
         path: Where to; if part of the file is there already, only the rest is asked for.
         file: The file as published, whose digest decides.
         what: Name of the checkpoint, for messages.
+        largest: A server is stopped at so many bytes, where the size of the file is not known.
         progress: Whether to show a bar (only ever on a terminal).
     """
 
@@ -49,6 +51,7 @@ class Job(NamedTuple):
     path: Path
     file: WeightsFile
     what: str
+    largest: int
     progress: bool = True
 
 
@@ -60,10 +63,11 @@ def download(job: Job) -> None:
 
     Raises:
         ChecksumError: The server gave something else than the published file.
-        WeightsError: The server cannot be reached, or refuses.
+        OfflineError: huggingface_hub, whose client this uses, was told to stay offline.
+        WeightsError: The server cannot be reached, refuses, or is too slow.
         OSError: The file cannot be written, for instance because the disk is full.
     """
-    resumed = job.path.exists()
+    resumed = _is_plain(job.path)
     if resumed and file_digest(job.path, job.file.digest.partition(":")[0]) == job.file.digest:
         return  # an earlier run was killed between this and the conversion
     _fetch(job)
@@ -87,10 +91,11 @@ def _fetch(job: Job) -> None:
         failure = _attempt(job)
         if failure is None:
             return
-        logger.info("%s: %s. Trying again in %s s.", job.url, failure, pause)
+        pause = max(pause, failure.wait if isinstance(failure, PassingError) else 0.0)
+        logger.info("%s: %s. Trying again in %g s.", job.url, failure, pause)
         time.sleep(pause)
     failure = _attempt(job)
-    if failure is not None:
+    if failure is not None and not isinstance(failure, _UncertainEndError):
         raise WeightsError(
             f"{job.what}: {job.url} cannot be downloaded to {job.path} ({failure}; "
             f"{len(PAUSES) + 1} attempts). Check the connection and try again."
@@ -99,39 +104,38 @@ def _fetch(job: Job) -> None:
 
 def _attempt(job: Job) -> Exception | None:
     """Stream once; give the failure if another attempt may do better."""
-    import httpx
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
+    httpx = http_client()
     try:
         _stream(job)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
         raise WeightsError(f"{job.what}: {job.url} cannot be used: {error}.") from error
-    except (httpx.RequestError, _PassingError) as error:
+    except OfflineModeIsEnabled as error:
+        raise OfflineError(
+            f"{job.what}: huggingface_hub was imported with HF_HUB_OFFLINE=1, and downloads "
+            f"nothing in this process. Start it without."
+        ) from error
+    except (httpx.RequestError, PassingError) as error:
         return error
     return None
 
 
 def _stream(job: Job) -> None:
     """Make one request and append what comes to the file."""
-    import httpx
-
-    have = job.path.stat().st_size if job.path.exists() else 0
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-    with httpx.stream(
-        "GET", job.url, headers=headers, timeout=timeout, follow_redirects=True
-    ) as response:
-        resumes = _accept(job, response, have)
+    have = job.path.stat().st_size if _is_plain(job.path) else 0
+    limit = job.file.size or job.largest
+    with contextlib.closing(Transfer(job.url, have)) as transfer:
+        answer = transfer.answer()
+        resumes = _accept(job, answer, have)
         have = have if resumes else 0
-        limit = job.file.size or LARGEST
-        length = response.headers.get("Content-Length")
-        total = job.file.size or (have + int(length) if length else None)
-        with job.path.open("ab" if resumes else "wb") as out, _bar(job, total, have) as advance:
-            for chunk in response.iter_bytes():
+        length = answer.headers.get("Content-Length", "")
+        total = job.file.size or (have + int(length) if length.isdecimal() else None)
+        with _part(job.path, resumes) as out, _bar(job, total, have) as advance:
+            for chunk in transfer.chunks():
                 have += len(chunk)
                 if have > limit:
-                    break  # `verify` says how the size is wrong
+                    break
                 out.write(chunk)
                 advance.update(advance.task_ids[0], completed=have)
     if have > limit:
@@ -140,19 +144,25 @@ def _stream(job: Job) -> None:
             f"{job.what}: {job.url} sends more than the {limit} bytes that the file can have."
         )
     if job.file.size is not None and have < job.file.size:
-        raise _PassingError(f"the connection ended after {have} of {job.file.size} bytes")
+        raise PassingError(f"the connection ended after {have} of {job.file.size} bytes")
+    if total is None and "Transfer-Encoding" not in answer.headers:
+        # Only the end of the connection marks the end: it may have broken, and only the digest
+        # can tell.
+        kind = job.file.digest.partition(":")[0]
+        if file_digest(job.path, kind) != job.file.digest:
+            raise _UncertainEndError(f"the connection ended after {have} bytes, too early")
 
 
-def _accept(job: Job, response: httpx.Response, have: int) -> bool:
+def _accept(job: Job, answer: Answer, have: int) -> bool:
     """Tell whether the answer goes on where the file ends; raise if it is not the file at all."""
-    status = response.status_code
+    status = answer.status
     if status == 206:
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             job.path.unlink(missing_ok=True)
-            raise _PassingError("the server sent another part than was asked for")
+            raise PassingError("the server sent another part than was asked for")
         return True
     if status == 200:
-        if response.headers.get("Content-Type", "").startswith("text/html"):
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise WeightsError(
                 f"{job.what}: {job.url} answered with a web page instead of the file: a proxy or "
                 f"a login page is in the way. Try from another network, or fetch it by hand."
@@ -160,14 +170,59 @@ def _accept(job: Job, response: httpx.Response, have: int) -> bool:
         return False
     if status == 416:  # the part at hand is as long as the file, or longer, and is not the file
         job.path.unlink(missing_ok=True)
-        raise _PassingError("the server has no more than the part that is here")
-    reason = f"HTTP {status} {response.reason_phrase}".rstrip()
+        raise PassingError("the server has no more than the part that is here")
+    reason = f"HTTP {status} {answer.reason}".rstrip()
     if status >= 500 or status in PASSING:
-        raise _PassingError(reason)
+        wait = _retry_after(answer.headers.get("Retry-After", ""))
+        if wait > LONGEST_PAUSE:
+            raise WeightsError(
+                f"{job.what}: {job.url} is busy ({reason}) and asks to come back in {wait:.0f} s. "
+                f"Try again then."
+            )
+        raise PassingError(reason, wait)
     raise WeightsError(
         f"{job.what}: {job.url} was refused ({reason}). If the file has moved, give another "
         f"server in DCASENET_GITHUB_BASE."
     )
+
+
+def _retry_after(value: str) -> float:
+    """Read the header of that name: seconds, or a date; 0 for anything else.
+
+    Example:
+        >>> _retry_after("30"), _retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), _retry_after("soon")
+        (30.0, 0.0, 0.0)
+    """
+    if value.isascii() and value.isdecimal():
+        return float(value[:9])
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _is_plain(path: Path) -> bool:
+    """Tell whether a file is one that may be written to: neither a link nor shared by another name.
+
+    In a cache that others can write to, such a file may be anybody's.
+    """
+    with contextlib.suppress(OSError):
+        status = path.lstat()
+        return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    return False
+
+
+def _part(path: Path, append: bool) -> BinaryIO:
+    """Open the file that a download is written to, in the place of anything planted there."""
+    if not _is_plain(path):
+        path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+    # These two do not exist on Windows, whose links need a privilege.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab" if append else "wb")
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from dcasenet.weights.cache import HUB, cache_folder
 from dcasenet.weights.checksum import file_digest, verify
 from dcasenet.weights.model_card import model_card
 from dcasenet.weights.sources import Access
+from dcasenet.weights.transfer import http_client
 
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
@@ -311,6 +312,4 @@ def _hub_errors() -> tuple[type[Exception], ...]:
     """List what `huggingface_hub` raises for a bad name, a refusal, or a broken connection."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    # The first base is the root of its HTTP client's errors, whichever client that is.
-    client_error: type[Exception] = HfHubHTTPError.__bases__[0]
-    return HfHubHTTPError, HFValidationError, client_error, OSError
+    return HfHubHTTPError, HFValidationError, http_client().HTTPError, OSError

@@ -12,6 +12,8 @@ from dcasenet.spec import ModelSpec, WeightsFile
 PACKAGE = Path(__file__).parents[1]
 GITHUB = "https://raw.githubusercontent.com"
 HUGGING_FACE = "https://huggingface.co"
+# Bytes of an architecture's float32 parameters at width 1; see `largest_size`.
+PARAMETERS = {"v1": 36_606_704, "v2": 37_406_968, "v3": 55_568_680}
 OFFLINE_VARIABLES = ("DCASENET_OFFLINE", "HF_HUB_OFFLINE")
 
 
@@ -95,3 +97,17 @@ def urls(file: WeightsFile) -> list[str]:
         base = os.environ.get("DCASENET_GITHUB_BASE", GITHUB).rstrip("/")
         found.append(f"{base}/{file.github}")
     return found
+
+
+def largest_size(spec: ModelSpec) -> int:
+    """Give the most bytes that a checkpoint's file can have, where its size is not known.
+
+    Twice its float32 parameters (which grow with the square of its width, those of narrow networks
+    more slowly) and a mebibyte: room for any labels and names, none for a server without end.
+
+    Example:
+        >>> largest_size(ModelSpec("v3", "joint-tag")) // 1_000_000
+        112
+    """
+    known = PARAMETERS.get(spec.name, max(PARAMETERS.values()))
+    return int(2 * known * max(spec.width, spec.width**2)) + (1 << 20)

@@ -73,7 +73,7 @@ def test_the_command_in_int8(
 
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "onnx", "safetensors", "huggingface_hub", "httpx"):
+for name in ("torch", "onnx", "safetensors", "huggingface_hub"):
     sys.modules[name] = None
 import json
 import numpy as np

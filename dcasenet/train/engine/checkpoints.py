@@ -1,8 +1,9 @@
-"""Lightning's checkpoints, written whole or not at all."""
+"""Lightning's checkpoints: written whole or not at all, read without running code."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from dcasenet.errors import DcasenetError
-from dcasenet.weights.checkpoint import write_bytes
+from dcasenet.weights.checkpoint import NOT_A_STATE_DICT, write_bytes
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -37,4 +38,25 @@ class WholeFiles(TorchCheckpointIO):
                 f"The checkpoint {path} ({size:.1f} MB) cannot be written: "
                 f"{error.strerror or error}. The previous one is as it was: make room and give "
                 "the same command, which goes on from there."
+            ) from error
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, _: storage,
+        weights_only: bool | None = True,
+    ) -> dict[str, Any]:
+        """Read a checkpoint as tensors and plain values, whatever Lightning would do by itself.
+
+        Raises:
+            DcasenetError: It is damaged, or holds objects that only code could make.
+        """
+        try:
+            return super().load_checkpoint(path, map_location, weights_only=True)
+        except NOT_A_STATE_DICT as error:
+            reason = str(error).partition("\n")[0]
+            raise DcasenetError(
+                f"The checkpoint {path} is damaged, or holds objects that could run code "
+                f"({type(error).__name__}: {reason}). Training goes on only from tensors and plain "
+                "values. Delete it to begin anew."
             ) from error

@@ -132,7 +132,8 @@ def fit(  # noqa: PLR0913 - what a run consists of
     with warnings.catch_warnings():
         for text in KNOWN:
             warnings.filterwarnings("ignore", text)
-        trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None)
+        resumed = str(last) if last.is_file() else None
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
     return {name: folder / f"{name}.ckpt" for name in watch}
 
 

@@ -125,6 +125,32 @@ def test_the_same_seed_gives_the_same_model_and_a_stopped_run_goes_on(
         tune(with_new_layer(model, material, other), material, other, tmp_path / "whole")
 
 
+class Payload:
+    """Pickled, a call that makes a file: what a hostile checkpoint does when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.mkdir, (self.path,)
+
+
+def test_a_hostile_checkpoint_runs_no_code(
+    model: SoundModel, material: Material, tmp_path: Path
+) -> None:
+    recipe = recipe_for(model, material)
+    folder = tmp_path / "run"
+    tune(with_new_layer(model, material, recipe), material, recipe, folder)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
+    torch.save({**last, "extra": Payload(tmp_path / "owned")}, folder / "last.ckpt")
+    with pytest.raises(DcasenetError, match=r"last\.ckpt is damaged, or holds objects .*anew"):
+        tune(with_new_layer(model, material, recipe), material, recipe, folder)
+    (folder / "last.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(DcasenetError, match=r"last\.ckpt is damaged"):
+        tune(with_new_layer(model, material, recipe), material, recipe, folder)
+    assert not (tmp_path / "owned").exists()
+
+
 def test_a_new_last_layer_and_all_else_from_the_checkpoint(
     model: SoundModel, material: Material
 ) -> None:
