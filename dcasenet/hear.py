@@ -13,11 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dcasenet._fine import FineEmbedding
+from dcasenet.audio.resample import resample
 from dcasenet.errors import AudioError
+from dcasenet.inference.fine import FineEmbedding
+from dcasenet.inference.model import SoundModel
 from dcasenet.loading import load
-from dcasenet.model import SoundModel
-from dcasenet.resample import resample
 
 SAMPLE_RATE = 48_000
 

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.audio.validation import as_array
 from dcasenet.errors import AudioError
 from dcasenet.loading import load
 from dcasenet.results import Floats
-from dcasenet.samples import as_array
 from dcasenet.spec import Task
 
 try:
@@ -42,7 +42,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from dcasenet.model import SoundModel
+    from dcasenet.inference.model import SoundModel
     from dcasenet.onnx import OnnxSoundModel
 
 

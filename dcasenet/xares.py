@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dcasenet._fine import FineEmbedding
+from dcasenet.inference.fine import FineEmbedding
 from dcasenet.loading import load
 
 

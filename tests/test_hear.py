@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from dcasenet import _fine, hear, xares
-from dcasenet._fine import FineEmbedding
-from dcasenet.composed import ComposedNetwork
+from dcasenet import hear, xares
 from dcasenet.errors import AudioError
-from dcasenet.frontend import LogMel
-from dcasenet.model import SoundModel
-from dcasenet.network import create
+from dcasenet.inference import fine as _fine
+from dcasenet.inference.fine import FineEmbedding
+from dcasenet.inference.model import SoundModel
+from dcasenet.models.dcasenet import create
+from dcasenet.models.frontend import LogMel
+from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec
 
 ACCEPTED_RATES = (16_000, 22_050, 44_100, 48_000)

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from dcasenet.errors import AudioError
-from dcasenet.model import SoundModel
+from dcasenet.inference.model import SoundModel
 from dcasenet.sklearn import Embedder
 
 RATE = 24_000

@@ -19,20 +19,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dcasenet.answers import require
-from dcasenet.audio import read
-from dcasenet.composed import ComposedNetwork
-from dcasenet.options import Rate
-from dcasenet.prepare import prepare
-from dcasenet.reader import Audio
-from dcasenet.results import Floats, _Json, freeze
+from dcasenet.audio.io import read
+from dcasenet.audio.preprocess import prepare
+from dcasenet.inference.postprocess import require
+from dcasenet.inference.windowing import TAG_WINDOW, Grid
+from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.results import Floats
+from dcasenet.results.values import _Json, freeze
 from dcasenet.spec import ModelSpec, Task, check_tasks
-from dcasenet.windows import TAG_WINDOW, Grid
+from dcasenet.types import Audio, Rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dcasenet.model import SoundModel
+    from dcasenet.inference.model import SoundModel
 
 # Share of a bin's values that lie below what stands for quiet. Of 0 (what is average in training,
 # and what masks are filled with), quantiles and very low values, this one had the largest share of

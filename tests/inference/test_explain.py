@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 import dcasenet
-from dcasenet import explain as module
-from dcasenet.composed import ComposedNetwork
+from dcasenet.audio.io import read
 from dcasenet.errors import AudioError, TaskNotAvailableError
-from dcasenet.explain import QUIET, _Logit, mel_centers, spans_of
-from dcasenet.frontend import LogMel, mel_filterbank
-from dcasenet.heads import Outputs
-from dcasenet.model import SoundModel
-from dcasenet.network import create
+from dcasenet.inference import explain as module
+from dcasenet.inference.explain import QUIET, _Logit, mel_centers, spans_of
+from dcasenet.inference.model import SoundModel
+from dcasenet.models.base import Outputs
+from dcasenet.models.dcasenet import create
+from dcasenet.models.frontend import LogMel, mel_filterbank
+from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "dog_barking.ogg"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "dog_barking.ogg"
 RATE = 24_000
 LOUD_BINS = slice(60, 70)  # about 2,400 to 3,300 Hz
 
@@ -208,7 +209,7 @@ def test_without_the_seconds_that_count_the_bark_is_gone() -> None:
     model = dcasenet.load("v3", stage="open")
     found = model.explain(EXAMPLE, "dog", steps=4)
     assert all(span.offset < 1.6 for span in found.spans)  # then there is silence
-    audio = dcasenet.audio.read(EXAMPLE)
+    audio = read(EXAMPLE)
     counts = np.zeros(audio.n_samples, bool)
     for span in found.spans:
         counts[round(span.onset * audio.sample_rate) : round(span.offset * audio.sample_rate)] = (

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.composed import ComposedNetwork
 from dcasenet.errors import AudioError
-from dcasenet.model import SoundModel
+from dcasenet.inference.model import SoundModel
+from dcasenet.inference.windowing import EVENT_WINDOW, event_grid
+from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import STEP
-from dcasenet.windows import EVENT_WINDOW, event_grid
 
 # Frames of the log-mel in one step: the first block's pooling halves their rate, the second block's
 # convolutions keep it.

@@ -15,13 +15,14 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from dcasenet.answers import require
-from dcasenet.decode import decode_events, thresholds_for
+from dcasenet.audio.io import Reader
 from dcasenet.errors import AudioError, JobError
-from dcasenet.reader import Reader
-from dcasenet.results import Events, Floats, _Json
+from dcasenet.inference.events import decode_events, thresholds_for
+from dcasenet.inference.postprocess import require
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.results import Events, Floats
+from dcasenet.results.values import _Json
 from dcasenet.spec import ModelSpec
-from dcasenet.verbs import SoundVerbs
 
 # Far below what is best for detection: a second too many is lost sooner than a word is kept.
 THRESHOLD = 0.05

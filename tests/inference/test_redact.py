@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from dcasenet import redact as module
 from dcasenet.errors import AudioError, JobError, TaskNotAvailableError
-from dcasenet.redact import redact, silenced, speech_labels
+from dcasenet.inference import redact as module
+from dcasenet.inference.redact import redact, silenced, speech_labels
 from dcasenet.results import Events
 from dcasenet.spec import ModelSpec
 
@@ -82,9 +82,7 @@ def test_only_speech_is_silenced_and_the_rest_is_the_originals(
 
 
 @pytest.mark.parametrize("suffix", [".ogg", ".mp3", ".opus"])
-def test_lossy_formats(
-    model: Any, noise: np.ndarray, tmp_path: Path, suffix: str
-) -> None:
+def test_lossy_formats(model: Any, noise: np.ndarray, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     kind = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
     soundfile.write(path, 0.1 * noise.T, 48_000, **kind)
