@@ -277,7 +277,8 @@ def _write(path: Path, target: Path, spans: Sequence[tuple[float, float]], durat
             f"{', '.join(FORMATS)}."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _format(path: Path, target: Path, n_values: int) -> tuple[str, str]:
