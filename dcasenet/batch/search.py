@@ -39,6 +39,7 @@ from dcasenet.results import Floats
 from dcasenet.weights.cache import cache_folder
 
 FOLDER = "search"  # of the cache, for the indices of folders
+TABLES = (".npz", ".parquet", ".jsonl", ".csv")  # what `embed` writes
 BLOCK = 65_536  # embeddings that are compared at once
 
 
@@ -80,11 +81,11 @@ class Index:
             ImportError: Parquet needs pyarrow.
         """
         table = Path(path)
-        readers = {".npz": _npz, ".parquet": _parquet, ".jsonl": _jsonl, ".csv": _csv}
-        if table.suffix not in readers:
+        readers = dict(zip(TABLES, (_npz, _parquet, _jsonl, _csv), strict=True))
+        if table.suffix not in TABLES:
             raise DcasenetError(
                 f"{table} is no table of embeddings. Accepted is what 'dcasenet embed … --output' "
-                f"wrote: {', '.join(readers)}."
+                f"wrote: {', '.join(TABLES)}."
             )
         try:
             pairs = list(readers[table.suffix](table))
