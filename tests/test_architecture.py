@@ -21,7 +21,7 @@ ORDER = (
     ("onnx",),
     ("loading",),
     ("batch", "train"),
-    ("plot",),
+    ("plot", "sklearn", "hear", "xares"),
     ("cli",),
 )
 # The same within `train`; the packages of one line never import each other.

@@ -218,7 +218,7 @@ def _write_npz(rows: Iterable[Row], path: Path, command: str, size: int) -> None
         name: np.array(
             [np.nan if v is None else v for v in values]
             if name == "duration"
-            else [_storable(v or "") for v in values]
+            else [storable(v or "") for v in values]
         )
         for name, values in columns.items()
     }
@@ -231,7 +231,8 @@ def _vector_rows(row: Row) -> Iterator[tuple[Any, ...]]:
         yield (row["filename"], *row["embedding"].tolist())
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Return text with escapes in place of what UTF-8 cannot hold, such as some file names."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dcasenet.inference.explain import Explanation, explain
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.fused import Twins
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec, Task
+from dcasenet.types import Audio, Rate
 from dcasenet.weights import hub
 
 # What the convolutions can compute in.
@@ -95,6 +97,56 @@ class SoundModel(SoundVerbs[Tensor]):
     def as_array(self, values: Floats) -> Tensor:
         """Give an embedding as a tensor on the CPU."""
         return torch.from_numpy(values)
+
+    def explain(
+        self,
+        audio: Audio,
+        label: str,
+        sample_rate: Rate = None,
+        *,
+        task: Task | None = None,
+        steps: int = 16,
+        channels_last: bool = False,
+    ) -> Explanation:
+        """Say what in a recording speaks for a label: which bins of the log-mel, which seconds.
+
+        Integrated gradients of the label's log-odds, from a quiet version of the recording (each
+        mel bin at its lowest tenth, or at the training's average where that is less) to itself.
+        It takes some 50 passes; a long recording is explained in windows of 30 s.
+
+        Args:
+            audio: One audio, as the verbs take it.
+            label: A tag, event or scene of the model.
+            sample_rate: Rate of an array, in Hz.
+            task: Which task's label, where several have it; by default the first of tag, event and
+                scene.
+            steps: Points of the integral; more are slower and more exact.
+            channels_last: An array is (samples, channels).
+
+        Returns:
+            The saliency (mel, frames) and the seconds that count; its `plot` draws them.
+
+        Raises:
+            AudioError: The audio cannot be used.
+            TaskNotAvailableError: The checkpoint has no head for the task.
+            ValueError: The model has no such label, or `steps` is less than 1.
+
+        Example:
+            >>> import dcasenet, numpy as np
+            >>> model = dcasenet.load("v3", stage="open")
+            >>> audio = 0.1 * np.random.default_rng(0).standard_normal(24_000)
+            >>> model.explain(audio, "rain", 24_000).saliency.shape
+            (128, 50)
+        """
+        return explain(
+            self,
+            audio,
+            label,
+            sample_rate,
+            task=task,
+            steps=steps,
+            channels_last=channels_last,
+        )
 
     def save_pretrained(self, folder: str | PathLike[str]) -> Path:
         """Write the model as a folder that `dcasenet.load` reads back; see `dcasenet.weights.hub`.

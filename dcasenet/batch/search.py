@@ -1,0 +1,372 @@
+"""Find recordings by their embeddings: those nearest to another one, or those of a label.
+
+::
+
+    from dcasenet.batch.search import Index
+
+    index = Index.read("embeddings.npz")  # what `embed` wrote
+    index.nearest(model.embed("dog.wav"), top=5)
+
+The search is exact: every embedding is compared, by the cosine of its angle to the query's.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcasenet.audio.discovery import StrPath, list_recordings
+from dcasenet.batch.progress import Watch
+from dcasenet.batch.queries import ask_embedding
+from dcasenet.batch.runner import embed
+from dcasenet.batch.writers import arrow, storable
+from dcasenet.errors import DcasenetError
+from dcasenet.inference.postprocess import require
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.results import Floats
+from dcasenet.weights.cache import cache_folder
+
+FOLDER = "search"  # of the cache, for the indices of folders
+TABLES = (".npz", ".parquet", ".jsonl", ".csv")  # what `embed` writes
+BLOCK = 65_536  # embeddings that are compared at once
+
+
+@dataclass(frozen=True)
+class Match:
+    """A recording that was found.
+
+    Attributes:
+        filename: Its path, as the index has it.
+        score: Cosine similarity to the query, -1 to 1, or the label's probability, 0 to 1.
+    """
+
+    filename: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Recordings with their embeddings.
+
+    Attributes:
+        filenames: Their paths.
+        vectors: (recordings, size), float32.
+        source: What messages call it.
+    """
+
+    filenames: tuple[str, ...]
+    vectors: Floats
+    source: str = "the index"
+
+    @classmethod
+    def read(cls, path: StrPath) -> Index:
+        """Read a file that `embed` wrote: npz, Parquet, JSON lines or CSV.
+
+        Recordings that could not be embedded are left out.
+
+        Raises:
+            DcasenetError: It is missing, damaged, or no table of embeddings.
+            ImportError: Parquet needs pyarrow.
+        """
+        table = Path(path)
+        readers = dict(zip(TABLES, (_npz, _parquet, _jsonl, _csv), strict=True))
+        if table.suffix not in TABLES:
+            raise DcasenetError(
+                f"{table} is no table of embeddings. Accepted is what 'dcasenet embed … --output' "
+                f"wrote: {', '.join(TABLES)}."
+            )
+        try:
+            pairs = list(readers[table.suffix](table))
+        except FileNotFoundError as error:
+            raise DcasenetError(
+                f"There is no file {table}. Make it with: dcasenet embed FOLDER --output {table}"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, LookupError) as error:
+            raise DcasenetError(
+                f"{table} cannot be read as a table of embeddings ({error}). Give what 'dcasenet "
+                f"embed … --output' wrote."
+            ) from error
+        if len({len(vector) for _, vector in pairs}) > 1:
+            raise DcasenetError(f"{table} holds embeddings of different lengths.")
+        size = len(pairs[0][1]) if pairs else 0
+        vectors = np.array([vector for _, vector in pairs], np.float32).reshape(-1, size)
+        if not np.isfinite(vectors).all():
+            raise DcasenetError(f"{table} holds embeddings that are not finite.")
+        return cls(tuple(name for name, _ in pairs), vectors, str(table))
+
+    def nearest(
+        self, query: ArrayLike, top: int = 10, without: Iterable[StrPath] = ()
+    ) -> tuple[Match, ...]:
+        """Find the recordings whose embeddings are nearest to one, the nearest first.
+
+        Args:
+            query: An embedding of the same model.
+            top: How many to find, 1 or more.
+            without: Files that are not to be found, such as the query's own.
+
+        Raises:
+            ValueError: `top` is less than 1, or the query is an embedding of another length.
+
+        Example:
+            >>> vectors = np.float32([[1, 0], [0, 1], [3, 1]])
+            >>> index = Index(("a.wav", "b.wav", "c.wav"), vectors)
+            >>> [match.filename for match in index.nearest([1.0, 0.2], top=2)]
+            ['c.wav', 'a.wav']
+        """
+        vector = np.asarray(query, np.float64)
+        if vector.shape != self.vectors.shape[1:] and self.filenames:
+            raise ValueError(
+                f"The query has the shape {vector.shape}, and the embeddings of {self.source} have "
+                f"{self.vectors.shape[1:]}. Embed it with the model that made them."
+            )
+        length = np.linalg.norm(vector)
+        scores = np.zeros(len(self.filenames))
+        for start in range(0, len(scores), BLOCK):
+            block = self.vectors[start : start + BLOCK].astype(np.float64)
+            lengths = np.linalg.norm(block, axis=1) * length
+            scores[start : start + BLOCK] = block @ vector / np.maximum(lengths, 1e-12)
+        return self._best(scores, top, without)
+
+    def labelled(
+        self, model: SoundVerbs[Any], label: str, top: int = 10, without: Iterable[StrPath] = ()
+    ) -> tuple[Match, ...]:
+        """Find the recordings to which a model gives a tag the highest probability.
+
+        The model's own tag head reads the embeddings; of a recording that is one window, that is
+        the probability that `tag` gives.
+
+        Args:
+            model: The model that made the embeddings, in torch.
+            label: One of its tags.
+            top: How many to find, 1 or more.
+            without: Files that are not to be found.
+
+        Raises:
+            DcasenetError: The model does not run in torch.
+            TaskNotAvailableError: It has no tags.
+            ValueError: It has no such tag, or `top` is less than 1.
+        """
+        return self._best(_probabilities(model, self, label), top, without)
+
+    def _best(
+        self, scores: NDArray[np.floating], top: int, without: Iterable[StrPath]
+    ) -> tuple[Match, ...]:
+        if top < 1:
+            raise ValueError(f"top={top} is out of range; give 1 or more.")
+        unwanted = {os.path.realpath(path) for path in without}
+        order = np.argsort(-scores, kind="stable")
+        found: list[Match] = []
+        for i in order.tolist():
+            if len(found) == top:
+                break
+            if not (unwanted and os.path.realpath(self.filenames[i]) in unwanted):
+                found.append(Match(self.filenames[i], float(scores[i])))
+        return tuple(found)
+
+
+def index_recordings(
+    model: SoundVerbs[Any],
+    paths: StrPath | Iterable[StrPath],
+    path: StrPath | None = None,
+    *,
+    workers: int | None = None,
+    watch: Watch | None = None,
+) -> Index:
+    """Embed recordings, or take their embeddings from an earlier search.
+
+    What is new or has changed since then (by size and time) is embedded, what is gone is left
+    out, and the rest is as it was saved.
+
+    Args:
+        model: A model of any runtime.
+        paths: Files and folders, which are searched to any depth for audio files.
+        path: An npz to keep the embeddings in; by default one in the cache, known by the folders
+            and the model.
+        workers: As in `JobOptions`.
+        watch: As in `JobOptions`; told of what is embedded.
+
+    Raises:
+        AudioError: There is no recording in the folders.
+        DcasenetError: The file is there and was not written by this function, or cannot be
+            written.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    asked = ask_embedding(model)
+    described = json.dumps(asked.describe(), sort_keys=True)
+    kept = Path(path) if path is not None else _default_path(given, described)
+    known = _read_index(kept, described)
+    files = list_recordings(given)
+    states = {name: _state(name) for name in files}
+    new = [name for name in files if states[name] != known.get(name, ((0, 0), None))[0]]
+    if new:
+        vectors = _embedded(model, new, workers, watch)
+        known.update({name: (states[name], vectors.get(name)) for name in new})
+    if new or known.keys() != states.keys():
+        known = {name: known[name] for name in files}
+        _write_index(kept, described, known, asked.size)
+    found = {name: vector for name, (_, vector) in known.items() if vector is not None}
+    table = np.array(list(found.values()), np.float32).reshape(-1, asked.size)
+    return Index(tuple(found), table, str(kept))
+
+
+# A file's size and time, and its embedding; None for one that cannot be embedded.
+Known = dict[str, tuple[tuple[int, int], Floats | None]]
+
+
+def _embedded(
+    model: SoundVerbs[Any], files: Sequence[str], workers: int | None, watch: Watch | None
+) -> dict[str, Floats]:
+    with TemporaryDirectory(prefix="dcasenet-") as folder:
+        table = Path(folder, "new.jsonl")
+        embed(model, files, table, workers=workers, watch=watch)
+        return dict(_jsonl(table))
+
+
+def _default_path(paths: Sequence[StrPath], described: str) -> Path:
+    places = sorted(os.path.realpath(path) for path in paths)
+    text = "\n".join([*places, described])
+    name = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return cache_folder() / FOLDER / f"{name}.npz"
+
+
+def _state(name: str) -> tuple[int, int]:
+    """Return a file's size and time; of one that is not there, numbers that no file has."""
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _read_index(path: Path, described: str) -> Known:
+    """Read what `_write_index` wrote; nothing if it is of another model or damaged."""
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if "search" not in arrays:
+                raise DcasenetError(
+                    f"{path} exists already and is no index of a search. Give another file for it."
+                )
+            if str(arrays["search"]) != described:
+                return {}
+            states = zip(arrays["size"].tolist(), arrays["mtime_ns"].tolist(), strict=True)
+            names = json.loads(str(arrays["names"]))
+            vectors = arrays["embedding"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DcasenetError(
+            f"{path} exists already and cannot be read as an index ({error}). Delete it, or give "
+            f"another file."
+        ) from error
+    return {
+        name: (state, None if np.isnan(vector).any() else vector)
+        for name, state, vector in zip(names, states, vectors, strict=True)
+    }
+
+
+def _write_index(path: Path, described: str, known: Known, size: int) -> None:
+    none = np.full(size, np.nan, np.float32)
+    vectors = [none if vector is None else vector for _, vector in known.values()]
+    arrays: dict[str, Any] = {
+        "search": np.array(described),
+        # As JSON, which holds every name, those that are no text included.
+        "names": np.array(json.dumps(list(known))),
+        "filename": np.array([storable(name) for name in known]),
+        "size": np.array([state[0] for state, _ in known.values()], np.int64),
+        "mtime_ns": np.array([state[1] for state, _ in known.values()], np.int64),
+        "embedding": np.array(vectors, np.float32).reshape(-1, size),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        temporary.replace(path)
+    except OSError as error:
+        raise DcasenetError(
+            f"The embeddings cannot be kept in {path}: {error.strerror or error}. Give a file that "
+            f"can be written."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _probabilities(model: SoundVerbs[Any], index: Index, label: str) -> NDArray[np.floating]:
+    """Return the tag's probability by each embedding."""
+    require(model.spec, "tag")
+    if label not in model.spec.tags:
+        close = get_close_matches(label, model.spec.tags, n=3)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ValueError(
+            f"{model.spec.name} {model.spec.stage!r} has no tag {label!r}.{hint} Its tags: "
+            f"{', '.join(model.spec.tags)}."
+        )
+    network: Any = getattr(model, "network", None)
+    if network is None:
+        raise DcasenetError(
+            "A search by label reads the weights of the tag head. Load the model with "
+            "runtime='torch'."
+        )
+    import torch
+
+    if model.spec.members:
+        network = network.member("tag")
+    has_linear = "tag" in network.linear  # a ModuleDict, which has no `get`
+    head = network.linear["tag"] if has_linear else network.tag_head
+    vectors = torch.from_numpy(np.array(index.vectors)).to(next(head.parameters()))
+    with torch.inference_mode():
+        logits = head.eval()(vectors)[:, model.spec.tags.index(label)]
+    probabilities: NDArray[np.floating] = logits.float().sigmoid().cpu().numpy()
+    return probabilities
+
+
+def _npz(path: Path) -> Iterator[tuple[str, Any]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        pairs = zip(arrays["filename"].tolist(), arrays["embedding"], strict=True)
+        yield from ((name, vector) for name, vector in pairs if not np.isnan(vector).any())
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    arrow()
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=["filename", "embedding"]):
+            names, vectors = batch.column(0).to_pylist(), batch.column(1)
+            held = vectors.is_valid().to_pylist()
+            table = vectors.flatten().to_numpy(zero_copy_only=False)
+            rows = iter(table.reshape(sum(held), -1)) if any(held) else iter(())
+            yield from (
+                (name, next(rows)) for name, is_held in zip(names, held, strict=True) if is_held
+            )
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if row["embedding"] is not None:
+                yield row["filename"], np.array(row["embedding"], np.float32)
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        table = csv.reader(file)
+        columns = next(table, [])
+        if columns[:2] != ["filename", "e0"]:
+            raise ValueError("it has no columns filename, e0, e1, …")
+        for name, *values in table:
+            yield name, np.array(values, np.float32)

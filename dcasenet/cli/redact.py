@@ -1,0 +1,150 @@
+"""`redact`: copies of recordings without their speech."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from dcasenet.cli.options import (
+    Device,
+    Files,
+    FormatOption,
+    Model,
+    Precision,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+    Stage,
+    Weights,
+    load_model,
+)
+from dcasenet.cli.output import Format, fail, progress, warn
+from dcasenet.errors import DcasenetError
+
+if TYPE_CHECKING:
+    from dcasenet.inference.redact import Redaction
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(redact)
+
+
+def redact(
+    files: Files,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write, or a folder for the copies; by default NAME.redacted.SUFFIX "
+            "beside each recording.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="An event to silence; may be repeated. By default those of speech."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Events above it are silenced.")
+    ] = None,
+    pad: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds silenced before and after; by default a step."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace copies that are there.")
+    ] = False,
+    model: Model = "v3",
+    stage: Stage = "open",
+    weights: Weights = None,
+    device: Device = "cpu",
+    precision: PrecisionOption = Precision.float32,
+    runtime: RuntimeOption = Runtime.torch,
+    form: FormatOption = Format.table,
+) -> None:
+    """Silence speech in copies of recordings, so that they can be shared.
+
+    Listen before you share: what is quiet, whispered or sung may be missed.
+    """
+    from dcasenet.inference import redact as module
+
+    targets = _targets(files, output)
+    loaded = load_model(model, stage, weights, device, precision, runtime)
+    report = _Report(form)
+    failed = False
+    for file, target in zip(progress(files), targets, strict=True):
+        try:
+            done = module.redact(
+                loaded,
+                file,
+                target,
+                labels=label or None,
+                threshold=module.THRESHOLD if threshold is None else threshold,
+                pad=pad,
+                overwrite=overwrite,
+            )
+        except DcasenetError as error:
+            fail(error)
+            failed = True
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        else:
+            report.show(done)
+            warn(file, done.warnings)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _targets(files: Sequence[Path], output: Path | None) -> list[Path | None]:
+    """Return where each copy goes; None beside its recording."""
+    if output is None:
+        return [None] * len(files)
+    if not output.is_dir():
+        if len(files) > 1:
+            raise typer.BadParameter(
+                f"--output {output} is no folder, and there are {len(files)} recordings. Make it, "
+                f"or give one recording."
+            )
+        return [output]
+    from dcasenet.inference.redact import default_output
+
+    targets: list[Path | None] = [output / default_output(file).name for file in files]
+    if len({*targets}) < len(targets):
+        raise typer.BadParameter(
+            "Two recordings of the same name would be written to the same copy. Give them one by "
+            "one."
+        )
+    return targets
+
+
+class _Report:
+    """Print what was silenced, file by file."""
+
+    def __init__(self, form: Format) -> None:
+        self._form = form
+        self._console = Console(highlight=False)
+        self._csv = csv.writer(sys.stdout, lineterminator="\n")
+        if form is Format.csv:
+            self._csv.writerow(("filename", "output", "onset", "offset"))
+
+    def show(self, done: Redaction) -> None:
+        if self._form is Format.json:
+            sys.stdout.write(json.dumps(done.to_dict(), ensure_ascii=False) + "\n")
+        elif self._form is Format.csv:
+            for onset, offset in done.spans:
+                self._csv.writerow((done.source, done.output, f"{onset:.2f}", f"{offset:.2f}"))
+        else:
+            spans = ", ".join(f"{onset:.2f}-{offset:.2f}" for onset, offset in done.spans)
+            silenced = f"{done.silenced:.2f} of {done.duration:.2f} s silenced"
+            line = f"{done.output}  {silenced}{': ' if spans else ''}{spans}"
+            self._console.print(Text(line), soft_wrap=True)
+        sys.stdout.flush()

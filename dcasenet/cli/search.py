@@ -1,0 +1,128 @@
+"""`search`: recordings that sound like another one, or that have a tag."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dcasenet.cli.batch import JobProgress
+from dcasenet.cli.options import (
+    Device,
+    FormatOption,
+    Model,
+    Precision,
+    PrecisionOption,
+    Runtime,
+    RuntimeOption,
+    Stage,
+    Weights,
+    Workers,
+    load_model,
+)
+from dcasenet.cli.output import Format
+from dcasenet.errors import DcasenetError
+
+if TYPE_CHECKING:
+    from dcasenet.batch.search import Index, Match
+    from dcasenet.inference.verbs import SoundVerbs
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(search)
+
+
+def search(
+    arguments: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[FILE] PLACE...",
+            help="The recording to compare with (not with --label), and where to search: folders "
+            "of recordings, or one table that 'dcasenet embed --output' wrote.",
+        ),
+    ],
+    label: Annotated[
+        str | None, typer.Option(help="Search for a tag of the model instead of a recording.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many recordings to show.")] = 10,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="An .npz to keep the folders' embeddings in, instead of the cache."),
+    ] = None,
+    model: Model = "v3",
+    stage: Stage = "open",
+    weights: Weights = None,
+    device: Device = "cpu",
+    precision: PrecisionOption = Precision.float32,
+    runtime: RuntimeOption = Runtime.torch,
+    workers: Workers = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """Find the recordings nearest to another one, or those of a tag, by their embeddings.
+
+    A folder's recordings are embedded once; later, only those that are new or have changed.
+    """
+    query = None if label is not None else arguments[0]
+    places = arguments if label is not None else arguments[1:]
+    if not places:
+        raise typer.BadParameter(
+            "Say where to search: dcasenet search dog.wav FOLDER, or dcasenet search --label dog "
+            "FOLDER."
+        )
+    loaded = load_model(model, stage, weights, device, precision, runtime)
+    try:
+        found = _index(loaded, places, index, workers)
+        if query is None:
+            matches = found.labelled(loaded, str(label), top)
+        else:
+            matches = found.nearest(loaded.embed(query), top, without=[query])
+    except DcasenetError:
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    _show(matches, "similarity" if query is not None else "probability", form)
+
+
+def _index(
+    model: SoundVerbs[Any], places: Sequence[Path], path: Path | None, workers: int | None
+) -> Index:
+    from dcasenet.batch.search import TABLES, Index, index_recordings
+
+    tables = [place for place in places if place.suffix in TABLES and not place.is_dir()]
+    if not tables:
+        with JobProgress() as progress:
+            return index_recordings(model, places, path, workers=workers, watch=progress)
+    if len(places) > 1:
+        raise typer.BadParameter(f"{tables[0]} is a table; give it alone, or folders alone.")
+    if path is not None:
+        raise typer.BadParameter("--index keeps the embeddings of folders; a table has its own.")
+    return Index.read(tables[0])
+
+
+def _show(matches: Sequence[Match], column: str, form: Format) -> None:
+    rows = [(match.filename, match.score) for match in matches]
+    if form is Format.json:
+        for name, score in rows:
+            line = {"filename": name, column: round(score, 6)}
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        return
+    if form is Format.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("filename", column))
+        writer.writerows((name, f"{score:.6f}") for name, score in rows)
+        return
+    table = Table(min_width=52)
+    table.add_column(column, justify="right")
+    table.add_column("recording", ratio=1, overflow="fold")
+    for name, score in rows:
+        table.add_row(f"{score:.3f}", Text(name))
+    Console(highlight=False).print(table)
