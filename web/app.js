@@ -7,8 +7,8 @@ const BARS = 8;
 const MOST_EVENTS = 500; // rows of the table; the CSV has all
 
 const at = (id) => document.getElementById(id);
-const picture = new Picture(at("canvas"));
 
+let picture;
 let worker;
 let spec;
 let state = fresh();
@@ -44,6 +44,7 @@ function start() {
     problem(`This browser lacks ${lacking.join(", ")}, which this page needs. Use a newer one.`);
     return;
   }
+  picture = new Picture(at("canvas"));
   worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   worker.onmessage = ({ data }) => handlers[data.kind](data);
   worker.onerror = (event) => problem(event.message || "The worker of this page could not be loaded.");
@@ -352,4 +353,4 @@ function follow() {
 }
 
 start();
-follow();
+if (worker) follow();

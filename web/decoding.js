@@ -59,13 +59,17 @@ async function* piecesOf(samples, size) {
 }
 
 async function* blocksOf(sample, samples) {
-  for (let next = { value: sample }; !next.done; next = await samples.next()) {
-    const { timestamp, sampleRate } = next.value;
-    const mono = mixed(next.value);
-    next.value.close();
-    // What lies before 0 is the codec's own run-in.
-    const early = Math.max(0, Math.round(-timestamp * sampleRate));
-    if (early < mono.length) yield mono.subarray(early);
+  try {
+    for (let next = { value: sample }; !next.done; next = await samples.next()) {
+      const { timestamp, sampleRate } = next.value;
+      const mono = mixed(next.value);
+      next.value.close();
+      // What lies before 0 is the codec's own run-in.
+      const early = Math.max(0, Math.round(-timestamp * sampleRate));
+      if (early < mono.length) yield mono.subarray(early);
+    }
+  } finally {
+    await samples.return(); // lets go of the decoder if the file was not heard to its end
   }
 }
 

@@ -65,9 +65,11 @@ export class Picture {
     context.scale(scale, scale);
     context.font = "12px system-ui, sans-serif";
     context.textBaseline = "middle";
+    context.lineJoin = "round";
+    context.lineWidth = 4;
     const style = getComputedStyle(canvas);
     const colors = Object.fromEntries(
-      ["text", "quiet", "line", "accent"].map((name) => [name, style.getPropertyValue(`--${name}`)]),
+      ["text", "quiet", "line", "card"].map((name) => [name, style.getPropertyValue(`--${name}`)]),
     );
     this.drawSpectrogram(context, width);
     this.drawLanes(context, width, lanes, colors);
@@ -103,30 +105,33 @@ export class Picture {
   }
 
   drawLanes(context, width, lanes, colors) {
-    lanes.forEach(({ label, events }, lane) => {
+    lanes.forEach(({ label: name, events }, lane) => {
+      const label = name.replaceAll("_", " ");
       const top = SPECTROGRAM_HEIGHT + lane * LANE_HEIGHT;
       context.fillStyle = colors.line;
       context.fillRect(0, top + LANE_HEIGHT - 1, width, 1);
-      const color = colorOf(label);
+      const color = colorOf(name);
       for (const { onset, offset, isEarly } of events) {
         const from = Math.max(0, this.x(onset, width));
         const length = Math.max(2, this.x(offset, width) - from);
         context.globalAlpha = isEarly ? 0.5 : 1;
         context.fillStyle = color;
         context.fillRect(from, top + 3, length, LANE_HEIGHT - 7);
-        // The event's share of the spectrogram.
-        context.fillRect(from, SPECTROGRAM_HEIGHT - 4 * (lane + 1), length, 3);
+        context.fillRect(from, 4 * lane + 1, length, 3); // its place on the spectrogram
         context.globalAlpha = 1;
       }
       const begin = Math.max(0, this.x(events[0].onset, width));
+      const end = this.x(events[0].offset, width);
       const size = context.measureText(label).width;
-      const left = Math.min(begin + 5, width - size - 5);
-      context.fillStyle = colors.text;
-      const inside = this.x(events[0].offset, width) - begin > size + 10;
-      if (inside) context.fillStyle = "#ffffff";
-      const after = this.x(events[0].offset, width) + 5;
-      const place = inside || after + size > width ? left : after;
-      context.fillText(label, place, top + LANE_HEIGHT / 2);
+      const isInside = end - begin > size + 10;
+      const left = Math.max(2, Math.min((isInside ? begin : end) + 5, width - size - 5));
+      if (!isInside) {
+        // A rim, since later events of the lane may lie behind it.
+        context.strokeStyle = colors.card;
+        context.strokeText(label, left, top + LANE_HEIGHT / 2);
+      }
+      context.fillStyle = isInside ? "#ffffff" : colors.text;
+      context.fillText(label, left, top + LANE_HEIGHT / 2);
     });
   }
 

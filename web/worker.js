@@ -56,6 +56,7 @@ async function file({ file }) {
     if (performance.now() - reported > REPORT) {
       reported = performance.now();
       self.postMessage({ kind: "progress", ...mine.news() });
+      await new Promise((resolve) => setTimeout(resolve)); // so that "stop" can arrive
     }
   }
   await finish(mine);
