@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -45,8 +46,28 @@ from dcasenet.spec import ROW, ModelSpec, rows_of
 from dcasenet.types import Samples
 
 SOURCE = "<stream>"
+# What a resampler may hold back of what it was given, in seconds (0.073 measured, from 8 kHz).
+RESAMPLER_DELAY = 0.08
 # Samples of a block, in all channels, that go through the steps at once.
 PIECE_VALUES = 2**18
+
+
+@dataclass(frozen=True)
+class Provisional:
+    """What a stream says early: as if the recording ended now. The next one replaces it.
+
+    Attributes:
+        time: When, in seconds from the start.
+        scene: The scene of the last window; None if the model has no scenes.
+        tags: The tags of the last window; None if it has none.
+        events: The events that are not final, each with ``final=False``: those under way, and
+            those that what follows may still change.
+    """
+
+    time: float
+    scene: Scene | None
+    tags: Tags | None
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True)
@@ -58,21 +79,29 @@ class Heard:
         tags: The tags of each window of 30 s.
         events: Events in the order in which they became final; onset and offset are seconds from
             the start.
+        provisional: What is not final yet, of a stream that was opened with `latency`; None where
+            it is not yet time to look again.
 
     Example:
         >>> bool(Heard()), Heard() + Heard()
-        (False, Heard(scenes=(), tags=(), events=()))
+        (False, Heard(scenes=(), tags=(), events=(), provisional=None))
     """
 
     scenes: tuple[Scene, ...] = ()
     tags: tuple[Tags, ...] = ()
     events: tuple[Event, ...] = ()
+    provisional: Provisional | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.scenes or self.tags or self.events)
+        return bool(self.scenes or self.tags or self.events or self.provisional)
 
     def __add__(self, other: Heard) -> Heard:
-        return Heard(self.scenes + other.scenes, self.tags + other.tags, self.events + other.events)
+        return Heard(
+            self.scenes + other.scenes,
+            self.tags + other.tags,
+            self.events + other.events,
+            other.provisional or self.provisional,
+        )
 
 
 class Listener:
@@ -90,6 +119,7 @@ class Listener:
     def __init__(self, infer: Infer, spec: ModelSpec, decoding: Decoding) -> None:
         rate = spec.frontend.sample_rate
         asks_events = "event" in spec.tasks
+        self._infer, self._tasks = infer, spec.tasks
         self._questions = {"scene": which_scene(spec), "tag": which_tags(spec, None)}
         self._grid = event_grid(rate, decoding.window, decoding.hop)
         grids = {**self._questions["scene"].grids, **self._questions["tag"].grids}
@@ -117,14 +147,33 @@ class Listener:
         rows = steps_to_rows(steps, ROWS_PER_STEP * len(steps))
         return self._taken(self._decoder.push(rows) if len(rows) else [])
 
+    def preview(self) -> Provisional:
+        """Say what is not final, as if the recording ended now; what is final stays as it is."""
+        n_samples, rate = self._splitter.n_samples, self._facts.sample_rate
+        first = max(self._grid.last(n_samples), n_samples - self._splitter.longest)
+        window = (first, n_samples)
+        answers = self._infer(self._splitter.cut(window), self._tasks)
+        facts = replace(self._facts, duration=n_samples / rate, n_rows=rows_of(n_samples, rate))
+        scene, tags = (
+            self._questions[task].decode(facts, {task: [window]}, {task: [answers[task]]})
+            if task in answers
+            else None
+            for task in ("scene", "tag")
+        )
+        events: Sequence[Event] = ()
+        if "event" in answers:
+            joiner, decoder = copy.deepcopy(self._joiner), copy.deepcopy(self._decoder)
+            joiner.add(first_step(window, rate), step_probabilities(answers["event"]))
+            events = _decoded_to_the_end(joiner, decoder, facts)
+        return Provisional(
+            facts.duration, scene, tags, tuple(replace(event, final=False) for event in events)
+        )
+
     def close(self, facts: Facts) -> Heard:
         """Give what is left at the end of a recording."""
         self._facts = facts
         self._answer(self._splitter.close())
-        n_rows = facts.n_rows - ROWS_PER_STEP * self._joiner.first
-        steps = self._joiner.take()
-        events = self._decoder.push(steps_to_rows(steps, n_rows)) if len(steps) else []
-        return self._taken([*events, *self._decoder.close(facts.duration)])
+        return self._taken(_decoded_to_the_end(self._joiner, self._decoder, facts))
 
     def _answer(self, passages: Sequence[Passage]) -> None:
         for passage in passages:
@@ -146,6 +195,13 @@ class Listener:
         return Heard(tuple(scenes), tuple(tags), tuple(events))
 
 
+def _decoded_to_the_end(joiner: Joiner, decoder: EventDecoder, facts: Facts) -> list[Event]:
+    n_rows = facts.n_rows - ROWS_PER_STEP * joiner.first
+    steps = joiner.take()
+    events = decoder.push(steps_to_rows(steps, n_rows)) if len(steps) else []
+    return [*events, *decoder.close(facts.duration)]
+
+
 class Stream:
     """Sound that is heard while it comes in; `SoundVerbs.stream` opens one.
 
@@ -159,6 +215,7 @@ class Stream:
         spec: The model's.
         sample_rate: Of the blocks, in Hz, 1,000 to 384,000.
         decoding: How events are heard and read.
+        latency: How soon after its onset a provisional event is given, in seconds; None for none.
 
     Attributes:
         rest: What `close` gave.
@@ -183,9 +240,21 @@ class Stream:
         [[[0.0, 12.0]]]
     """
 
-    def __init__(self, infer: Infer, spec: ModelSpec, sample_rate: int, decoding: Decoding) -> None:
+    def __init__(
+        self,
+        infer: Infer,
+        spec: ModelSpec,
+        sample_rate: int,
+        decoding: Decoding,
+        latency: float | None = None,
+    ) -> None:
         self._rate = whole_rate(sample_rate)
         check_rate(self._rate, SOURCE)
+        # From one look at what is not final to the next: a sound is seen when its step is complete.
+        self._interval = (
+            None if latency is None else _looking_interval(latency, spec.step) * self._rate
+        )
+        self._n_unseen = 0  # samples since the last look
         self._model_rate = spec.frontend.sample_rate
         self._resampler = Resampler(self._rate, self._model_rate, spec.resampler)
         self._listener = Listener(infer, spec, decoding)
@@ -223,6 +292,8 @@ class Stream:
             piece = mixed(scaled(values[:, start : start + length]))
             self._n_samples += piece.shape[1]
             heard += self._listener.push(self._resampler.push(piece))
+        if self._interval is not None and self._is_time_to_look(values.shape[1], self._interval):
+            heard = replace(heard, provisional=self._listener.preview())
         self._is_closed = False
         return heard
 
@@ -256,6 +327,14 @@ class Stream:
             self.close()
         self._is_closed = True
 
+    def _is_time_to_look(self, n_new: int, interval: float) -> bool:
+        """Tell whether the next look would be late after one more block like this one."""
+        self._n_unseen += n_new
+        if not n_new or self._n_unseen + n_new <= interval:
+            return False
+        self._n_unseen = 0
+        return True
+
     def _checked(self, samples: Samples, channels_last: bool) -> NDArray[Any]:
         array = as_array(samples)
         if array is None:
@@ -277,3 +356,14 @@ class Stream:
         self._n_channels = n_channels
         self._warnings = levels.warnings(SOURCE) or self._warnings
         return values
+
+
+def _looking_interval(latency: float, step: float) -> float:
+    interval = latency - step - RESAMPLER_DELAY
+    if not 0 < interval < float("inf"):
+        raise ValueError(
+            f"latency={latency} is out of range: a sound is seen when its step of {step} s is "
+            f"complete. Give more than {step + RESAMPLER_DELAY:.2f} s, or None for what is final "
+            "alone."
+        )
+    return interval

@@ -264,11 +264,12 @@ class SoundVerbs(Runtime[Array]):
         min_duration: float = 0.0,
         window: float = 10.0,
         hop: float = 2.4,
+        latency: float | None = None,
     ) -> Stream:
         """Listen to sound while it comes in: blocks in, what is final out; see `Stream`.
 
         An event is given at most `window` + `hop` seconds, and what `median` and `min_gap` look
-        ahead, after its offset.
+        ahead, after its offset. With `latency`, it is given early, too, beside what is final.
 
         Args:
             sample_rate: Of the blocks, in Hz.
@@ -278,10 +279,14 @@ class SoundVerbs(Runtime[Array]):
             min_duration: Events that are shorter are dropped, in seconds.
             window: How much is heard at once for events, in seconds.
             hop: From one window to the next: a multiple of 0.8 s.
+            latency: Give provisional events as well, each at most so many seconds after its onset
+                if blocks are short: more than a step of the network. They are marked
+                ``final=False`` and are what `Stream.close` would give if the sound ended there.
+                Each look costs a pass over a window; there is one every `latency` less a step.
 
         Raises:
             ValueError: An option is out of range, or a threshold names no event.
         """
         limits = limits_for(self.spec, threshold)
         options = Decoding(limits, median, min_gap, min_duration, window, hop)
-        return Stream(self.infer, self.spec, sample_rate, options)
+        return Stream(self.infer, self.spec, sample_rate, options, latency)

@@ -228,6 +228,7 @@ class Splitter:
 
     Attributes:
         n_samples: How many samples have come.
+        longest: Length of the longest window, in samples: so many are held, if they have come.
 
     Example:
         >>> splitter = Splitter({"tag": Grid(size=4, hop=4)})
@@ -240,6 +241,7 @@ class Splitter:
     def __init__(self, grids: Mapping[str, Grid]) -> None:
         self._grids = dict(grids)
         self._given = dict.fromkeys(grids, 0)
+        self.longest = max(grid.size for grid in grids.values())
         self._kept = np.zeros((0, 0), np.float32)
         self._first = 0  # number of the first sample that is kept
         self.n_samples = 0
@@ -262,9 +264,10 @@ class Splitter:
             self._given[task] += len(windows)
             for window in windows:
                 tasks_of[window].add(task)
-        return [Passage(w, frozenset(tasks), self._cut(w)) for w, tasks in tasks_of.items()]
+        return [Passage(w, frozenset(tasks), self.cut(w)) for w, tasks in tasks_of.items()]
 
-    def _cut(self, window: Window) -> Floats:
+    def cut(self, window: Window) -> Floats:
+        """Give the waveforms of a window that begins at most `longest` samples ago."""
         start, stop = window
         cut: Floats = self._kept[:, start - self._first : stop - self._first].copy()
         return cut
@@ -273,7 +276,7 @@ class Splitter:
         """Add a block behind what is still needed, in memory that is seldom moved."""
         n_filled, n_new = self.n_samples - self._first, block.shape[1]
         if n_filled + n_new > self._kept.shape[1]:
-            n_needed = min(n_filled, max(grid.size for grid in self._grids.values()))
+            n_needed = min(n_filled, self.longest)
             room = np.empty((len(block), 2 * (n_needed + n_new)), np.float32)
             if n_needed:
                 room[:, :n_needed] = self._kept[:, n_filled - n_needed : n_filled]

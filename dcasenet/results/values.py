@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -49,12 +49,21 @@ class Event(_Json):
     """A sound that begins and ends: onset and offset in seconds from the start.
 
     `probability` is the mean over the event, 0 to 1.
+
+    Attributes:
+        final: False only for what a stream says early of an event that may still change.
     """
 
     label: str
     onset: float
     offset: float
     probability: float
+    final: bool = field(default=True, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values; ``final`` is among them where it is False."""
+        values = super().to_dict()
+        return values if not self.final else {k: v for k, v in values.items() if k != "final"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcasenet import AudioError, Event, SoundModel, TaskNotAvailableError
-from dcasenet.inference.stream import Heard, Stream
+from dcasenet.inference.stream import Heard, Provisional, Stream
 from dcasenet.inference.verbs import SoundVerbs
 
 RATE = 24_000
@@ -182,6 +182,94 @@ def test_memory_does_not_grow(model: SoundVerbs[Any], bursts: Bursts) -> None:
     assert held(240) <= held(100) < 12e6
 
 
+# What is said early
+
+
+def events_of(early: Provisional | None) -> list[tuple[str, float, float]]:
+    assert early
+    assert not any(event.final for event in early.events)
+    return [(event.label, event.onset, event.offset) for event in early.events]
+
+
+@pytest.mark.parametrize("options", [{}, {"median": 1.7}, {"min_gap": 1.0, "min_duration": 1.6}])
+def test_what_is_said_early_is_what_closing_would_give(
+    model: SoundVerbs[Any], options: Any, bursts: Bursts
+) -> None:
+    samples = bursts(23)
+    stream = model.stream(RATE, latency=1.0, **options)
+    n_said = 0
+    for index, block in enumerate(blocks(samples, [9_999])):
+        early = stream.push(block).provisional
+        if early is None or index % 4:
+            continue
+        n_samples = round(early.time * RATE)
+        cut = model.stream(RATE, **options)
+        cut.push(samples[:n_samples])
+        cut.close()
+        assert events_of(early) == [(e.label, e.onset, e.offset) for e in cut.rest.events]
+        n_said += len(early.events)
+        whole = model.tag(samples[:n_samples][-10 * RATE :], RATE)
+        if n_samples <= 10 * RATE:
+            assert early.tags
+            np.testing.assert_allclose(early.tags.values, whole.values, atol=1e-6)
+    assert n_said > 10
+
+
+@pytest.mark.parametrize("rate", [8_000, RATE, 44_100])
+def test_every_event_is_said_within_a_second_of_its_onset(
+    model: SoundVerbs[Any], rate: int, bursts: Bursts
+) -> None:
+    stream = model.stream(rate, latency=1.0)
+    first_said: dict[tuple[str, float], float] = {}
+    final: list[Event] = []
+    for block in blocks(bursts(60, rate), [rate // 50]):
+        heard = stream.push(block)
+        for event in heard.provisional.events if heard.provisional else ():
+            first_said.setdefault((event.label, event.onset), stream.duration)
+        final += heard.events
+    final += stream.close().events
+    assert len(final) > 10
+    late = [first_said[e.label, e.onset] - e.onset for e in final]
+    assert 0.8 <= max(late) <= 1.0
+    assert all(event.final for event in final)
+
+
+def test_what_was_said_early_is_corrected(loudness: type[SoundVerbs[Any]]) -> None:
+    samples = np.zeros(20 * RATE, np.float32)
+    samples[5 * RATE : 8 * RATE] = np.random.default_rng(0).standard_normal(3 * RATE) * 0.5
+    stream = loudness().stream(RATE, latency=1.0)
+    updates = [stream.push(block) for block in blocks(samples, [RATE // 10])]
+    said = [
+        event.offset
+        for update in updates
+        for event in (update.provisional.events if update.provisional else ())
+        if event.label == "low"
+    ]
+    final = [event for update in updates for event in update.events if event.label == "low"]
+    assert said[0] < 6.5  # it was under way
+    assert [(event.onset, event.offset) for event in final] == [(4.8, 8.0)]
+
+
+def test_nobody_looks_more_often_than_needed(model: SoundVerbs[Any], bursts: Bursts) -> None:
+    samples = bursts(20)
+    assert not any(model.stream(RATE).push(block).provisional for block in blocks(samples, [480]))
+    looks = [
+        model_stream.push(block).provisional is not None
+        for model_stream in [model.stream(RATE, latency=1.88)]
+        for block in blocks(samples, [480])
+    ]
+    assert sum(looks) == 20
+
+
+def test_tasks_that_a_model_lacks_are_not_said_early(
+    bursts: Bursts, loudness: type[SoundVerbs[Any]]
+) -> None:
+    early = loudness(tasks=("scene",)).stream(RATE, latency=1.0).push(bursts(12)).provisional
+    assert early
+    assert early.scene
+    assert (early.tags, early.events) == (None, ())
+
+
 # Faults
 
 
@@ -255,6 +343,7 @@ def test_a_fault_in_the_network_ends_the_stream(
         (999, {}, "999 Hz"),
         (RATE, {"hop": 1.0}, "hop=1.0"),
         (RATE, {"median": -1.0}, "median=-1.0"),
+        (RATE, {"latency": 0.8}, "latency=0.8 .* more than 0.88 s"),
         (RATE, {"threshold": {"lwo": 0.5}}, "Did you mean 'low'"),
     ],
 )

@@ -1,0 +1,180 @@
+"""What the tests of the page share: a served page, and headless Chromium looking at it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcasenet import SoundModel
+
+ROOT = Path(__file__).parents[2]
+DOG = ROOT / "examples" / "dog_barking.ogg"
+# Runs a file through a worker of its own and gives all that it found out, as numbers.
+ANSWER = """
+const done = arguments[arguments.length - 1];
+const worker = new Worker("worker.js", { type: "module" });
+const windows = { scene: [], tag: [] };
+worker.onmessage = ({ data }) => {
+  for (const task of ["scene", "tag"]) windows[task].push(...(data[task] ?? []));
+  if (data.kind === "ready") worker.postMessage({ kind: "file", file: window.chosen.files[0] });
+  if (data.kind !== "done" && data.kind !== "failed") return;
+  worker.terminate();
+  const plain = (values) => values && [...values];
+  const times = (list) => list.map(({ onset, offset }) => [onset, offset]);
+  done({
+    ...data.result,
+    message: data.message,
+    scene: plain(data.result?.scene),
+    tag: plain(data.result?.tag),
+    times: { scene: times(windows.scene), tag: times(windows.tag) },
+  });
+};
+worker.postMessage({ kind: "load", model: "/model.onnx" });
+"""
+CHOOSER = """
+window.chosen = document.createElement("input");
+window.chosen.type = "file";
+window.chosen.id = "chosen";
+document.body.append(window.chosen);
+"""
+
+
+class Page:
+    """The page in a browser.
+
+    Args:
+        driver: Selenium's.
+        url: Where the page is served.
+    """
+
+    def __init__(self, driver: Any, url: str) -> None:
+        self.driver, self.url = driver, url
+        driver.get(url)
+        driver.execute_script(CHOOSER)
+
+    def find(self, name: str) -> Any:
+        return self.driver.find_element("id", name)
+
+    def text(self, name: str) -> str:
+        return str(self.find(name).text)
+
+    def wait(self, for_what: Callable[[], Any], seconds: float = 120.0) -> Any:
+        end = time.monotonic() + seconds
+        while not (value := for_what()):
+            assert time.monotonic() < end, self.text("status") + self.text("problem")
+            time.sleep(0.05)
+        return value
+
+    def ready(self) -> Page:
+        self.wait(lambda: self.text("status") == "Ready.")
+        return self
+
+    def choose(self, file: Path) -> None:
+        self.find("file").send_keys(str(file))
+
+    def show(self, file: Path) -> None:
+        """Choose a file and wait for the whole answer, or for what is wrong."""
+        self.choose(file)
+        self.wait(lambda: self.text("status").endswith("done.") or self.text("problem"))
+
+    def answer(self, file: Path) -> dict[str, Any]:
+        self.find("chosen").send_keys(str(file))
+        answer: dict[str, Any] = self.driver.execute_async_script(ANSWER)
+        return answer
+
+    def complaints(self) -> list[str]:
+        """What the browser's console holds, such as what its security policy has stopped."""
+        return [str(entry["message"]) for entry in self.driver.get_log("browser")]
+
+
+def _browser(*options: str) -> Any:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs Debian's packages chromium and chromium-driver")
+    chosen = webdriver.ChromeOptions()
+    chosen.binary_location = chromium
+    for option in ("--headless=new", "--disable-gpu", "--window-size=1100,1300", *options):
+        chosen.add_argument(option)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        chosen.add_argument("--no-sandbox")  # Chromium has none for root
+    chosen.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=driver)
+    started = webdriver.Chrome(options=chosen, service=service)
+    started.set_script_timeout(300)
+    return started
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Serve a model as a person would; a context that gives the address."""
+
+    @contextmanager
+    def run(model: Path, *options: str) -> Iterator[str]:
+        command = [sys.executable, "-m", "dcasenet", "web", str(model), "--no-browser"]
+        with subprocess.Popen(
+            [*command, "--port", "0", *options], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                assert process.stdout
+                address = re.search(r"http://\S+", process.stdout.readline())
+                assert address
+                yield address.group()
+            finally:
+                process.terminate()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def open_browser() -> Iterator[Callable[..., Any]]:
+    """Start a browser with more options; it ends with the session."""
+    started = []
+
+    def start(*options: str) -> Any:
+        started.append(_browser(*options))
+        return started[-1]
+
+    yield start
+    for driver in started:
+        driver.quit()
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small exported model; one of its labels is HTML, as labels from elsewhere may be."""
+    from dcasenet.onnx.export import to_onnx
+
+    spec = tiny_model.spec
+    labels = ("<img src=x onerror=alert(1)>", *spec.tags[1:])
+    model = SoundModel(
+        dataclasses.replace(spec, tags=labels), tiny_model.frontend, tiny_model.network
+    )
+    return to_onnx(model, tmp_path_factory.mktemp("web") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def address(serve: Callable[..., Any], tiny_file: Path) -> Iterator[str]:
+    with serve(tiny_file) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser(open_browser: Callable[..., Any]) -> Any:
+    return open_browser()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Page:
+    return Page(browser, address).ready()
