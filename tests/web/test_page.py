@@ -37,7 +37,9 @@ def test_a_file_is_answered_and_drawn(page: Page) -> None:
     )
     pixels = np.reshape(shades, (-1, 4))[:, :3].sum(axis=1)
     seconds = np.arange(len(pixels)) * 5 / len(pixels)
-    assert pixels[seconds < 0.7].mean() > 3 * pixels[seconds > 2].mean()  # it barks, then it is still
+    assert (
+        pixels[seconds < 0.7].mean() > 3 * pixels[seconds > 2].mean()
+    )  # it barks, then it is still
 
 
 def test_a_file_can_be_dropped(page: Page) -> None:
