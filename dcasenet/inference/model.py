@@ -27,16 +27,16 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class SoundModel(SoundVerbs[Tensor], nn.Module):
-    """A checkpoint with its verbs, as a module: waveform in, `Outputs` out; `dcasenet.load` makes it.
+    """A checkpoint with its verbs, and a module: waveform in, `Outputs` out.
 
-    The verbs run the network's fused form (`dcasenet.models.fused`) and always answer as in
-    evaluation mode. That form is made at the first verb, and made again after ``to``, ``half``,
-    ``train``, ``eval`` and ``load_state_dict``; call `refresh` after any other change of weights or
-    hooks. Threads may share a model; it pickles and goes to other processes.
+    `dcasenet.load` makes it. The verbs run the network's fused form (`dcasenet.models.fused`) and
+    always answer as in evaluation mode. That form is made at the first verb, and made again after
+    ``to``, ``half``, ``train``, ``eval`` and ``load_state_dict``; call `refresh` after any other
+    change of weights or hooks. Threads may share a model; it pickles and goes to other processes.
 
     Args:
         spec: Labels, front-end settings, context, thresholds, license and origin.
-        frontend: (batch, samples) at 24 kHz → (batch, 128, frames) normalized log-mel. It is float32
+        frontend: (batch, samples) at 24 kHz → (batch, 128, frames) normalized log-mel, float32
             whatever the network is cast to.
         network: (batch, 128, frames) → `Outputs`.
         precision: What the verbs compute in: ``"float32"``, or ``"bfloat16"`` for the convolutions.
@@ -146,7 +146,8 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SoundModel:
         self.refresh()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def train(self, mode: bool = True) -> SoundModel:
         """Set training or evaluation mode, and refresh the verbs."""
