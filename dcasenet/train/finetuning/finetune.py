@@ -146,7 +146,8 @@ def _tune() -> Callable[[SoundModel, Material, FinetuneRecipe, Path], SoundModel
     try:
         from dcasenet.train.finetuning.tuning import tune
     except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
         raise ImportError(
-            f"Training a whole network needs {error.name}. Type: pip install 'dcasenet[train]'"
+            f"Training a whole network needs {missing}. Type: pip install 'dcasenet[train]'"
         ) from error
     return tune
