@@ -67,7 +67,8 @@ def find_flac(stream: Stream, start: int, source: str) -> list[FlacStream]:
     size = size_of(stream)
     if read_at(stream, max(0, size - 128), 3) == b"TAG":  # an ID3 tag, which is for other formats
         size -= 128
-    bounds = [start, *_starts(stream, start + 42, size), size]
+    sound = _after_metadata(stream, start, size, source)
+    bounds = [start, *_starts(stream, sound, size), size]
     found = []
     for first, stop in pairwise(bounds):
         head = read_at(stream, first, 42)

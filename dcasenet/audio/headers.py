@@ -87,9 +87,9 @@ class Sound:
         return sum(map(length_of, self.pieces))
 
     @property
-    def is_plain(self) -> bool:
-        """Whether libsndfile, left to itself, gives all of it."""
-        return len(self.pieces) == 1 and self.n_stated is not None and self.n_bytes <= self.n_stated
+    def is_whole(self) -> bool:
+        """Whether there is as much as the header states, in one piece."""
+        return len(self.pieces) == 1 and self.n_bytes == self.n_stated
 
 
 def find_sound(stream: Stream, source: str) -> list[Sound]:
@@ -156,19 +156,22 @@ class _File:
             follows = rest(self, end)
             if follows is not None:
                 stop, container_stop = end, follows
-            elif encoding.seconds(self.size - end) < LEAST_EXCESS or self._is_other(end):
+            elif self._is_other(end, encoding):
                 stop = end
         return Sound(kind, encoding, ((place, stop),), stated, self.start, container_stop)
 
-    def _is_other(self, position: int) -> bool:
-        """Tell whether the rest of the file is zeros, or tags of other formats."""
-        if self.at(position, 8).startswith(TAGS):
+    def _is_other(self, position: int, encoding: Encoding) -> bool:
+        """Tell whether the rest of the file is a leftover, zeros, or tags of other formats."""
+        n_rest = self.size - position
+        if encoding.seconds(n_rest) < LEAST_EXCESS or self.at(position, 8).startswith(TAGS):
             return True
+        if n_rest >= 2**32 and n_rest % 2**32 < 8:  # 32 bits were not enough for the size
+            return False
         while position < self.size:
             data = self.at(position, CHUNK)
-            if not data or any(data):
-                return not data
-            position += len(data)
+            if data.count(0) < len(data):
+                return False
+            position += len(data) or CHUNK
         return True
 
     def chunks(self, position: int, head: int, read: _ReadChunk) -> Iterator[_Chunk]:
@@ -275,7 +278,7 @@ _WAV_BLOCKS = (0x02, 0x11, 0x31)
 def _wav_encoding(body: bytes, order: str) -> Encoding | None:
     if len(body) < 16:
         return None
-    tag, n_channels, rate, _, n_bytes = struct.unpack_from(f"{order}HHIIH", body)
+    tag, n_channels, rate, _, n_bytes, bits = struct.unpack_from(f"{order}HHIIHH", body)
     if tag == 0xFFFE and len(body) >= 26:
         (tag,) = struct.unpack_from(f"{order}H", body, 24)
     if not n_channels or not n_bytes:
@@ -285,8 +288,9 @@ def _wav_encoding(body: bytes, order: str) -> Encoding | None:
         return Encoding(rate, n_channels, n_bytes, n_frames) if n_frames else None
     if tag not in _WAV_SUBTYPES:
         return None
-    subtype = _WAV_SUBTYPES[tag].get(8 * n_bytes // n_channels)
-    return Encoding(rate, n_channels, n_bytes, 1, subtype, order == ">")
+    width = -(-bits // 8)
+    subtype = _WAV_SUBTYPES[tag].get(8 * width)
+    return Encoding(rate, n_channels, width * n_channels or n_bytes, 1, subtype, order == ">")
 
 
 def _aiff(file: _File) -> Sound | None:

@@ -400,11 +400,11 @@ class _Scanner:
         if position >= self._size or frames.is_cut:
             return None
         form = Format.of(read_at(self._stream, position, 4))
-        if position > self._position and form is not None:
+        if form is not None and (position > self._position or is_chain(self._stream, position)):
             self._position = position
             return form
         # The frame before may have been cut, and the next one begin within.
-        start = frames.starts[-1] + HEAD if frames.starts else position + 1
+        start = min(frames.starts[-1] + HEAD if frames.starts else position + 1, position)
         found = _resync(self._stream, start, self._size)
         frames.gaps.append((len(frames.starts), (found or self._size) - position))
         if found is None:

@@ -114,10 +114,14 @@ class Samples(Section):
         self._stream, self._sound = stream, sound
 
     def open(self) -> Source:
-        """Begin to decode it: by libsndfile's reader of the container, if that gives all of it."""
+        """Begin to decode it, past libsndfile's reader of the container where that would not do."""
         sound, encoding = self._sound, self._sound.encoding
-        if sound.is_plain or encoding.subtype is None:
-            return Libsndfile(View(self._stream, [(sound.start, sound.stop)]))
+        if sound.is_whole or encoding.subtype is None:
+            try:
+                return Libsndfile(View(self._stream, [(sound.start, sound.stop)]))
+            except DecodeError:
+                if encoding.subtype is None:
+                    raise
         return Libsndfile(
             View(self._stream, sound.pieces),
             format="RAW",
@@ -145,7 +149,7 @@ class Samples(Section):
         elif outcome.n_samples < n_stated:
             yield f"{outcome.short_of(n_stated)}; the file is truncated."
             return
-        elif outcome.n_samples > n_stated:
+        elif outcome.n_samples >= n_stated + sound.encoding.n_frames:
             yield outcome.more_than(n_stated)
         yield from outcome.left_out(self.n_samples)
 
@@ -217,7 +221,10 @@ class Mp3(Section):
         if stretch.first_fault is not None:
             yield self._damage(outcome, n_missing if n_missing > slack else 0)
         elif n_missing > slack:
-            yield f"{outcome.short_of(n_stated or 0)}; the file is truncated."
+            where = "the file is truncated"
+            if not stretch.is_cut:  # it ends with a whole frame
+                where = "the rest is missing at the end or inside, so that later times may be early"
+            yield f"{outcome.short_of(n_stated or 0)}; {where}."
         elif n_stated is not None and n_missing < -slack:
             yield outcome.more_than(n_stated)
         elif stretch.is_intact is False:
