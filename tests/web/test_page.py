@@ -37,7 +37,9 @@ def test_a_file_is_answered_and_drawn(page: Page) -> None:
     )
     pixels = np.reshape(shades, (-1, 4))[:, :3].sum(axis=1)
     seconds = np.arange(len(pixels)) * 5 / len(pixels)
-    assert pixels[seconds < 0.7].mean() > 3 * pixels[seconds > 2].mean()  # it barks, then it is still
+    assert (
+        pixels[seconds < 0.7].mean() > 3 * pixels[seconds > 2].mean()
+    )  # it barks, then it is still
 
 
 def test_a_file_can_be_dropped(page: Page) -> None:
@@ -92,7 +94,7 @@ def test_an_event_plays_from_its_onset(page: Page, write_wav: Write, noise: Nois
         ("a.opus", 48_000, 1),
     ],
 )
-def test_answers_are_those_of_python(  # noqa: PLR0917 - fixtures
+def test_answers_are_those_of_python(
     page: Page, tiny_file: Path, tmp_path: Path, name: str, rate: int, channels: int
 ) -> None:
     samples, source_rate = soundfile.read(DOG, dtype="float32")
