@@ -224,7 +224,7 @@ def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
         if (event := labels.event_of(clip.recording)) is not None
         for start, stop in clip.bursts
     ]
-    clip_of, first, stop, event = (np.array(column) for column in zip(*burst_rows, strict=True))
+    clip_of, first, stop, event = np.array(burst_rows, dtype=np.int64).reshape(-1, 4).T
     return Bank(
         samples=torch.from_numpy(np.concatenate([clip.waveform for clip in clips])),
         start=torch.from_numpy(starts),
@@ -244,7 +244,7 @@ def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
         burst_class=torch.from_numpy(event),
         burst_level=torch.tensor([_rms(clips[i].waveform[a:b]) for i, a, b, _ in burst_rows]),
         burst_tag=tag[torch.from_numpy(clip_of)],
-        burst_weight=_even(event.tolist(), [recordings[i] for i in clip_of]),
+        burst_weight=_even(event.tolist(), [recordings[i] for i in clip_of.tolist()]),
         n_events=len(labels.events),
     )
 

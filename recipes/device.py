@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-    clips, labels = read_pack(options.pack)
+    clips, labels = read_pack(options.pack, streams=6 if options.smoke else None)
     described = describe_all(clips)
     log.info("%d recordings after %.1f s", len(described), time.monotonic() - began)
     tags = tuple(tag.name for tag in read_tags(options.pack / "labels.csv"))
@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name = learner.student.settings.name
             students[name] = learner.average
             save_student(learner.average, labels, tags, options.output / f"{name}.safetensors")
+            log.info("%s is written", name)
         results[f"{phase.name}_watched"] = watch(
             [learner.average for learner in training.learners],
             lecturer,
@@ -137,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5, 0.25])
+    parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--smoke", action="store_true", help="all of it, in under a minute")
     parser.add_argument("--fold-epochs", type=int, default=20)
@@ -178,7 +179,7 @@ def _folds(
     """Probe and fine-tune the students that never read ESC-50."""
     esc = [(recording, waveform) for recording, waveform in clips if recording.folder == "esc50"]
     if options.smoke:
-        esc = esc[::20]
+        esc = esc[:: max(1, len(esc) // 50)]
     names = sorted({recording.label for recording, _ in esc})
     pcm = np.stack([np.round(np.clip(w, -1, 1) * 32_767).astype(np.int16) for _, w in esc])
     data = EscClips(

@@ -145,21 +145,30 @@ def _encode(
     )
 
 
-def read_pack(folder: Path) -> tuple[list[tuple[Recording, NDArray[np.float32]]], LabelSets]:
-    """Decode a pack: every recording with its waveform at 24 kHz, and the labels."""
+def read_pack(
+    folder: Path, streams: int | None = None
+) -> tuple[list[tuple[Recording, NDArray[np.float32]]], LabelSets]:
+    """Decode a pack: every recording with its waveform at 24 kHz, and the labels.
+
+    Args:
+        folder: What `write_pack` wrote.
+        streams: How many of its streams to read; all of them if None.
+    """
     table = json.loads(gzip.decompress((folder / TABLE).read_bytes()))
     labels = LabelSets(
         **{k: tuple(v) for k, v in json.loads((folder / LABELS).read_text()).items()}
     )
     n_streams = 1 + max(row["stream"] for row in table)
+    n_streams = min(n_streams, streams or n_streams)
     with ProcessPoolExecutor() as pool:
         paths = [folder / f"{index:03d}.opus" for index in range(n_streams)]
-        streams = list(pool.map(_decode_stream, paths))
+        decoded = list(pool.map(_decode_stream, paths))
     found = []
     for row in table:
-        start = row["start"]
-        waveform = streams[row["stream"]][start : start + row["length"]]
-        found.append((Recording(**row["recording"]), waveform))
+        if row["stream"] < n_streams:
+            start = row["start"]
+            waveform = decoded[row["stream"]][start : start + row["length"]]
+            found.append((Recording(**row["recording"]), waveform))
     return found, labels
 
 
