@@ -200,12 +200,8 @@ class Bank:
 
     def to(self, device: torch.device | str) -> Bank:
         """Return the same bank on another device."""
-        moved = {
-            field.name: value.to(device)
-            for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return dataclasses.replace(self, **moved)
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Bank(**{n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()})
 
 
 def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
@@ -224,7 +220,7 @@ def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
         if (event := labels.event_of(clip.recording)) is not None
         for start, stop in clip.bursts
     ]
-    clip_of, first, stop, event = np.array(burst_rows, dtype=np.int64).reshape(-1, 4).T
+    clip_of, first, after, event_of = np.array(burst_rows, dtype=np.int64).reshape(-1, 4).T
     return Bank(
         samples=torch.from_numpy(np.concatenate([clip.waveform for clip in clips])),
         start=torch.from_numpy(starts),
@@ -240,11 +236,11 @@ def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
             [r.label if background(r) else None for r in recordings], recordings
         ),
         burst_start=torch.from_numpy(starts[clip_of] + first),
-        burst_length=torch.from_numpy(stop - first),
-        burst_class=torch.from_numpy(event),
+        burst_length=torch.from_numpy(after - first),
+        burst_class=torch.from_numpy(event_of.copy()),
         burst_level=torch.tensor([_rms(clips[i].waveform[a:b]) for i, a, b, _ in burst_rows]),
         burst_tag=tag[torch.from_numpy(clip_of)],
-        burst_weight=_even(event.tolist(), [recordings[i] for i in clip_of.tolist()]),
+        burst_weight=_even(event_of.tolist(), [recordings[i] for i in clip_of.tolist()]),
         n_events=len(labels.events),
     )
 
