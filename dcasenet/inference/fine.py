@@ -14,7 +14,6 @@ from dcasenet.errors import AudioError
 from dcasenet.inference.model import SoundModel
 from dcasenet.inference.windowing import EVENT_WINDOW, event_grid
 from dcasenet.models.per_task import ComposedNetwork
-from dcasenet.spec import STEP
 
 # Frames of the log-mel in one step: the first block's pooling halves their rate, the second block's
 # convolutions keep it.
@@ -57,7 +56,7 @@ class FineEmbedding(nn.Module):
         self.frontend, self.network = model.frontend, network.eval()
         self.sample_rate = settings.sample_rate
         self.hop_samples = FRAMES * settings.hop_length
-        self.per_step = round(STEP * self.sample_rate) // self.hop_samples
+        self.per_step = round(model.spec.step * self.sample_rate) // self.hop_samples
         n_channels = network.trunk[1].conv2.out_channels  # type: ignore[union-attr,index]
         self.size = int(BANDS * n_channels + model.spec.embedding_size)
 

@@ -59,10 +59,12 @@ class Head:
     Attributes:
         weight: (labels, embedding size).
         bias: (labels,).
+        decay: The weight decay that it was trained with.
     """
 
     weight: Tensor
     bias: Tensor
+    decay: float = DECAY
 
     def logits(self, embeddings: Floats, task: Task) -> Floats:
         """Answer a window as a network does, (1, labels) or (1, steps, labels)."""
@@ -88,30 +90,55 @@ def fit_head(model: SoundVerbs[Any], material: Material) -> tuple[Head, Verdict]
     Raises:
         DcasenetError: The model's embeddings or the loss are not finite.
     """
-    task = material.task
-    question = verb(model.spec, task)
+    question = verb(model.spec, material.task)
     train = list(hear(model, question, material.train, material))
+    held = list(hear(model, question, material.validation, material))
+    return choose_head(model.spec, material, train, held)
+
+
+def choose_head(
+    spec: ModelSpec, material: Material, train: Sequence[Heard], held: Sequence[Heard]
+) -> tuple[Head, Verdict]:
+    """Train a linear head on embeddings; see `fit_head`.
+
+    Args:
+        spec: Of the model that made the embeddings.
+        material: What to learn from.
+        train: The embeddings of its training side.
+        held: Those of its validation side.
+
+    Raises:
+        DcasenetError: The embeddings or the loss are not finite.
+    """
+    if not material.validation:
+        return train_head(spec, material, train, (DECAY,))[0], Verdict({})
+    task = material.task
+    answering = verb(labelled(spec, material), task)
+    trials: list[tuple[Head, Verdict]] = []
+    for head in train_head(spec, material, train, DECAYS):
+        results = [answered(heard, head, answering, task) for heard in held]
+        trials.append((head, judge(material, material.validation, results)))
+    return max(trials, key=lambda trial: trial[1].score)  # of equals the strongest decay
+
+
+def train_head(
+    spec: ModelSpec, material: Material, train: Sequence[Heard], decays: Sequence[float]
+) -> list[Head]:
+    """Train a linear head with each of some weight decays.
+
+    Raises:
+        DcasenetError: The embeddings or the loss are not finite.
+    """
     inputs = np.concatenate([window for heard in train for window in heard.embeddings])
     if not np.isfinite(inputs).all():
         raise DcasenetError(
-            f"The embeddings of {model.spec.name} {model.spec.stage!r} are not finite. Are its "
-            f"weights?"
+            f"The embeddings of {spec.name} {spec.stage!r} are not finite. Are its weights?"
         )
     targets = np.concatenate(
         [_targets(heard, e, material) for heard, e in zip(train, material.train, strict=True)]
     )
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
-    if not material.validation:
-        return solve(x, y, task, DECAY), Verdict({})
-    examples = material.validation
-    held = list(hear(model, question, examples, material))
-    answering = verb(labelled(model.spec, material), task)
-    trials: list[tuple[Head, Verdict]] = []
-    for decay in DECAYS:
-        head = solve(x, y, task, decay)
-        results = [answered(heard, head, answering, task) for heard in held]
-        trials.append((head, judge(material, examples, results)))
-    return max(trials, key=lambda trial: trial[1].score)  # of equals the strongest decay
+    return [solve(x, y, material.task, decay) for decay in decays]
 
 
 def hear(
@@ -190,7 +217,7 @@ def solve(inputs: Tensor, targets: Tensor, task: Task, decay: float) -> Head:
         raise DcasenetError(
             f"The loss of the linear layer is not finite ({loss}), with a weight decay of {decay}."
         )
-    return Head(weight, bias - weight @ mean)
+    return Head(weight, bias - weight @ mean, decay)
 
 
 def _targets(heard: Heard, example: Example, material: Material) -> NDArray[np.float32]:
