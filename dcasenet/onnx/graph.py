@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.models.frontend import MIN_FRAMES, SILENCE, LogMel
+from dcasenet.models.frontend import MIN_FRAMES, LogMel
 from dcasenet.models.fused import FusedPart, Twins
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.onnx.runtime import EMBEDDING, embedding_of
@@ -67,6 +67,8 @@ class GraphLogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the normalised log-mel of each waveform of a batch."""
         s = self.frontend.settings
+        if s.normalization == "level":
+            waveform = waveform - waveform.mean(dim=1, keepdim=True)
         emphasised = waveform[:, 1:] - s.pre_emphasis * waveform[:, :-1]
         # The window is shorter than the transform: what it leaves out need not be padded.
         before = (s.n_fft - s.win_length) // 2
@@ -75,8 +77,7 @@ class GraphLogMel(nn.Module):
         padded = nnf.pad(emphasised[:, None], edges, mode="reflect")[:, 0]
         mel = self.filters @ self._power(padded)
         mel = mel.reshape(s.n_mels, waveform.shape[0], -1).transpose(0, 1)
-        mel = _doubled(mel)
-        return self.frontend.normalize(torch.where(mel == 0, SILENCE, mel).log())
+        return self.frontend.normalize(self.frontend.compress(_doubled(mel)))
 
     def _power(self, padded: Tensor) -> Tensor:
         """Give the power spectrum of every frame, (bins as `_reordered`, batch × frames)."""
