@@ -66,6 +66,10 @@ class GraphLogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the normalised log-mel of each waveform of a batch."""
+        return self.frontend.normalize(self.frontend.compress(_doubled(self.mel(waveform))))
+
+    def mel(self, waveform: Tensor) -> Tensor:
+        """Return mel power, (batch, n_mels, frames)."""
         s = self.frontend.settings
         if s.normalization == "level":
             waveform = waveform - waveform.mean(dim=1, keepdim=True)
@@ -76,8 +80,7 @@ class GraphLogMel(nn.Module):
         edges = (s.n_fft // 2 - before, s.n_fft // 2 - after)
         padded = nnf.pad(emphasised[:, None], edges, mode="reflect")[:, 0]
         mel = self.filters @ self._power(padded)
-        mel = mel.reshape(s.n_mels, waveform.shape[0], -1).transpose(0, 1)
-        return self.frontend.normalize(self.frontend.compress(_doubled(mel)))
+        return mel.reshape(s.n_mels, waveform.shape[0], -1).transpose(0, 1)
 
     def _power(self, padded: Tensor) -> Tensor:
         """Give the power spectrum of every frame, (bins as `_reordered`, batch × frames)."""
