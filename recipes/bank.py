@@ -6,7 +6,6 @@ to a peak just under full scale; gains are drawn anew for each mixture anyway.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections import Counter, defaultdict
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -200,8 +200,11 @@ class Bank:
 
     def to(self, device: torch.device | str) -> Bank:
         """Return the same bank on another device."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Bank(**{n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()})
+        values: dict[str, Any] = vars(self)
+        moved: dict[str, Any] = {
+            n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()
+        }
+        return Bank(**moved)
 
 
 def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
@@ -166,7 +166,10 @@ class Listener:
             joiner.add(first_step(window, rate), step_probabilities(answers["event"]))
             events = _decoded_to_the_end(joiner, decoder, facts)
         return Provisional(
-            facts.duration, scene, tags, tuple(replace(event, final=False) for event in events)
+            facts.duration,
+            cast("Scene | None", scene),
+            cast("Tags | None", tags),
+            tuple(replace(event, final=False) for event in events),
         )
 
     def close(self, facts: Facts) -> Heard:

@@ -17,6 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +115,7 @@ def scene_temperature(model: SoundModel, clips: Sequence[Decoded], labels: Label
         own = scaled[np.arange(len(target)), target] - scaled.max(axis=1)
         return float((normal - own).mean())
 
-    chosen = min(TEMPERATURES, key=surprise)
+    chosen = float(min(TEMPERATURES, key=surprise))
     log.info("scene temperature %.2f of %d recordings", chosen, len(known))
     return chosen
 
@@ -146,7 +147,7 @@ def _highest(rows: NDArray[np.float32], hop: float, n_segments: int) -> NDArray[
     return highest
 
 
-def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, str]:
+def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
     """Say what a checkpoint was trained on and by what."""
     minutes = sum(len(clip.waveform) for clip in train) / SAMPLE_RATE / 60.0
     taught = len(spec.tags) == N_TAUGHT_TAGS

@@ -146,7 +146,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
-        y = self.block(x)
+        y: Tensor = self.block(x)
         return x + y if self.around else y
 
 
