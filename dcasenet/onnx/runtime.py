@@ -140,7 +140,11 @@ def model_of(source: Path | bytes, name: str, threads: int | None = None) -> Onn
             f"{name} is an ONNX file, but says nothing about its labels. Give one that "
             f"'dcasenet export' wrote."
         )
-    return OnnxSoundModel(ModelSpec.from_dict(json.loads(described[SPEC])), runner)
+    try:
+        spec = ModelSpec.from_dict(json.loads(described[SPEC]))
+    except (ValueError, RecursionError, WeightsError) as error:
+        raise WeightsError(f"{name} carries a damaged description of itself: {error}") from error
+    return OnnxSoundModel(spec, runner)
 
 
 def session(source: Path | bytes, threads: int | None = None) -> Any:
