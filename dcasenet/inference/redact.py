@@ -32,14 +32,9 @@ INTEGERS: dict[str, type[np.signedinteger[Any]]] = {
     "PCM_S8": np.int16,
     "PCM_U8": np.int16,
     "PCM_16": np.int16,
-<<<<<<< HEAD
     "PCM_24": np.int32,
     "PCM_32": np.int32,
 }
-=======
-}
-INTEGERS |= {"PCM_24": np.int32, "PCM_32": np.int32}
->>>>>>> faults-weights
 # Suffix → format that can be written; others are written as FLAC.
 FORMATS = {
     ".wav": "WAV",
