@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from dcasenet.errors import WeightsError
@@ -12,12 +13,13 @@ from dcasenet.text import one_line
 
 Task = Literal["scene", "tag", "event"]
 TASKS: tuple[Task, ...] = ("scene", "tag", "event")
-# Seconds that one step of the network spans: 2 · 2 · 2 · 5 = 40 frames of 20 ms.
-STEP = 0.8
-ROWS_PER_SECOND = 10  # the grid on which event probabilities are given
-ROW = 1 / ROWS_PER_SECOND
-# Frames that the three poolings of the trunk make one of, before the last pooling.
-FRAMES_PER_STEP = 8
+# Of the paper's networks: seconds of one step (2 · 2 · 2 · 5 = 40 frames of 20 ms), and of one row
+# of the grid on which their event probabilities are given.
+STEP, ROW = 0.8, 0.1
+# Frames that the three poolings of the backbone make one of, before the last pooling; and rows that
+# a step of the paper's is given as.
+FRAMES_PER_STEP = ROWS_PER_STEP = 8
+PAPER_POOLING = 5  # steps of the paper's last pooling
 
 
 # Most characters of a name, a label or a figure's name; and of a text for people.
@@ -74,6 +76,40 @@ class FrontEndSettings:
 
 
 @dataclass(frozen=True)
+class Context:
+    """How a task reads a recording: in which windows, and how their answers become one.
+
+    Attributes:
+        window: Length of a window, in seconds; a shorter recording is one window.
+        hop: From one window to the next, in seconds.
+        pooling: ``"mean"``, ``"max"``, or ``"overlap"``: averaged where windows overlap, with
+            weights that rise linearly from each window's edges.
+        shortest: A shorter recording is followed by silence up to this length, in seconds; 0
+            leaves it as it is.
+    """
+
+    window: float
+    hop: float
+    pooling: Literal["mean", "max", "overlap"]
+    shortest: float = 0.0
+
+
+# What the authors' protocol reads: three crops of 5 s of a scene of 10 s, whole clips of up to 30 s
+# for tags, whole minutes for events (their ``dataloaders.py`` and ``trainer.py``).
+RELEASED_CONTEXT: Mapping[Task, Context] = MappingProxyType(
+    {
+        "scene": Context(window=5.0, hop=2.5, pooling="mean"),
+        "tag": Context(window=30.0, hop=30.0, pooling="max"),
+        "event": Context(window=60.0, hop=48.0, pooling="overlap"),
+    }
+)
+# How the windows of a task can be pooled.
+POOLINGS: Mapping[Task, tuple[str, ...]] = MappingProxyType(
+    {"scene": ("mean",), "tag": ("max", "mean"), "event": ("overlap",)}
+)
+
+
+@dataclass(frozen=True)
 class WeightsFile:
     """Where the weights of a checkpoint are found, and what proves that they are the right ones.
 
@@ -109,6 +145,9 @@ class ModelSpec:
             the paper's.
         frontend: Front-end settings.
         resampler: ``"sinc"`` (the authors' windowed sinc) or ``"soxr"``.
+        context: Task → the windows in which it reads a recording, and how they are pooled; by
+            default as the released weights do. Where all tasks have the same windows
+            (`has_one_grid`), one pass answers them all.
         thresholds: Event label → probability above which it counts as active.
         selected_for: Task on which a joint checkpoint was selected, if it was on one.
         licence: Licence of the weights.
@@ -131,6 +170,7 @@ class ModelSpec:
     heads: Mapping[Task, Literal["linear"]] = field(default_factory=dict)
     frontend: FrontEndSettings = FrontEndSettings()
     resampler: Literal["sinc", "soxr"] = "soxr"
+    context: Mapping[Task, Context] = field(default_factory=lambda: dict(RELEASED_CONTEXT))
     thresholds: Mapping[str, float] = field(default_factory=dict)
     selected_for: Task | None = None
     licence: str = "unknown"
@@ -153,8 +193,31 @@ class ModelSpec:
             >>> ModelSpec(name="v3", stage="joint").step
             0.8
         """
-        hop = self.frontend.hop_length / self.frontend.sample_rate
-        return FRAMES_PER_STEP * self.time_pooling * hop
+        return self.step_samples / self.frontend.sample_rate
+
+    @property
+    def step_samples(self) -> int:
+        """Samples from one step of the network to the next."""
+        return FRAMES_PER_STEP * self.time_pooling * self.frontend.hop_length
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of event probabilities for each step: 8 of 0.1 s in the paper's, else the step."""
+        return ROWS_PER_STEP if self.time_pooling == PAPER_POOLING else 1
+
+    @property
+    def has_one_grid(self) -> bool:
+        """Whether all tasks read the same windows, so that one pass answers them all.
+
+        In a mean or maximum over such windows, those that are digital silence, or whose loudest
+        moment is more than 60 dB under that of the loudest window, do not count (unless all are).
+
+        Example:
+            >>> ModelSpec(name="v3", stage="joint").has_one_grid
+            False
+        """
+        grids = {(c.window, c.hop, c.shortest) for c in self.context.values()}
+        return len(grids) == 1
 
     @property
     def embedding_size(self) -> int:
@@ -195,8 +258,10 @@ class ModelSpec:
             _known(FrontEndSettings, frontend)
             _known(WeightsFile, file or {})
             frontend = FrontEndSettings(**frontend)
+            context = {task: Context(**own) for task, own in values.pop("context", {}).items()}
+            values["context"] = {**RELEASED_CONTEXT, **context}
             spec = cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(
                 f"This is not the description of a checkpoint: {error}. It needs the fields of "
                 f"dcasenet.ModelSpec: {', '.join(f.name for f in dataclasses.fields(cls))}."
@@ -284,6 +349,9 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "heads": isinstance(heads, Mapping)
         and all(_is_task(task) and kind == "linear" for task, kind in heads.items()),
         "resampler": spec.resampler in ("sinc", "soxr"),
+        "context": all(
+            task in TASKS and _is_usable(task, own, spec) for task, own in spec.context.items()
+        ),
         "thresholds": isinstance(thresholds, Mapping)
         and all(_is_number(value, 0, 1) for value in thresholds.values())
         and ("event" not in spec.tasks or all(label in thresholds for label in spec.events)),
@@ -308,6 +376,19 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "max_frequency": _is_number(f.max_frequency, 1, 192_000),
         "normalization": f.normalization in ("clip", "fixed", "level"),
     }
+
+
+def _is_usable(task: Task, context: Context, spec: ModelSpec) -> bool:
+    settings = spec.frontend
+    sizes = (spec.time_pooling, settings.hop_length, settings.sample_rate)
+    if not all(_is_number(size, 1, 1_000_000, int) for size in sizes):
+        return True  # that is another field's fault, which is named instead
+    return (
+        _is_number(context.window, spec.step, 3_600)
+        and _is_number(context.hop, spec.step, context.window)
+        and _is_number(context.shortest, 0, context.window)
+        and context.pooling in POOLINGS[task]
+    )
 
 
 def _is_number(
@@ -345,8 +426,3 @@ def _is_file(file: WeightsFile) -> bool:
         and (file.size is None or _is_number(file.size, 0, 1 << 50, int))
         and all(place is None or _is_text(place, 1000) for place in places)
     )
-
-
-def rows_of(n_samples: int, sample_rate: int) -> int:
-    """Give ceil(duration / 0.1) from the length in samples, free of rounding."""
-    return -(-n_samples * ROWS_PER_SECOND // sample_rate)

@@ -6,6 +6,7 @@ and is carried by each checkpoint as a `FrontEndSettings`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log10
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,10 @@ class LogMel(nn.Module):
         stored = settings.normalization != "clip"
         self.register_buffer("mean", torch.zeros(settings.n_mels), persistent=stored)
         self.register_buffer("deviation", torch.ones(settings.n_mels), persistent=stored)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LogMel:
+        """Move the front end, as ``to`` and ``half`` do, but leave it float32."""
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the normalised log-mel of each waveform of a batch."""

@@ -12,8 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from dcasenet.models.frontend import MIN_FRAMES, LogMel
-from dcasenet.models.fused import FusedPart, Twins
-from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.models.fused import FusedPart, fuse
 from dcasenet.onnx.runtime import EMBEDDING, embedding_of
 from dcasenet.spec import Task
 
@@ -140,13 +139,11 @@ class Graph(nn.Module):
         self.log_mel = GraphLogMel(model.frontend)
         self.tasks = tuple(tasks)
         self.names: list[str] = []
-        network = model.network
-        self.network: nn.Module | None = None
+        networks = model.networks
+        self.network = _whole(networks[None]) if None in networks else None
         self.members = nn.ModuleDict()
-        if isinstance(network, ComposedNetwork):
-            self.members.update({task: _whole(network.member(task)) for task in tasks})
-        else:
-            self.network = _whole(network)
+        if self.network is None:
+            self.members.update({task: _whole(networks[task]) for task in tasks})
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         """Answer a batch of waveforms."""
@@ -168,14 +165,14 @@ class Graph(nn.Module):
 
 def _whole(network: nn.Module) -> nn.Module:
     """Give a network as a graph has it: batch norm folded, a batch never cut in pieces."""
-    twin = Twins().of(network)
-    if twin is network:
+    fused = fuse(network)
+    if fused is network:
         shared = {id(t): t for t in (*network.parameters(), *network.buffers())}
         return copy.deepcopy(network, shared).eval()
-    for part in twin.modules():
+    for part in fused.modules():
         if isinstance(part, FusedPart):
             part.in_pieces = False
-    return twin
+    return fused
 
 
 def _doubled(mel: Tensor) -> Tensor:

@@ -53,15 +53,14 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         self._options = _only_what_is_asked()
 
     def infer(
-        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> Mapping[str, Floats]:
         """Run the graph on a batch, for the outputs asked for alone; see `SoundVerbs.infer`.
 
         Raises:
             TaskNotAvailableError: The file was exported without what is asked for.
         """
-        names: dict[str, str] = {task: task for task in tasks}
-        names = names or {EMBEDDING: self._embedding(trunk)}
+        names = {name: self._embedding(trunk) if name == EMBEDDING else name for name in outputs}
         missing = set(names.values()) - self._outputs
         if missing:
             raise TaskNotAvailableError(

@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
-from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
 from dcasenet.weights import checkpoint
 from dcasenet.weights.builder import tensors_of
@@ -90,13 +89,11 @@ def save_folder(model: SoundModel, folder: Path, address: str | None = None) -> 
 
 
 def _write(model: SoundModel, folder: Path, address: str) -> None:
-    spec, network = model.spec, model.network
-    if isinstance(network, ComposedNetwork):
-        for task in network.tasks:
-            tensors = tensors_of(model.frontend, network.member(task))
-            checkpoint.write(folder / f"{task}.safetensors", tensors, member_spec(spec, task))
-    else:
-        checkpoint.write(folder / WEIGHTS, tensors_of(model.frontend, network), spec)
+    spec, networks = model.spec, model.networks
+    for task, name in Config(spec).weights.items():
+        tensors = tensors_of(model.frontend, networks[task])
+        own = spec if task is None else member_spec(spec, task)
+        checkpoint.write(folder / name, tensors, own)
     config = {
         "library_name": "dcasenet",
         "spec": spec.to_dict(),
