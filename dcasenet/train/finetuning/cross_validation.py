@@ -215,7 +215,7 @@ def learn_after(
     """
     if freeze == "trunk" and report.decay is not None:
         question = verb(model.spec, material.task)
-        train = list(hear(model, question, material.train, material))
+        train = list(embed(model, question, material.train, material))
         (head,) = train_head(model.spec, material, train, (report.decay,))
         tuned = with_linear_head(model, head, material, Verdict({}, dict(report.thresholds)))
     else:
