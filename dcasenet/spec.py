@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from dcasenet.errors import WeightsError
+from dcasenet.text import one_line
 
 Task = Literal["scene", "tag", "event"]
 TASKS: tuple[Task, ...] = ("scene", "tag", "event")
@@ -19,6 +20,10 @@ STEP, ROW = 0.8, 0.1
 # a step of the paper's is given as.
 FRAMES_PER_STEP = ROWS_PER_STEP = 8
 PAPER_POOLING = 5  # steps of the paper's last pooling
+
+
+# Most characters of a name, a label or a figure's name; and of a text for people.
+LONGEST_NAME, LONGEST_TEXT = 200, 100_000
 
 
 def scaled(size: int, width: float) -> int:
@@ -242,28 +247,85 @@ class ModelSpec:
         """
         try:
             values = dict(values)
-            frontend = FrontEndSettings(**values.pop("frontend", {}))
-            file = values.pop("file", None)
-            context = {task: Context(**own) for task, own in values.pop("context", {}).items()}
-            values["context"] = {**RELEASED_CONTEXT, **context}
             for name in ("tasks", "scenes", "tags", "events"):
                 if name in values:
+                    if not isinstance(values[name], list | tuple):
+                        raise _unusable(name, values[name])
                     values[name] = tuple(values[name])
+            _known(cls, values)
+            frontend = values.pop("frontend", {})
+            file = values.pop("file", None)
+            _known(FrontEndSettings, frontend)
+            _known(WeightsFile, file or {})
+            frontend = FrontEndSettings(**frontend)
+            context = {task: Context(**own) for task, own in values.pop("context", {}).items()}
+            values["context"] = {**RELEASED_CONTEXT, **context}
             spec = cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
         except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(
                 f"This is not the description of a checkpoint: {error}. It needs the fields of "
                 f"dcasenet.ModelSpec: {', '.join(f.name for f in dataclasses.fields(cls))}."
             ) from error
-        faults = [name for name, sound in _checks(spec).items() if not sound]
-        if faults:
-            name = faults[0]
-            value = getattr(spec, name, None) or getattr(spec.frontend, name, None)
-            raise WeightsError(
-                f"The description of a checkpoint, {str(spec.name)[:20]}, stage "
-                f"{str(spec.stage)[:40]}, has an unusable {name}: {value!r}."
-            )
+        for name, sound in _checks(spec).items():
+            if not sound:
+                raise _unusable(name, getattr(spec, name, getattr(spec.frontend, name, None)))
         return spec
+
+
+# What is accepted of the fields whose name and value do not say it.
+ACCEPTED = {
+    "tasks": "any of scene, tag and event, each once",
+    **dict.fromkeys(
+        ("scenes", "tags", "events"),
+        f"names that differ, of 1 to {LONGEST_NAME} characters",
+    ),
+    **dict.fromkeys(("name", "stage"), f"a text of 1 to {LONGEST_NAME} characters"),
+    **dict.fromkeys(
+        ("licence", "training_data", "protocol", "source"),
+        f"a text of up to {LONGEST_TEXT:,} characters",
+    ),
+    "selected_for": "one of scene, tag and event, or none",
+    "thresholds": "a number from 0 to 1 for every event",
+    "metrics": "task → name → number",
+}
+
+
+def _unusable(name: str, value: object) -> WeightsError:
+    accepted = f" Accepted: {ACCEPTED[name]}." if name in ACCEPTED else ""
+    return WeightsError(
+        f"The description of a checkpoint has an unusable {name}: {_shown(value)}.{accepted}"
+    )
+
+
+def _shown(value: object) -> str:
+    """Quote a value that a file may hold, however long or deep it is."""
+    if isinstance(value, str):
+        text = one_line(value)
+        return repr(text) if len(text) <= 60 else f"{text[:60]!r}… ({len(value):,} characters)"
+    if isinstance(value, list | tuple):
+        first = ", ".join(map(_shown, value[:3])) if all(map(_is_plain, value[:3])) else "…"
+        return f"[{first}{', …' if len(value) > 3 else ''}] ({len(value):,})"
+    if isinstance(value, Mapping):
+        return f"a mapping of {len(value):,}"
+    return repr(value)[:60]
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _known(kind: type, values: object) -> None:
+    """Refuse names that a description has no place for, and one that is no mapping at all.
+
+    Raises:
+        TypeError: `values` has one.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{_shown(values)} stands where a mapping of fields is expected")
+    names = {field.name for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in names:
+            raise TypeError(f"it has an unexpected field {_shown(name)}")
 
 
 def _checks(spec: ModelSpec) -> dict[str, bool]:
@@ -273,28 +335,38 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
     labels = (spec.scenes, spec.tags, spec.events)
     n_fft = f.n_fft if _is_number(f.n_fft, 2, 65_536, int) else 0
     return {
-        "name": isinstance(spec.name, str),
-        "stage": isinstance(spec.stage, str),
+        "name": _is_name(spec.name),
+        "stage": _is_name(spec.stage),
         "width": _is_number(spec.width, 1 / 64, 16),
         "time_pooling": _is_number(spec.time_pooling, 1, 5, int),
-        "tasks": len(spec.tasks) > 0 and all(task in TASKS for task in spec.tasks),
+        "tasks": len(spec.tasks) > 0
+        and all(_is_task(task) for task in spec.tasks)
+        and len(set(spec.tasks)) == len(spec.tasks),
         **{
-            name: all(isinstance(label, str) for label in of_task)
+            name: all(map(_is_name, of_task)) and len(set(of_task)) == len(of_task)
             for name, of_task in zip(("scenes", "tags", "events"), labels, strict=True)
         },
         "heads": isinstance(heads, Mapping)
-        and all(task in TASKS and kind == "linear" for task, kind in heads.items()),
+        and all(_is_task(task) and kind == "linear" for task, kind in heads.items()),
         "resampler": spec.resampler in ("sinc", "soxr"),
         "context": all(
             task in TASKS and _is_usable(task, own, spec) for task, own in spec.context.items()
         ),
         "thresholds": isinstance(thresholds, Mapping)
-        and all(_is_number(value, 0, 1) for value in thresholds.values()),
+        and all(_is_number(value, 0, 1) for value in thresholds.values())
+        and ("event" not in spec.tasks or all(label in thresholds for label in spec.events)),
         # The members of a composed model share one front end.
         "members": isinstance(members, Mapping)
-        and all(task in TASKS and isinstance(stage, str) for task, stage in members.items())
+        and all(_is_task(task) and _is_name(stage) for task, stage in members.items())
         and not (members and f.normalization != "clip"),
-        "metrics": isinstance(spec.metrics, Mapping),
+        "metrics": isinstance(spec.metrics, Mapping)
+        and all(_is_name(task) and _is_figures(values) for task, values in spec.metrics.items()),
+        "selected_for": spec.selected_for is None or _is_task(spec.selected_for),
+        **{
+            name: _is_text(getattr(spec, name), LONGEST_TEXT)
+            for name in ("licence", "training_data", "protocol", "source")
+        },
+        "file": spec.file is None or _is_file(spec.file),
         "sample_rate": _is_number(f.sample_rate, 1_000, 384_000, int),
         "n_fft": n_fft > 0,
         "win_length": _is_number(f.win_length, 1, n_fft, int),
@@ -322,4 +394,35 @@ def _is_usable(task: Task, context: Context, spec: ModelSpec) -> bool:
 def _is_number(
     value: object, lowest: float, highest: float, kind: type | tuple[type, ...] = (int, float)
 ) -> bool:
-    return isinstance(value, kind) and lowest <= value <= highest  # type: ignore[operator]
+    # True and False are integers to Python, and to nobody else.
+    return (
+        isinstance(value, kind) and not isinstance(value, bool) and lowest <= value <= highest  # type: ignore[operator]
+    )
+
+
+def _is_text(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest
+
+
+def _is_name(value: object) -> bool:
+    return _is_text(value, LONGEST_NAME) and value != ""
+
+
+def _is_task(value: object) -> bool:
+    return isinstance(value, str) and value in TASKS
+
+
+def _is_figures(values: object) -> bool:
+    return isinstance(values, Mapping) and all(
+        _is_name(name) and isinstance(value, int | float) and not isinstance(value, bool)
+        for name, value in values.items()
+    )
+
+
+def _is_file(file: WeightsFile) -> bool:
+    places = (file.package, file.hub, file.github)
+    return (
+        _is_text(file.digest, LONGEST_NAME)
+        and (file.size is None or _is_number(file.size, 0, 1 << 50, int))
+        and all(place is None or _is_text(place, 1000) for place in places)
+    )

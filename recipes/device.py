@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recipes.bank import Bank, make_bank
 from recipes.distilled.teacher import load_teacher
@@ -30,6 +31,7 @@ from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
+from recipes.recordings import Recording
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.tags import read_tags
 from recipes.training import Schedule, Training
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-    clips, labels = read_pack(options.pack)
+    clips, labels = read_pack(options.pack, streams=6 if options.smoke else None)
     described = describe_all(clips)
     log.info("%d recordings after %.1f s", len(described), time.monotonic() - began)
     tags = tuple(tag.name for tag in read_tags(options.pack / "labels.csv"))
@@ -114,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name = learner.student.settings.name
             students[name] = learner.average
             save_student(learner.average, labels, tags, options.output / f"{name}.safetensors")
+            log.info("%s is written", name)
         results[f"{phase.name}_watched"] = watch(
             [learner.average for learner in training.learners],
             lecturer,
@@ -137,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5, 0.25])
+    parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--smoke", action="store_true", help="all of it, in under a minute")
     parser.add_argument("--fold-epochs", type=int, default=20)
@@ -170,7 +173,7 @@ def _training(
 
 def _folds(
     students: dict[str, Student],
-    clips: Sequence[tuple[object, np.ndarray]],
+    clips: Sequence[tuple[Recording, NDArray[np.float32]]],
     device: torch.device,
     half: torch.dtype | None,
     options: argparse.Namespace,
@@ -178,7 +181,7 @@ def _folds(
     """Probe and fine-tune the students that never read ESC-50."""
     esc = [(recording, waveform) for recording, waveform in clips if recording.folder == "esc50"]
     if options.smoke:
-        esc = esc[::20]
+        esc = esc[:: max(1, len(esc) // 50)]
     names = sorted({recording.label for recording, _ in esc})
     pcm = np.stack([np.round(np.clip(w, -1, 1) * 32_767).astype(np.int16) for _, w in esc])
     data = EscClips(

@@ -127,7 +127,8 @@ def _packed(
 def _whole(recording: Recording, root: Path) -> NDArray[np.int16]:
     samples, rate = soundfile.read(recording.path(root), dtype="float32")
     resampled = soxr.resample(samples, rate, SAMPLE_RATE)
-    return np.round(np.clip(resampled, -1.0, 1.0) * 32_767.0).astype(np.int16)
+    pcm: NDArray[np.int16] = np.round(np.clip(resampled, -1.0, 1.0) * 32_767.0).astype(np.int16)
+    return pcm
 
 
 def _encode(
@@ -145,21 +146,30 @@ def _encode(
     )
 
 
-def read_pack(folder: Path) -> tuple[list[tuple[Recording, NDArray[np.float32]]], LabelSets]:
-    """Decode a pack: every recording with its waveform at 24 kHz, and the labels."""
+def read_pack(
+    folder: Path, streams: int | None = None
+) -> tuple[list[tuple[Recording, NDArray[np.float32]]], LabelSets]:
+    """Decode a pack: every recording with its waveform at 24 kHz, and the labels.
+
+    Args:
+        folder: What `write_pack` wrote.
+        streams: How many of its streams to read; all of them if None.
+    """
     table = json.loads(gzip.decompress((folder / TABLE).read_bytes()))
     labels = LabelSets(
         **{k: tuple(v) for k, v in json.loads((folder / LABELS).read_text()).items()}
     )
     n_streams = 1 + max(row["stream"] for row in table)
+    n_streams = min(n_streams, streams or n_streams)
     with ProcessPoolExecutor() as pool:
         paths = [folder / f"{index:03d}.opus" for index in range(n_streams)]
-        streams = list(pool.map(_decode_stream, paths))
+        decoded = list(pool.map(_decode_stream, paths))
     found = []
     for row in table:
-        start = row["start"]
-        waveform = streams[row["stream"]][start : start + row["length"]]
-        found.append((Recording(**row["recording"]), waveform))
+        if row["stream"] < n_streams:
+            start = row["start"]
+            waveform = decoded[row["stream"]][start : start + row["length"]]
+            found.append((Recording(**row["recording"]), waveform))
     return found, labels
 
 

@@ -1,4 +1,4 @@
-"""Decode audio files with soundfile, and notice when they hold less than their header promises."""
+"""Decode audio files block by block, all that they hold, and say what is missing or damaged."""
 
 from __future__ import annotations
 
@@ -13,28 +13,19 @@ from types import TracebackType
 from typing import BinaryIO, TypeAlias, cast
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from dcasenet.audio.headers import Stream, riff_frames, settle_length
+from dcasenet.audio.foreign import INSTALL
+from dcasenet.audio.libsndfile import BLOCK_VALUES, Block, DecodeError, NotInstalledError, Source
+from dcasenet.audio.resample import Resampler
+from dcasenet.audio.sections import Outcome, Unusable, find_sections
 from dcasenet.errors import AudioError
 
 File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
-# Values decoded at once: 4 MiB of float32. Headers can lie about the length, so no more is
-# set aside on their word.
-BLOCK_VALUES = 2**20
-# Bytes of a file that cannot seek which are held in memory; beyond, they go to a temporary file.
-SPOOL_BYTES = 2**26
-# libsndfile gives this many frames for a FLAC stream whose header leaves the length open ...
-UNKNOWN_FRAMES = 2**63 - 1
-# ... and at its end fails to seek (SFE_PSF_FSEEK) instead of decoding nothing more.
-SEEK_FAILED = 39
-# An MP3 without one whole frame is, to libsndfile, a file that does not exist (SFE_BAD_FILE).
-BAD_FILE = 7
-# Encoders differ by a frame in whether the count includes its own, and decoders in what they trim
-# at the start (529 samples): an MP3 is short only from two frames of 1,152 samples on.
-MP3_SLACK = 2 * 1152
+# Bytes of a file that cannot seek which are held in memory; beyond, they go to a temporary file, up
+# to so many.
+SPOOL_BYTES, MOST_SPOOLED = 2**26, 2**34
 
 
 def decode(file: File, source: str) -> tuple[NDArray[np.float32], int, tuple[str, ...]]:
@@ -45,14 +36,13 @@ def decode(file: File, source: str) -> tuple[NDArray[np.float32], int, tuple[str
         source: What messages call it.
 
     Returns:
-        Samples, shape (channels, samples), possibly none; the sample rate in Hz; and a warning
-        if the file holds fewer frames than it promises.
+        Samples, shape (channels, samples), possibly none; the sample rate in Hz; and warnings.
 
     Raises:
         AudioError: As in `FileReader`.
 
     Example:
-        >>> import io
+        >>> import io, soundfile
         >>> stream = io.BytesIO()
         >>> soundfile.write(stream, np.zeros((441, 2)), 44_100, format="FLAC")
         >>> samples, sample_rate, warnings = decode(stream.getvalue(), "<flac>")
@@ -72,10 +62,13 @@ def gather(blocks: Iterable[NDArray[np.float32]], n_channels: int) -> NDArray[np
 
 
 class FileReader:
-    """A file that is decoded block by block: WAV, FLAC, Ogg, MP3 and what else libsndfile knows.
+    """A file that is decoded block by block.
 
-    Integer samples are scaled to [-1, 1) by their width, floating-point ones are left as stored.
-    Iterating gives blocks (channels, samples), once.
+    WAV, FLAC, Ogg, MP3 and what else libsndfile knows; M4A, MP4, WebM, Ogg FLAC, Speex and others
+    with the extra ``av``. Integer samples are scaled to [-1, 1) by their width, floating-point ones
+    are left as stored. All of a file is decoded, whatever its header says of the length, and files
+    that were joined are decoded one after the other. Iterating gives blocks (channels, samples),
+    once.
 
     Args:
         file: Its path, its bytes, or the file opened for reading bytes. An open one is read from
@@ -85,9 +78,8 @@ class FileReader:
     Attributes:
         sample_rate: In Hz.
         n_channels: How many channels.
-        promised: How many frames libsndfile makes out beforehand.
-        warnings: After the last block: a warning if the file holds fewer frames than it promises
-            (WAV by the size of the ``data`` chunk, MP3 by the count in its first frame).
+        n_expected: How many samples can be made out beforehand; None where that is open.
+        warnings: After the last block: what is missing, damaged or left out.
 
     Raises:
         AudioError: The file cannot be read, its content is not audio or cannot be decoded, it is
@@ -101,12 +93,13 @@ class FileReader:
             undoing.push(self._closing)
             self._stream = self._open(file)
             self._before = _state(self._stream)
-            self._settled, self._is_counted = settle_length(self._stream, source)
-            self._bytes = _Bytes(self._settled)
-            self._file = self._closing.enter_context(_sound_file(self._bytes, source))
+            with _reporting(source):
+                self._sections = find_sections(self._stream, source)
+                self._decoder = self._sections[0].open()
             undoing.pop_all()
-        self.sample_rate, self.n_channels = self._file.samplerate, self._file.channels
-        self.promised = self._file.frames
+        self.sample_rate, self.n_channels = self._decoder.sample_rate, self._decoder.n_channels
+        known = [section.n_samples or 0 for section in self._sections]
+        self.n_expected = sum(known) or self._decoder.n_announced
 
     def __enter__(self) -> FileReader:
         return self
@@ -117,43 +110,36 @@ class FileReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._decoder.close()
         self._closing.close()
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        n_frames = min(self._file.frames + 1, max(1, BLOCK_VALUES // self.n_channels))
-        held, is_broken, n_read = 0, False, n_frames
-        while n_read == n_frames and not is_broken:
-            block = np.full((n_frames, self.n_channels), np.nan, np.float32)
-            try:
-                n_read = len(self._file.read(out=block))
-            except soundfile.LibsndfileError as error:
-                # What was decoded before the failure is in the block; how much, nobody tells.
-                n_read = int(np.count_nonzero(~np.isnan(block[:, -1])))
-                is_open = self._file.frames == UNKNOWN_FRAMES and error.code == SEEK_FAILED
-                is_broken = not is_open
-            held += n_read
-            if n_read < n_frames or is_broken:
-                self._check(held, is_broken)
-            if n_read:
-                yield block[:n_read].T
+        found: list[str] = []
+        for number, section in enumerate(self._sections):
+            with _reporting(self._source):
+                if number:
+                    self._decoder.close()
+                    try:
+                        self._decoder = section.open()
+                    except DecodeError as error:
+                        found.append(f"section {number + 1} of the file is left out: {error}.")
+                        continue
+                n_samples = 0
+                fitted = _Fitted(self._decoder, self.sample_rate, self.n_channels)
+                for block in self._decoder.blocks(section.n_samples):
+                    n_samples += len(block)
+                    yield from fitted.push(block)
+                yield from fitted.close()
+                self._check_unchanged()
+                found += section.findings(Outcome(self._decoder, n_samples))
+        self.warnings = tuple(f"{self._source}: {text}" for text in found)
 
-    def _check(self, held: int, is_broken: bool) -> None:
-        """Compare what the file held with what it promised, once it has been read."""
-        if self._bytes.error is not None:
-            raise _unreadable(self._source, self._bytes.error)
+    def _check_unchanged(self) -> None:
         if _state(self._stream) != self._before:
             raise AudioError(
                 f"{self._source} changed while it was read. Give a file that nothing else writes "
                 "to, or a copy of it."
             )
-        promised = self.promised
-        if self._file.format in ("WAV", "WAVEX", "RF64"):
-            promised = riff_frames(self._settled)
-        elif promised == UNKNOWN_FRAMES or (self._file.format == "MP3" and not self._is_counted):
-            promised = 0
-        facts = (self.sample_rate, self._file.format, is_broken, self._source)
-        warning = _compare(held, promised, *facts)
-        self.warnings = (warning,) if warning else ()
 
     def _open(self, file: File) -> BinaryIO:
         if isinstance(file, bytes):
@@ -182,66 +168,44 @@ class FileReader:
         return stream
 
 
-def _compare(
-    held: int, promised: int, sample_rate: int, kind: str, is_broken: bool, source: str
-) -> str:
-    """What to warn of, given the frames held and promised (0: nothing is); maybe nothing."""
-    have = f"{held:,} ({held / sample_rate:.2f} s)"
-    promise = f"the header promises {promised:,} frames ({promised / sample_rate:.2f} s)"
-    is_short = held < promised - (MP3_SLACK if kind == "MP3" else 0)
-    if is_broken and kind != "MP3":
-        if promised:
-            # libFLAC puts silence where a checksum fails, and complains only in the end.
-            stop = f"stops after {have}" if held < promised else "meets damage on the way"
-            where = f"{promise} and decoding {stop}"
-        else:
-            where = f"decoding stops after frame {have}"
-        raise AudioError(
-            f"{source}: {where}. The {kind} data is truncated or damaged: give an intact copy, or "
-            "save what another program can recover of it as WAV."
-        )
-    if is_short:
-        return f"{source}: {promise} and the file holds {have}; the rest is missing."
-    if is_broken and not promised:
-        return f"{source}: decoding stops after frame {have}; what follows there is not MP3 data."
-    return ""
+class _Fitted:
+    """Bring a section to the rate and the channels of the first."""
+
+    def __init__(self, decoder: Source, sample_rate: int, n_channels: int) -> None:
+        self._n_channels = n_channels
+        self._is_resampled = decoder.sample_rate != sample_rate
+        self._resampler = Resampler(decoder.sample_rate, sample_rate, "soxr")
+
+    def push(self, block: Block) -> Iterator[NDArray[np.float32]]:
+        """Take a block (samples, channels); return blocks (channels, samples)."""
+        samples = block.T
+        if len(samples) != self._n_channels:
+            samples = np.repeat(samples.mean(axis=0, keepdims=True), self._n_channels, axis=0)
+        yield self._resampler.push(samples) if self._is_resampled else samples
+
+    def close(self) -> Iterator[NDArray[np.float32]]:
+        """Return the rest."""
+        if self._is_resampled:
+            yield self._resampler.close()
 
 
-class _Bytes:
-    """A stream as soundfile wants it, without its name (.raw would be taken at its word)."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.tell, self._read, self._seek = stream.tell, stream.read, stream.seek
-        self.error: OSError | None = None
-
-    def read(self, size: int) -> bytes:
-        try:
-            return self._read(size)
-        except OSError as error:  # an exception would be printed on stderr, and the rest be silent
-            self.error = error
-            return b""
-
-    def seek(self, offset: int, whence: int) -> None:
-        # Damaged files send libsndfile before the start. It copes, as soundfile then reports the
-        # old position; an exception would be printed on stderr.
-        with contextlib.suppress(OSError, ValueError):
-            self._seek(offset, whence)
-
-
-def _sound_file(stream: _Bytes, source: str) -> soundfile.SoundFile:
-    stream.seek(0, os.SEEK_SET)
+@contextlib.contextmanager
+def _reporting(source: str) -> Iterator[None]:
+    """Say of which file an error is."""
     try:
-        return soundfile.SoundFile(stream)
-    except soundfile.LibsndfileError as error:
-        if stream.error is not None:
-            raise _unreadable(source, stream.error) from error
-        reason = error.error_string.rstrip(". ")
-        if error.code == BAD_FILE:
-            reason = "It has no whole frame"
+        yield
+    except NotInstalledError as error:
+        raise AudioError(f"{source} cannot be read here. {error}") from error
+    except DecodeError as error:
         raise AudioError(
-            f"{source} cannot be read as audio: {reason}. Accepted are WAV, FLAC, Ogg and MP3; "
+            f"{source} cannot be read as audio: {error}. Accepted are WAV, FLAC, Ogg, MP3 and "
+            f"others that libsndfile reads, and M4A, MP4, WebM and others with PyAV ({INSTALL}); "
             "convert other formats, for example with ffmpeg."
         ) from error
+    except Unusable as error:
+        raise AudioError(f"{source}: {error}") from error
+    except OSError as error:
+        raise _unreadable(source, error) from error
 
 
 def _unreadable(source: str, error: OSError) -> AudioError:
@@ -278,6 +242,11 @@ def _spooled(file: BinaryIO, source: str) -> BinaryIO:
             if isinstance(copy, io.BytesIO) and copy.tell() > SPOOL_BYTES:
                 in_memory, copy = copy, cast("BinaryIO", TemporaryFile())  # noqa: SIM115
                 copy.write(in_memory.getbuffer())
+            if copy.tell() > MOST_SPOOLED:
+                raise AudioError(
+                    f"{source} gives more than {MOST_SPOOLED // 2**30} GiB and no end of it. Save "
+                    "it to a file."
+                )
         if position is not None:
             file.seek(position)
     except (OSError, ValueError) as error:  # ValueError: it is closed

@@ -1,199 +1,574 @@
-"""What the headers of WAV and MP3 files say of the length, put right for libsndfile."""
+"""What the headers of files with plain samples say of the length, and what the files hold.
+
+libsndfile takes the lesser of the two without a word. Recorders that lose power leave sizes of 0,
+those of more than 4 GiB wrap, and what is cut is less than it says.
+"""
 
 from __future__ import annotations
 
-import io
 import struct
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
+from dcasenet.audio.views import Piece, Stream, length_of, read_at, size_of
 from dcasenet.errors import AudioError
 
-# RIFF format tags whose blocks are single frames: PCM, float, A-law, µ-law, extensible.
-FRAMEWISE_TAGS = (0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE)
-# Bytes of an MP3 file that are looked at, and those up to where the longest tag ends.
-MP3_HEAD, SHORTEST_HEAD = 4096, 84
+# Bytes and chunks before the sound, at most.
+MOST_METADATA, MOST_CHUNKS = 2**26, 10_000
+# Channels that libsndfile takes.
+MOST_CHANNELS = 1024
+# What follows the sound by less, in seconds, is no sound but a writer's leftover.
+LEAST_EXCESS = 0.05
+# What other programs put behind the sound.
+TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS")
+# Bytes of the rest of a file that are looked at together.
+CHUNK = 2**20
+# WAV files that may be longer than 4 GiB.
+_LONG_RIFF = (b"RF64", b"BW64")
 
 
-class Stream(Protocol):
-    """What is needed of a binary file."""
+@dataclass(frozen=True)
+class Encoding:
+    """How samples are stored.
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Read at most so many bytes."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Set the position."""
-
-    def tell(self) -> int:
-        """Give the position."""
-
-
-class Spliced(io.RawIOBase):
-    """Another beginning before the rest of a file, of which nothing is copied.
-
-    Example:
-        >>> Spliced(b"new ", io.BytesIO(b"old rest"), 4).read()
-        b'new rest'
+    Attributes:
+        sample_rate: In Hz.
+        n_channels: How many channels.
+        n_bytes: Bytes of a block, and so many frames are in it: 1 but for ADPCM.
+        n_frames: Frames of a block.
+        subtype: soundfile's name for them; None where only libsndfile's reader of the container
+            can decode them.
+        is_big: Whether the first byte is the highest.
     """
 
-    def __init__(self, head: bytes, stream: Stream, start: int) -> None:
-        self._head, self._stream, self._start = head, stream, start
-        self._size = len(head) + max(0, size_of(stream) - start)
-        self._position = 0
+    sample_rate: int
+    n_channels: int
+    n_bytes: int
+    n_frames: int = 1
+    subtype: str | None = None
+    is_big: bool = False
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
+    @property
+    def is_sane(self) -> bool:
+        """Whether libsndfile would take it."""
+        return 0 < self.sample_rate < 2**31 and 0 < self.n_channels <= MOST_CHANNELS
 
-    def seekable(self) -> bool:
-        """It is."""
-        return True
+    @property
+    def endian(self) -> Literal["BIG", "LITTLE"]:
+        """The same, as soundfile names it."""
+        return "BIG" if self.is_big else "LITTLE"
 
-    def tell(self) -> int:
-        """Give the position."""
-        return self._position
+    def frames(self, n_bytes: int) -> int:
+        """Return how many frames are in some bytes."""
+        return n_bytes // self.n_bytes * self.n_frames
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Set the position."""
-        position = offset + {0: 0, 1: self._position, 2: self._size}[whence]
-        if position < 0:
-            raise ValueError(f"There is no position {position}.")
-        self._position = position
-        return position
-
-    def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
-        """Read what is at the position."""
-        data = self._head[self._position : self._position + len(buffer)]
-        if len(data) < len(buffer):  # libsndfile takes fewer bytes for the end of the file
-            self._stream.seek(self._start + max(0, self._position - len(self._head)))
-            data += self._stream.read(len(buffer) - len(data))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+    def seconds(self, n_bytes: int) -> float:
+        """Return how long some bytes are."""
+        return self.frames(n_bytes) / self.sample_rate
 
 
-def size_of(stream: Stream) -> int:
-    """Give the length of a file in bytes; leave it where it stands."""
-    position = stream.tell()
-    size = stream.seek(0, io.SEEK_END)
-    stream.seek(position)
-    return size
+@dataclass(frozen=True)
+class Sound:
+    """Plain samples in a file.
+
+    Attributes:
+        kind: The container, such as ``"WAV"``.
+        encoding: How they are stored.
+        pieces: Where they are.
+        n_stated: Their bytes as the header says; None where it leaves that open.
+        start: Where in the file their container begins, ...
+        stop: ... and ends.
+    """
+
+    kind: str
+    encoding: Encoding
+    pieces: tuple[Piece, ...]
+    n_stated: int | None
+    start: int
+    stop: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that are there."""
+        return sum(map(length_of, self.pieces))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is as much as the header states, in one piece."""
+        return len(self.pieces) == 1 and self.n_bytes == self.n_stated
 
 
-def settle_length(stream: Stream, source: str) -> tuple[Stream, bool]:
-    """Keep libsndfile from misjudging the length of a file.
+def find_sound(stream: Stream, source: str) -> list[Sound]:
+    """Find the samples of a file: of one recording, unless files were joined.
 
     Args:
-        stream: The file, at its start.
+        stream: The file.
         source: What messages call it.
 
     Returns:
-        The file as libsndfile is to see it; and, of an MP3, whether it states its length itself.
+        Nothing for other formats, and where libsndfile shall say what is wrong.
 
     Raises:
-        AudioError: It is empty.
+        AudioError: There is more than 64 MiB, or 10,000 chunks, before the sound.
     """
-    start = stream.read(4)
-    if not start:
-        raise AudioError(f"{source} is empty (0 bytes). Give a file that holds audio.")
-    if start == b"RIFF" and _riff_data(stream)[0] == 0:
-        # A recorder that was killed leaves the size 0: libsndfile then reads to the end of the
-        # file if the RIFF size is 8, else nothing. What reads like a chunk's name is no audio.
-        following = stream.read(4)
-        if following and not following.rstrip().isalnum():
-            return Spliced(start + struct.pack("<I", 8), stream, 8), False
-    if start.startswith((b"ID3", b"\xff")):
-        first = _after_id3(stream)
-        stream.seek(first)
-        head = bytearray(stream.read(MP3_HEAD))
-        rest = first + len(head)
-        is_counted = _count_mp3(head, size_of(stream) - first)
-        return Spliced(bytes(head), stream, rest), is_counted
-    return stream, False
+    found: list[Sound] = []
+    position, size = 0, size_of(stream)
+    while position < size and len(found) < MOST_CHUNKS:
+        head = read_at(stream, position, 40)
+        read = _reader(head)
+        if read is None:
+            break
+        sound = read(_File(stream, position, size, source))
+        if sound is None or not sound.n_bytes:
+            break
+        found.append(sound)
+        position = sound.stop
+    return found
 
 
-def _after_id3(stream: Stream) -> int:
-    """Give where the tags at the start end, which may be of any size."""
-    first = 0
-    while True:
-        stream.seek(first)
-        head = stream.read(10)
-        if not (head.startswith(b"ID3") and len(head) == 10):
-            return first
-        a, b, c, d = head[6:10]
-        first += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
-
-
-def _riff_data(stream: Stream) -> tuple[int, int]:
-    """Size of the data chunk and of a frame, in bytes (0: unknown); leaves the stream there."""
-    stream.seek(0)
-    order = ">" if stream.read(12).startswith(b"RIFX") else "<"
-    frame_size = long_size = 0
-    while len(head := stream.read(8)) == 8:
-        name, size = struct.unpack(f"{order}4sI", head)
-        if name == b"data":
-            # Writers that cannot go back leave a size next to 2³¹ or 2³²; RF64 has it in ds64.
-            is_open = 0x7FFF_0000 <= size <= 0x8000_FFFF or size >= 0xFFFF_0000
-            return (long_size if is_open else size), frame_size
-        body = stream.read(min(size, 16))
-        if name == b"ds64" and len(body) == 16:
-            (long_size,) = struct.unpack_from("<Q", body, 8)
-        if name == b"fmt " and len(body) == 16:
-            tag, block_size = struct.unpack_from(f"{order}H10xH", body)
-            frame_size = block_size if tag in FRAMEWISE_TAGS else 0
-        stream.seek(size + size % 2 - len(body), io.SEEK_CUR)
-    return 0, 0
-
-
-def riff_frames(stream: Stream) -> int:
-    """Count the frames that a WAV file promises; 0 if it leaves that open."""
-    size, frame_size = _riff_data(stream)
-    return size // frame_size if frame_size else 0
-
-
-def _count_mp3(data: bytearray, size: int) -> bool:
-    """Make the first frame state how many follow; return whether it did so by itself.
+def find_mpeg(stream: Stream, source: str) -> tuple[int, int] | None:
+    """Find the MPEG frames that a WAV file holds; None if it holds something else.
 
     Args:
-        data: The start of an MP3 file, changed in place.
-        size: Length of the file, in bytes.
+        stream: The file.
+        source: What messages call it.
 
-    libsndfile believes a Xing tag. Without one it takes the first frame's bit rate for all and
-    drops the rest without a word (most of the file where the rate varies), so such a file gets
-    a tag with more frames than it can hold: decoding then ends where the data ends. A VBRI tag,
-    which libsndfile does not know, is rewritten as Xing.
+    Raises:
+        AudioError: As in `find_sound`.
     """
-    header = int.from_bytes(data[:4], "big")
-    version, layer, rate = header >> 19 & 3, header >> 17 & 3, header >> 10 & 3
-    is_frame = header >> 21 == 0x7FF and version != 1 and layer == 1 and rate != 3
-    if not is_frame or len(data) < SHORTEST_HEAD:
-        return False  # no frame of layer III, or none that is whole
-    is_mono, is_mpeg1 = header >> 6 & 3 == 3, version == 3
-    side_info = 32 if is_mpeg1 and not is_mono else 9 if is_mono and not is_mpeg1 else 17
-    tag = 4 + side_info
-    marker = bytes(data[tag : tag + 4])
-    has_xing = marker in (b"Xing", b"Info")
-    if has_xing and data[tag + 7] & 1 and any(data[tag + 8 : tag + 12]):
-        if data[tag + 7] & 2:  # mpg123 prints a complaint if the size in bytes is not true
-            struct.pack_into(">I", data, tag + 12, size)
+    file = _File(stream, 0, size_of(stream), source)
+    if _reader(file.at(0, 40)) is not _wav:
+        return None
+    is_mpeg = False
+    for chunk in file.chunks(12, 8, _riff_chunk("<")):
+        if chunk.name == b"fmt ":
+            is_mpeg = int.from_bytes(file.at(chunk.body, 2), "little") in _WAV_MPEG
+        if chunk.name == b"data" and is_mpeg:
+            return chunk.body, min(chunk.body + chunk.size, file.size)
+    return None
+
+
+def _reader(head: bytes) -> Callable[[_File], Sound | None] | None:
+    """Return what reads a container that begins so."""
+    if head[:4] in (b"RIFF", b"RIFX", *_LONG_RIFF) and head[8:12] == b"WAVE":
+        return _wav
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return _aiff
+    if head.startswith(_W64_RIFF) and head[24:40] == _W64_WAVE:
+        return _w64
+    readers = {b".snd": _au, b"dns.": _au, b"caff": _caf, b"Crea": _voc, b"NIST": _sph}
+    return readers.get(head[:4])
+
+
+@dataclass(frozen=True)
+class _File:
+    """A container within a file."""
+
+    stream: Stream
+    start: int
+    size: int
+    source: str
+
+    def at(self, position: int, n_bytes: int) -> bytes:
+        return read_at(self.stream, position, n_bytes)
+
+    def sound(
+        self, kind: str, encoding: Encoding | None, place: int, stated: int | None, rest: _Rest
+    ) -> Sound | None:
+        """Settle where samples end that begin at a place and are so many bytes as stated."""
+        if encoding is None or place > self.size or not encoding.is_sane:
+            return None
+        stop = container_stop = self.size
+        if stated is not None and place + stated <= self.size:
+            end = place + stated
+            follows = rest(self, end)
+            if follows is not None:
+                stop, container_stop = end, follows
+            elif self._is_other(end, encoding):
+                stop = end
+        return Sound(kind, encoding, ((place, stop),), stated, self.start, container_stop)
+
+    def _is_other(self, position: int, encoding: Encoding) -> bool:
+        """Tell whether the rest of the file is a leftover, zeros, or tags of other formats."""
+        n_rest = self.size - position
+        if encoding.seconds(n_rest) < LEAST_EXCESS or self.at(position, 8).startswith(TAGS):
+            return True
+        if n_rest >= 2**32 and n_rest % 2**32 < 8:  # 32 bits were not enough for the size
+            return False
+        while position < self.size:
+            data = self.at(position, CHUNK)
+            if data.count(0) < len(data):
+                return False
+            position += len(data) or CHUNK
         return True
-    has_vbri = data[36:40] == b"VBRI"
-    if has_vbri:
-        (n_frames,) = struct.unpack_from(">I", data, 50)
+
+    def chunks(self, position: int, head: int, read: _ReadChunk) -> Iterator[_Chunk]:
+        """Follow chunks from a position on, and refuse what goes on without end."""
+        for _ in range(MOST_CHUNKS):
+            chunk = read(self.at(position, head), position)
+            if chunk is None:
+                return
+            yield chunk
+            position = chunk.next
+            if position - self.start > MOST_METADATA:
+                break
+        raise AudioError(
+            f"{self.source} has more than {MOST_METADATA // 2**20} MiB, or {MOST_CHUNKS:,} chunks, "
+            "before the sound. Accepted are files with less: save it anew with another program."
+        )
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    name: bytes
+    body: int
+    size: int
+    next: int
+
+
+_ReadChunk = Callable[[bytes, int], "_Chunk | None"]
+# Where the next container begins, or the file ends, if what lies between is chunks; else None.
+_Rest = Callable[[_File, int], "int | None"]
+
+
+def _nothing(file: _File, position: int) -> int | None:
+    """After sound in containers that have nothing behind it."""
+    if position == file.size or _reader(file.at(position, 40)) is not None:
+        return position
+    return None
+
+
+def _riff_chunk(order: str) -> _ReadChunk:
+    def read(head: bytes, position: int) -> _Chunk | None:
+        if len(head) < 8:
+            return None
+        name, size = struct.unpack(f"{order}4sI", head)
+        return _Chunk(name, position + 8, size, position + 8 + size + size % 2)
+
+    return read
+
+
+def _chunks_behind(read: _ReadChunk, head: int, pads: tuple[int, ...]) -> _Rest:
+    """Return a check that chunks follow up to the end, or up to another container."""
+
+    def rest(file: _File, position: int) -> int | None:
+        for pad in pads:
+            place = position + pad
+            for _ in range(MOST_CHUNKS):
+                if file.size - place < head or _reader(file.at(place, 40)) is not None:
+                    return min(place, file.size)
+                chunk = read(file.at(place, head), place)
+                is_name = chunk is not None and all(32 <= byte < 127 for byte in chunk.name)
+                # The last chunk may lack the byte that makes its length even.
+                if chunk is None or not is_name or chunk.body + chunk.size > file.size:
+                    break
+                place = chunk.next
+        return None
+
+    return rest
+
+
+def _wav(file: _File) -> Sound | None:
+    head = file.at(file.start, 4)
+    order, kind = ">" if head == b"RIFX" else "<", "RF64" if head in _LONG_RIFF else "WAV"
+    read = _riff_chunk(order)
+    encoding, long_size = None, 0
+    for chunk in file.chunks(file.start + 12, 8, read):
+        if chunk.name == b"ds64":
+            body = file.at(chunk.body, 16)
+            long_size = struct.unpack_from("<Q", body, 8)[0] if len(body) == 16 else 0
+        if chunk.name == b"fmt ":
+            encoding = _wav_encoding(file.at(chunk.body, min(chunk.size, 40)), order)
+        if chunk.name == b"data":
+            # Writers that cannot go back leave a size next to 2³¹ or 2³²; RF64 has it in ds64.
+            is_open = 0x7FFF_0000 <= chunk.size <= 0x8000_FFFF or chunk.size >= 0xFFFF_0000
+            size = long_size if is_open else chunk.size
+            if is_open and not long_size and chunk.body + chunk.size <= file.size:
+                size = chunk.size
+            rest = _chunks_behind(read, 8, (chunk.size % 2, 0, 1))
+            if not size and rest(file, chunk.body) is not None:
+                return None  # there is no sound
+            return file.sound(kind, encoding, chunk.body, size or None, rest)
+    return None
+
+
+# RIFF format tags → soundfile's names by the bits of a sample.
+_WAV_SUBTYPES: dict[int, dict[int, str]] = {
+    1: {8: "PCM_U8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"},
+    3: {32: "FLOAT", 64: "DOUBLE"},
+    6: {8: "ALAW"},
+    7: {8: "ULAW"},
+}
+# Tags of MPEG layers I and II, and of layer III.
+_WAV_MPEG = (0x50, 0x55)
+# Tags of blocks of several frames: of IMA and Microsoft's ADPCM, and of GSM 6.10.
+_WAV_BLOCKS = (0x02, 0x11, 0x31)
+
+
+def _wav_encoding(body: bytes, order: str) -> Encoding | None:
+    if len(body) < 16:
+        return None
+    tag, n_channels, rate, _, n_bytes, bits = struct.unpack_from(f"{order}HHIIHH", body)
+    if tag == 0xFFFE and len(body) >= 26:
+        (tag,) = struct.unpack_from(f"{order}H", body, 24)
+    if not n_channels or not n_bytes:
+        return None
+    if tag in _WAV_BLOCKS and len(body) >= 20:
+        (n_frames,) = struct.unpack_from(f"{order}H", body, 18)
+        return Encoding(rate, n_channels, n_bytes, n_frames) if n_frames else None
+    if tag not in _WAV_SUBTYPES:
+        return None
+    width = -(-bits // 8)
+    subtype = _WAV_SUBTYPES[tag].get(8 * width)
+    return Encoding(rate, n_channels, width * n_channels or n_bytes, 1, subtype, order == ">")
+
+
+def _aiff(file: _File) -> Sound | None:
+    read = _riff_chunk(">")
+    encoding, n_frames = None, 0
+    for chunk in file.chunks(file.start + 12, 8, read):
+        if chunk.name == b"COMM":
+            body = file.at(chunk.body, 22).ljust(22, b"\0")
+            n_frames = int.from_bytes(body[2:6], "big")
+            encoding = _aiff_encoding(body, chunk.size >= 22)
+        if chunk.name == b"SSND":
+            offset = int.from_bytes(file.at(chunk.body, 4), "big")
+            stated = max(0, chunk.size - 8 - offset)
+            if encoding:
+                stated = max(stated, n_frames * encoding.n_bytes)
+            rest = _chunks_behind(read, 8, (chunk.size % 2, 0, 1))
+            place = chunk.body + 8 + offset
+            return file.sound("AIFF", encoding, place, stated or None, rest)
+    return None
+
+
+# Compression types of AIFF-C → soundfile's name (of PCM by its bits: ""), and whether it is
+# little-endian.
+_AIFF_SUBTYPES = {
+    b"NONE": ("", False), b"twos": ("", False), b"in24": ("", False), b"in32": ("", False),
+    b"sowt": ("", True), b"42ni": ("", True), b"23ni": ("", True), b"raw ": ("PCM_U8", False),
+    b"fl32": ("FLOAT", False), b"FL32": ("FLOAT", False), b"fl64": ("DOUBLE", False),
+    b"FL64": ("DOUBLE", False), b"alaw": ("ALAW", False), b"ALAW": ("ALAW", False),
+    b"ulaw": ("ULAW", False), b"ULAW": ("ULAW", False),
+}  # fmt: skip
+_PCM = {1: "PCM_S8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}
+_WIDTHS = {"PCM_U8": 1, "ALAW": 1, "ULAW": 1, "FLOAT": 4, "DOUBLE": 8}
+
+
+def _aiff_encoding(body: bytes, is_compressed: bool) -> Encoding | None:
+    n_channels, _, bits = struct.unpack_from(">HIH", body)
+    exponent, mantissa = struct.unpack_from(">HQ", body, 8)
+    exponent = (exponent & 0x7FFF) - 16_383 - 63
+    rate = mantissa >> -exponent if -64 < exponent <= 0 else 0
+    subtype, is_little = _AIFF_SUBTYPES.get(
+        body[18:22] if is_compressed else b"NONE", (None, False)
+    )
+    if subtype is None or not n_channels:
+        return None
+    width = _WIDTHS.get(subtype, -(-bits // 8))
+    subtype = subtype or _PCM.get(width)
+    return Encoding(rate, n_channels, width * n_channels, 1, subtype, not is_little)
+
+
+# AU encodings → soundfile's names and bytes of a sample.
+_AU_SUBTYPES = {
+    1: ("ULAW", 1), 2: ("PCM_S8", 1), 3: ("PCM_16", 2), 4: ("PCM_24", 3), 5: ("PCM_32", 4),
+    6: ("FLOAT", 4), 7: ("DOUBLE", 8), 27: ("ALAW", 1),
+}  # fmt: skip
+
+
+def _au(file: _File) -> Sound | None:
+    head = file.at(file.start, 24)
+    is_big = head.startswith(b".snd")
+    if len(head) < 24:
+        return None
+    place, size, code, rate, n_channels = struct.unpack_from(">5I" if is_big else "<5I", head, 4)
+    if code not in _AU_SUBTYPES or not n_channels:
+        return None
+    subtype, width = _AU_SUBTYPES[code]
+    encoding = Encoding(rate, n_channels, width * n_channels, 1, subtype, is_big)
+    stated = None if size in (0, 0xFFFF_FFFF) else size
+    return file.sound("AU", encoding, file.start + place, stated, _nothing)
+
+
+_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_W64_WAVE = b"wave\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+
+
+def _w64_chunk(head: bytes, position: int) -> _Chunk | None:
+    if len(head) < 24:
+        return None
+    size = int.from_bytes(head[16:24], "little")  # with this head
+    return _Chunk(head[:4], position + 24, max(0, size - 24), position + max(24, size + -size % 8))
+
+
+def _w64(file: _File) -> Sound | None:
+    encoding = None
+    for chunk in file.chunks(file.start + 40, 24, _w64_chunk):
+        if chunk.name == b"fmt ":
+            encoding = _wav_encoding(file.at(chunk.body, min(chunk.size, 40)), "<")
+        if chunk.name == b"data":
+            rest = _chunks_behind(_w64_chunk, 24, (-chunk.size % 8, 0))
+            return file.sound("W64", encoding, chunk.body, chunk.size or None, rest)
+    return None
+
+
+def _caf_chunk(head: bytes, position: int) -> _Chunk | None:
+    if len(head) < 12:
+        return None
+    name, size = struct.unpack(">4sq", head)
+    return _Chunk(name, position + 12, size, position + 12 + max(0, size))
+
+
+def _caf(file: _File) -> Sound | None:
+    encoding = None
+    for chunk in file.chunks(file.start + 8, 12, _caf_chunk):
+        if chunk.name == b"desc":
+            encoding = _caf_encoding(file.at(chunk.body, 32))
+        if chunk.name == b"data":  # which begins with a count of edits, 4 bytes
+            stated = chunk.size - 4 if chunk.size > 4 else None
+            rest = _chunks_behind(_caf_chunk, 12, (0,))
+            return file.sound("CAF", encoding, chunk.body + 4, stated, rest)
+    return None
+
+
+def _caf_encoding(body: bytes) -> Encoding | None:
+    if len(body) < 32:
+        return None
+    rate, code, flags, n_bytes, n_frames, n_channels, bits = struct.unpack(">d4s5I", body)
+    is_sane = n_channels and n_bytes and n_frames == 1 and 0 < rate < 2**31
+    if not is_sane or code not in (b"lpcm", b"alaw", b"ulaw"):
+        return None
+    pcm = {32: "FLOAT", 64: "DOUBLE"}.get(bits) if flags & 1 else _PCM.get(bits // 8)
+    subtype = pcm if code == b"lpcm" else code.decode().upper()
+    return Encoding(int(rate), n_channels, n_bytes, 1, subtype, not flags & 2)
+
+
+# VOC codecs → soundfile's names, and bytes of a sample.
+_VOC_SUBTYPES = {0: ("PCM_U8", 1), 4: ("PCM_16", 2), 6: ("ALAW", 1), 7: ("ULAW", 1)}
+_VOC_END, _VOC_SOUND, _VOC_MORE, _VOC_SILENCE, _VOC_EXTENDED, _VOC_NEW = 0, 1, 2, 3, 8, 9
+
+
+def _voc(file: _File) -> Sound | None:
+    head = file.at(file.start, 22)
+    if not head.startswith(b"Creative Voice File\x1a") or len(head) < 22:
+        return None
+    blocks = _VocBlocks(file)
+    blocks.follow(file.start + int.from_bytes(head[20:22], "little"))
+    if blocks.encoding is None or not blocks.encoding.is_sane:
+        return None
+    pieces, stated = tuple(blocks.pieces), blocks.n_stated
+    return Sound("VOC", blocks.encoding, pieces, stated, file.start, file.size)
+
+
+class _VocBlocks:
+    """Join the blocks of a VOC file, of which libsndfile decodes the first.
+
+    Attributes:
+        encoding: That of all; sound of another one ends it.
+        pieces: Where the samples are; silence as bytes.
+        n_stated: Their bytes as the blocks say; None where one leaves that open.
+    """
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+        self._extended: tuple[int, int] | None = None
+        self.encoding: Encoding | None = None
+        self.pieces: list[Piece] = []
+        self.n_stated: int | None = 0
+
+    def follow(self, position: int) -> None:
+        """Read the blocks from a position on."""
+        for _ in range(MOST_CHUNKS):
+            block = self._file.at(position, 20)
+            if len(block) < 4 or block[0] == _VOC_END:
+                return
+            size = int.from_bytes(block[1:4], "little")
+            if not self._add(block, position + 4, size):
+                if self.pieces and block[0] > _VOC_NEW:  # 24 bits were not enough for the size
+                    self.pieces.append((position, self._file.size))
+                return
+            position += 4 + size
+
+    def _add(self, block: bytes, body: int, size: int) -> bool:
+        """Take a block; tell whether the next one counts."""
+        kind = block[0]
+        if kind == _VOC_EXTENDED and len(block) >= 8:
+            n_channels = block[7] + 1
+            ticks = n_channels * (65_536 - int.from_bytes(block[4:6], "little"))
+            self._extended = 256_000_000 // ticks, n_channels
+        elif kind in (_VOC_SOUND, _VOC_NEW):
+            return self._add_sound(block, body, size)
+        elif kind == _VOC_MORE and self.encoding is not None:
+            self._take(body, body + size)
+        elif kind == _VOC_SILENCE and self.encoding is not None and len(block) >= 7:
+            seconds = (int.from_bytes(block[4:6], "little") + 1) * (256 - block[6]) / 1e6
+            self.pieces.append(_voc_silence(self.encoding, seconds))
+            self._state(length_of(self.pieces[-1]))
+        return kind <= _VOC_NEW
+
+    def _add_sound(self, block: bytes, body: int, size: int) -> bool:
+        n_head = 12 if block[0] == _VOC_NEW else 2
+        encoding = _voc_encoding(block, self._extended)
+        if encoding is None or (self.encoding or encoding) != encoding:
+            return False
+        self.encoding = encoding
+        if size <= n_head:  # its writer was stopped
+            self.pieces.append((body + n_head, self._file.size))
+            self.n_stated = None
+            return False
+        self._take(body + n_head, body + size)
+        return True
+
+    def _take(self, start: int, stop: int) -> None:
+        size = self._file.size
+        self.pieces.append((min(start, size), min(stop, size)))
+        self._state(stop - start)
+
+    def _state(self, n_bytes: int) -> None:
+        self.n_stated = None if self.n_stated is None else self.n_stated + n_bytes
+
+
+def _voc_encoding(block: bytes, extended: tuple[int, int] | None) -> Encoding | None:
+    """Read the head of a block of sound."""
+    if len(block) < 20:
+        return None
+    if block[0] == _VOC_NEW:
+        rate, _, n_channels, code = struct.unpack_from("<IBBH", block, 4)
     else:
-        n_frames = size // 24  # bytes of the shortest frame: 8 kbit/s at 24 kHz
-    if not (has_xing or has_vbri):
-        data[:0] = _blank_mp3_frame(header)
-    # Zeros up to where the tag's delay and padding end: none are known.
-    xing = struct.pack(">4sII", b"Xing", 1, n_frames)
-    data[4 : tag + 48] = bytes(side_info) + xing + bytes(36)
-    return has_vbri
+        rate, n_channels = extended or (1_000_000 // (256 - block[4]), 1)
+        code = block[5]
+    if code not in _VOC_SUBTYPES or not n_channels:
+        return None
+    subtype, width = _VOC_SUBTYPES[code]
+    return Encoding(rate, n_channels, width * n_channels, 1, subtype)
 
 
-def _blank_mp3_frame(header: int) -> bytes:
-    """A silent frame of layer III like the one with this header, at 128 (MPEG 2: 80) kbit/s."""
-    version = header >> 19 & 3
-    sample_rate = (44_100, 48_000, 32_000)[header >> 10 & 3] >> {3: 0, 2: 1, 0: 2}[version]
-    size = 144 * 128_000 // sample_rate if version == 3 else 72 * 80_000 // sample_rate
-    # Bits 12-15 are the bit rate's index, 9 the padding; 16 means that no checksum follows.
-    header = header & ~0xF200 | 0x1_9000
-    return header.to_bytes(4, "big") + bytes(size - 4)
+def _voc_silence(encoding: Encoding, seconds: float) -> bytes:
+    value = {"PCM_U8": b"\x80", "ALAW": b"\xd5", "ULAW": b"\xff"}.get(encoding.subtype or "", b"\0")
+    return value * (round(seconds * encoding.sample_rate) * encoding.n_bytes)
+
+
+def _sph(file: _File) -> Sound | None:
+    """Read a NIST SPHERE header, which is text."""
+    lines = file.at(file.start, 1024).split(b"\n")
+    if len(lines) < 2 or not lines[1].strip().isdigit():
+        return None
+    values: dict[bytes, bytes] = {}
+    for line in lines[2:]:
+        parts = line.split(None, 2)
+        if len(parts) == 3:
+            values[parts[0]] = parts[2].strip()
+    numbers = {name: int(value) for name, value in values.items() if value.isdigit()}
+    rate, n_channels = numbers.get(b"sample_rate", 0), numbers.get(b"channel_count", 1)
+    width = numbers.get(b"sample_n_bytes", 0)
+    coding = values.get(b"sample_coding", b"pcm")
+    subtype = {b"pcm": _PCM.get(width), b"ulaw": "ULAW", b"alaw": "ALAW"}.get(coding)
+    if not rate or not n_channels or not width or coding not in (b"pcm", b"ulaw", b"alaw"):
+        return None
+    is_big = values.get(b"sample_byte_format", b"01").startswith(b"1")
+    encoding = Encoding(rate, n_channels, width * n_channels, 1, subtype, is_big)
+    stated = numbers.get(b"sample_count", 0) * encoding.n_bytes
+    place = file.start + int(lines[1])
+    return file.sound("SPH", encoding, place, stated or None, _nothing)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.audio import decoder
+from dcasenet.audio.libsndfile import BLOCK_VALUES, UNKNOWN_FRAMES
 from dcasenet.audio.validation import (
     Levels,
     arranged,
@@ -82,8 +83,12 @@ class Reader:
                 self._file = undoing.enter_context(
                     decoder.FileReader(cast("decoder.File", audio), self.source)
                 )
-                self.sample_rate, length = self._file.sample_rate, self._file.promised
-                self._check(self._file.n_channels, length, channels_last)
+                self.sample_rate, length = self._file.sample_rate, self._file.n_expected
+                self._check(
+                    self._file.n_channels,
+                    UNKNOWN_FRAMES if length is None else length,
+                    channels_last,
+                )
                 self._closing = undoing.pop_all()
         else:
             self.source, self.sample_rate = "<array>", whole_rate(sample_rate)
@@ -97,7 +102,7 @@ class Reader:
         if not n_channels:
             raise self._empty()
         check_channels(n_channels, n_samples, self.source, channels_last)
-        self.is_long = n_channels * n_samples > decoder.BLOCK_VALUES
+        self.is_long = n_channels * n_samples > BLOCK_VALUES
 
     @property
     def duration(self) -> float:
@@ -133,7 +138,7 @@ class Reader:
         self.warnings = (self._file.warnings if self._file else ()) + levels.warnings(self.source)
 
     def _slices(self) -> Iterator[NDArray[Any]]:
-        length = max(1, decoder.BLOCK_VALUES // self.n_channels)
+        length = max(1, BLOCK_VALUES // self.n_channels)
         for start in range(0, self._values.shape[1], length):
             yield self._values[:, start : start + length]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from dcasenet.cli.options import Model, Precision, Runtime, Stage, Weights, load_model
+from dcasenet.cli.output import say, shown
 from dcasenet.spec import ModelSpec, Task
 
 # Task → the command that answers it.
@@ -61,6 +61,14 @@ def finetune(
     validation: Annotated[
         float, typer.Option(min=0, help="Share of the recordings to hold out; 0 is none.")
     ] = 0.2,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="For few recordings: train once without each of so many folds, and print how the "
+            "recordings left out fare, with a confusion table.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     work: Annotated[
         Path | None, typer.Option(help="For decoded audio and checkpoints, to go on from.")
@@ -70,22 +78,25 @@ def finetune(
     loaded = load_model(model, stage, weights, "cpu", Precision.float32, Runtime.torch)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets and advises
     try:
+        from dcasenet.train import cross_validate
         from dcasenet.train import finetune as teach
 
-        tuned = teach(
-            loaded,  # type: ignore[arg-type]
-            data,
-            task.value,
-            freeze=freeze.value,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            trunk_rate=trunk_rate,
-            mixup=mixup,
-            validation=validation,
-            seed=seed,
-            work=work,
-        )
+        options: dict[str, Any] = {
+            "freeze": freeze.value,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "trunk_rate": trunk_rate,
+            "mixup": mixup,
+            "validation": validation,
+            "seed": seed,
+            "work": work,
+        }
+        report = None
+        if folds is not None:
+            report = cross_validate(loaded, data, task.value, folds=folds, **options)  # type: ignore[arg-type]
+            say(f"{report}\n")
+        tuned = teach(loaded, data, task.value, folds=report, **options)  # type: ignore[arg-type]
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     tuned.save_pretrained(output)
@@ -99,10 +110,10 @@ def _show(spec: ModelSpec, task: Task, output: Path) -> None:
     table.add_column("figure", ratio=1)
     table.add_column("value", justify="right")
     for name, value in spec.metrics.get(task, {}).items():
-        table.add_row(escape(name), f"{value:.3f}")
+        table.add_row(shown(name), f"{value:.3f}")
     if table.row_count:
         console.print(table)
-    console.print(escape(spec.protocol.partition(" Other tasks:")[0]), soft_wrap=True)
+    console.print(shown(spec.protocol.partition(" Other tasks:")[0]), soft_wrap=True)
     labels = spec.labels(task)
     console.print(f"{output}: {len(labels)} {task} labels. Type:", soft_wrap=True, markup=False)
     console.print(

@@ -107,8 +107,7 @@ class LogMel(nn.Module):
         if waveform.shape[-1] < shortest:
             repeats = -(-shortest // waveform.shape[-1])
             waveform = waveform.repeat(1, repeats)[:, :shortest]
-        relative = s.normalization == "level"
-        if relative:
+        if s.normalization == "level":
             waveform = waveform - waveform.mean(dim=1, keepdim=True)
         emphasised = waveform[:, 1:] - s.pre_emphasis * waveform[:, :-1]
         spectrum = torch.stft(
@@ -125,7 +124,11 @@ class LogMel(nn.Module):
         mel = self.mel_filters @ power
         while mel.shape[-1] < MIN_FRAMES:
             mel = torch.cat((mel, mel), dim=-1)
-        if relative:
+        return self.compress(mel)
+
+    def compress(self, mel: Tensor) -> Tensor:
+        """Take the logarithm of mel power, with ``"level"`` relative to the loudest 0.18 s."""
+        if self.settings.normalization == "level":
             return (mel / loudest_level(mel) + LEVEL_FLOOR).log()
         return torch.where(mel == 0, SILENCE, mel).log()
 

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from dcasenet.train.distillation.distill import distill
     from dcasenet.train.distillation.recipe import DistillRecipe
     from dcasenet.train.engine.untrained import untrained
+    from dcasenet.train.finetuning.cross_validation import CrossValidation, cross_validate
     from dcasenet.train.finetuning.finetune import finetune
 
 # Public name → the module that it lives in, imported when the name is first used.
 _HOME = {
     "AudioFolder": "data.audio_folder",
     "AudioTable": "data.audio_table",
+    "CrossValidation": "finetuning.cross_validation",
     "DistillRecipe": "distillation.recipe",
     "ESC10": "data.esc",
     "ESC50": "data.esc",
@@ -42,6 +44,7 @@ _HOME = {
     "TAUUrban2020Mobile": "data.urban",
     "WaveformStore": "data.store",
     "as_dataset": "data.resolve",
+    "cross_validate": "finetuning.cross_validation",
     "decode_examples": "data.store",
     "distill": "distillation.distill",
     "Example": "data.dataset",
@@ -58,6 +61,7 @@ __all__ = [
     "ESC50",
     "AudioFolder",
     "AudioTable",
+    "CrossValidation",
     "DistillRecipe",
     "Example",
     "FSDKaggle2019Curated",
@@ -67,6 +71,7 @@ __all__ = [
     "TAUUrban2020Mobile",
     "WaveformStore",
     "as_dataset",
+    "cross_validate",
     "decode_examples",
     "distill",
     "finetune",

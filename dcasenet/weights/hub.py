@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
 
+# Bytes: that of a checkpoint with a thousand labels has 0.1 MB.
+LARGEST_CONFIG = 16 << 20
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
@@ -132,12 +134,14 @@ def read_config(folder: Path) -> Config | None:
             f"written by save_pretrained."
         )
     try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError(f"it has more than {LARGEST_CONFIG} bytes")
         values = json.loads(path.read_text("utf-8"))
         digests = dict(values["digests"])
         if not all(str(digest).startswith("sha256:") for digest in digests.values()):
             raise ValueError("a digest does not begin with 'sha256:'")
         return Config(ModelSpec.from_dict(values["spec"]), digests)
-    except (ValueError, TypeError, KeyError, WeightsError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, WeightsError) as error:
         raise WeightsError(
             f"{path} is not the configuration of a dcasenet model ({type(error).__name__}: "
             f"{error}). Give a folder or repository written by save_pretrained or push_to_hub."

@@ -32,7 +32,7 @@ from dcasenet.train.data.store import WaveformStore, decode_examples
 from dcasenet.train.engine.untrained import untrained
 from dcasenet.train.finetuning.data import Material
 from dcasenet.train.finetuning.evaluation import ask, verb
-from dcasenet.train.finetuning.finetune import learn
+from dcasenet.train.finetuning.learning import learn
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.tuning import tune
 from dcasenet.weights.checkpoint import write_bytes

@@ -94,7 +94,7 @@ def test_an_event_plays_from_its_onset(page: Page, write_wav: Write, noise: Nois
         ("a.opus", 48_000, 1),
     ],
 )
-def test_answers_are_those_of_python(  # noqa: PLR0917 - fixtures
+def test_answers_are_those_of_python(
     page: Page, tiny_file: Path, tmp_path: Path, name: str, rate: int, channels: int
 ) -> None:
     samples, source_rate = soundfile.read(DOG, dtype="float32")

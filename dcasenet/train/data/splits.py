@@ -1,13 +1,14 @@
-"""Which recordings are held out for validation: seeded, whole recordings, every label that can."""
+"""Which recordings are held out, once or in folds: seeded, whole recordings, every label."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import PARTS, Example
 from dcasenet.train.data.label_tables import listed
 
@@ -46,16 +47,7 @@ def hold_out(
         )
     if share == 0:
         return list(examples), []
-    labels_of: dict[str, set[str]] = {}
-    for example in examples:
-        if example.part == "train":
-            labels_of.setdefault(recording_of(example), set()).update(labels(example))
-    frequency = Counter(label for found in labels_of.values() for label in found)
-    by_label: dict[str, list[str]] = {}
-    for recording in sorted(labels_of):
-        found = labels_of[recording]
-        rarest = min(found, key=lambda label: (frequency[label], label)) if found else ""
-        by_label.setdefault(rarest, []).append(recording)
+    by_label, frequency = _by_rarest_label(e for e in examples if e.part == "train")
     random = np.random.default_rng(seed)
     held: set[str] = set()
     for label in sorted(by_label):
@@ -73,6 +65,65 @@ def hold_out(
         remark = f"Validation has none of {listed(single, shown=20)}: one recording, which trains."
         return moved, [remark]
     return moved, []
+
+
+def k_folds(examples: Sequence[Example], n_folds: int, seed: int) -> list[list[Example]]:
+    """Deal examples to folds: whole recordings, and each label's as evenly as can be.
+
+    Args:
+        examples: Examples.
+        n_folds: How many folds, 2 or more.
+        seed: The same seed deals the same.
+
+    Returns:
+        The examples of each fold, none of them empty.
+
+    Raises:
+        DcasenetError: There are fewer recordings than folds, or a label has a single one.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clips = [Example(Path(f"{i}.wav"), scene=("park", "tram")[i % 2]) for i in range(6)]
+        >>> [sorted(e.scene for e in fold) for fold in k_folds(clips, 3, seed=0)]
+        [['park', 'tram'], ['park', 'tram'], ['park', 'tram']]
+    """
+    by_label, frequency = _by_rarest_label(examples)
+    single = sorted(label for label, n in frequency.items() if n == 1)
+    if single:
+        raise DcasenetError(
+            f"Folds need two recordings of each label, to learn from and to ask about; "
+            f"{listed(single)} has one. Add recordings, or leave the label out."
+        )
+    n_recordings = sum(map(len, by_label.values()))
+    if n_folds < 2 or n_folds > n_recordings:
+        raise DcasenetError(
+            f"{n_recordings} recordings cannot be dealt to {n_folds} folds. Give 2 to "
+            f"{n_recordings} folds."
+        )
+    random = np.random.default_rng(seed)
+    dealt: dict[str, int] = {}
+    for label in sorted(by_label):
+        recordings = by_label[label]
+        for i in random.permutation(len(recordings)):
+            dealt[recordings[i]] = len(dealt) % n_folds
+    folds: list[list[Example]] = [[] for _ in range(n_folds)]
+    for example in examples:
+        folds[dealt[recording_of(example)]].append(example)
+    return folds
+
+
+def _by_rarest_label(examples: Iterable[Example]) -> tuple[dict[str, list[str]], Counter[str]]:
+    """Group recordings under the rarest of their labels, and count the recordings of each label."""
+    labels_of: dict[str, set[str]] = {}
+    for example in examples:
+        labels_of.setdefault(recording_of(example), set()).update(labels(example))
+    frequency = Counter(label for found in labels_of.values() for label in found)
+    by_label: dict[str, list[str]] = {}
+    for recording in sorted(labels_of):
+        found = labels_of[recording]
+        rarest = min(found, key=lambda label: (frequency[label], label)) if found else ""
+        by_label.setdefault(rarest, []).append(recording)
+    return by_label, frequency
 
 
 def recording_of(example: Example) -> str:

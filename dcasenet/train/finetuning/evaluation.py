@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -79,7 +79,12 @@ def prepared(example: Example, store: WaveformStore) -> LoadedAudio:
     )
 
 
-def judge(material: Material, examples: Sequence[Example], results: Sequence[Any]) -> Verdict:
+def judge(
+    material: Material,
+    examples: Sequence[Example],
+    results: Sequence[Any],
+    thresholds: Mapping[str, float] | None = None,
+) -> Verdict:
     """Compare a verb's results with the truth.
 
     Scene: ``macro_recall`` (the mean over the labels) decides. Tag: ``map`` decides, the mean
@@ -89,9 +94,10 @@ def judge(material: Material, examples: Sequence[Example], results: Sequence[Any
         material: The data set.
         examples: Some of its examples.
         results: What the verb answered, one for each.
+        thresholds: Of events, those to judge by; by default those at which they are best.
     """
     if material.task == "event":
-        return _judge_events(material, examples, results)
+        return _judge_events(material, examples, results, thresholds)
     scores = np.stack([result.values for result in results]).astype(np.float64)
     truth = np.zeros(scores.shape, bool)
     for row, example in enumerate(examples):
@@ -110,13 +116,20 @@ def judge(material: Material, examples: Sequence[Example], results: Sequence[Any
 
 
 def _judge_events(
-    material: Material, examples: Sequence[Example], results: Sequence[Events]
+    material: Material,
+    examples: Sequence[Example],
+    results: Sequence[Events],
+    given: Mapping[str, float] | None,
 ) -> Verdict:
     references, curves = zip(
         *(segments(material, e, r) for e, r in zip(examples, results, strict=True)), strict=True
     )
     reference, curve = np.concatenate(references), np.concatenate(curves)
-    thresholds = best_thresholds(reference, curve)
+    thresholds = (
+        best_thresholds(reference, curve)
+        if given is None
+        else tuple(given[label] for label in material.labels)
+    )
     score = segment_score(reference, curve > np.array(thresholds))
     return Verdict(
         {"segment_f1_1s": score.f1, "segment_error_rate_1s": score.error_rate},

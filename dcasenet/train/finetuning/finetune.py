@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import Task
 from dcasenet.train.data.dataset import SoundDataset
 from dcasenet.train.data.resolve import as_dataset
-from dcasenet.train.finetuning.data import Material, gather
-from dcasenet.train.finetuning.evaluation import Verdict, ask, judge, verb
-from dcasenet.train.finetuning.probe import fit_head
-from dcasenet.train.finetuning.recipe import FinetuneRecipe
-from dcasenet.train.finetuning.surgery import (
-    described,
-    own_network,
-    with_linear_head,
-    with_new_layer,
+from dcasenet.train.finetuning.cross_validation import (
+    CrossValidation,
+    all_to_train,
+    cross_validate,
+    learn_after,
 )
-
-Freeze = Literal["trunk", "none"]
-FREEZES = ("trunk", "none")
+from dcasenet.train.finetuning.data import gather
+from dcasenet.train.finetuning.learning import (
+    Freeze,
+    RecipeOptions,
+    check_freeze,
+    learn,
+    recipe_for,
+)
+from dcasenet.train.finetuning.surgery import own_network
 
 
 def finetune(  # noqa: PLR0913 - the one function that takes every option there is
@@ -40,6 +40,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
     trunk_rate: float = 0.3,
     mixup: float = 0.4,
     validation: float = 0.2,
+    folds: int | CrossValidation | None = None,
     seed: int = 0,
     work: str | os.PathLike[str] | None = None,
 ) -> SoundModel:
@@ -66,6 +67,9 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
             checkpoint's recipe has 0.4, the paper 0.1).
         validation: Share of the recordings to hold out, unless the data says which; it decides when
             to stop, and the events' thresholds. 0 trains on everything to the end.
+        folds: For few recordings: how many folds to cross-validate by first (see `cross_validate`,
+            which gives the report), or such a report. Its figures go into the spec, and a linear
+            head is then trained on everything.
         seed: Of everything random; the same machine, seed and data give the same model.
         work: Folder for decoded audio, checkpoints and logs; with it, a run that was interrupted
             goes on from its last epoch. By default a temporary one.
@@ -94,59 +98,37 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
         >>> tuned.classify_scene(hum / 4, 24_000).label
         'hum'
     """
-    if freeze not in FREEZES:
-        raise ValueError(f"freeze={freeze!r} is not known; give one of {', '.join(FREEZES)}.")
-    dataset = as_dataset(data, task, validation=validation, seed=seed)
-    spec, _ = own_network(model, task)
-    recipe = FinetuneRecipe(
-        task=task,
-        labels=dataset.labels,
-        architecture=spec.name,
-        width=spec.width,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        trunk_rate=trunk_rate,
-        mixup=mixup,
-        seed=seed,
-    )
+    check_freeze(freeze)
+    options: RecipeOptions = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "trunk_rate": trunk_rate,
+        "mixup": mixup,
+    }
     with nullcontext(work) if work is not None else TemporaryDirectory() as folder:
-        material = gather(dataset, spec, validation, seed, Path(folder, "cache"))
+        report = folds
+        if isinstance(folds, int):
+            report = cross_validate(
+                model,
+                data,
+                task,
+                folds=folds,
+                freeze=freeze,
+                validation=validation,
+                seed=seed,
+                work=folder,
+                **options,
+            )
+        # A head that folds have chosen the decay of needs no validation side.
+        is_chosen = isinstance(report, CrossValidation) and freeze == "trunk"
+        share = 0.0 if is_chosen else validation
+        dataset = as_dataset(data, task, validation=share, seed=seed)
+        if is_chosen:
+            dataset = all_to_train(dataset)
+        recipe = recipe_for(model, dataset, seed, options)
+        spec, _ = own_network(model, task)
+        material = gather(dataset, spec, share, seed, Path(folder, "cache"))
+        if isinstance(report, CrossValidation):
+            return learn_after(report, model, material, recipe, Path(folder, "run"), freeze)
         return learn(model, material, recipe, Path(folder, "run"), freeze)
-
-
-def learn(
-    model: SoundModel, material: Material, recipe: FinetuneRecipe, folder: Path, freeze: Freeze
-) -> SoundModel:
-    """Teach a model what is ready to be learned; see `finetune`.
-
-    Args:
-        model: Any model.
-        material: The data, decoded at the model's rate.
-        recipe: Hyperparameters, of use without freeze only.
-        folder: Where checkpoints and logs go.
-        freeze: What stays as it is.
-    """
-    if freeze == "trunk":
-        head, verdict = fit_head(model, material)
-        return with_linear_head(model, head, material, verdict)
-    tune, start = _tune(), with_new_layer(model, material, recipe)
-    tuned = tune(start, material, recipe, folder)
-    verdict = Verdict({})
-    if material.validation:
-        question = verb(tuned.spec, material.task)
-        answers = ask(tuned, question, material.validation, material.store)
-        verdict = judge(material, material.validation, list(answers))
-    tuned.spec = described(tuned.spec, material, verdict, "all layers trained")
-    return tuned.to(model.device)
-
-
-def _tune() -> Callable[[SoundModel, Material, FinetuneRecipe, Path], SoundModel]:
-    """Import what trains a whole network, which takes seconds that a probe need not wait."""
-    try:
-        from dcasenet.train.finetuning.tuning import tune
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"Training a whole network needs {error.name}. Type: pip install 'dcasenet[train]'"
-        ) from error
-    return tune

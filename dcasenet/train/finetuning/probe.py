@@ -64,10 +64,12 @@ class Head:
     Attributes:
         weight: (labels, embedding size).
         bias: (labels,).
+        decay: The weight decay that it was trained with.
     """
 
     weight: Tensor
     bias: Tensor
+    decay: float = DECAY
 
     def logits(self, embeddings: Floats, task: Task) -> Floats:
         """Answer a window as a network does, (1, labels) or (1, steps, labels)."""
@@ -93,30 +95,55 @@ def fit_head(model: SoundVerbs[Any], material: Material) -> tuple[Head, Verdict]
     Raises:
         DcasenetError: The model's embeddings or the loss are not finite.
     """
-    task = material.task
-    query = verb(model.spec, task)
+    query = verb(model.spec, material.task)
     train = list(embed(model, query, material.train, material))
+    held = list(embed(model, query, material.validation, material))
+    return choose_head(model.spec, material, train, held)
+
+
+def choose_head(
+    spec: ModelSpec, material: Material, train: Sequence[Embedded], held: Sequence[Embedded]
+) -> tuple[Head, Verdict]:
+    """Train a linear head on embeddings; see `fit_head`.
+
+    Args:
+        spec: Of the model that made the embeddings.
+        material: What to learn from.
+        train: The embeddings of its training side.
+        held: Those of its validation side.
+
+    Raises:
+        DcasenetError: The embeddings or the loss are not finite.
+    """
+    if not material.validation:
+        return train_head(spec, material, train, (DECAY,))[0], Verdict({})
+    task = material.task
+    answering = verb(labelled(spec, material), task)
+    trials: list[tuple[Head, Verdict]] = []
+    for head in train_head(spec, material, train, DECAYS):
+        results = [answered(item, head, answering, task) for item in held]
+        trials.append((head, judge(material, material.validation, results)))
+    return max(trials, key=lambda trial: trial[1].score)  # of equals the strongest decay
+
+
+def train_head(
+    spec: ModelSpec, material: Material, train: Sequence[Embedded], decays: Sequence[float]
+) -> list[Head]:
+    """Train a linear head with each of some weight decays.
+
+    Raises:
+        DcasenetError: The embeddings or the loss are not finite.
+    """
     inputs = np.concatenate([window for item in train for window in item.embeddings])
     if not np.isfinite(inputs).all():
         raise DcasenetError(
-            f"The embeddings of {model.spec.name} {model.spec.stage!r} are not finite. Are its "
-            f"weights?"
+            f"The embeddings of {spec.name} {spec.stage!r} are not finite. Are its weights?"
         )
     targets = np.concatenate(
         [_targets(item, e, material) for item, e in zip(train, material.train, strict=True)]
     )
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
-    if not material.validation:
-        return solve(x, y, task, DECAY), Verdict({})
-    examples = material.validation
-    held = list(embed(model, query, examples, material))
-    answering = verb(labelled(model.spec, material), task)
-    trials: list[tuple[Head, Verdict]] = []
-    for decay in DECAYS:
-        head = solve(x, y, task, decay)
-        results = [answered(item, head, answering, task) for item in held]
-        trials.append((head, judge(material, examples, results)))
-    return max(trials, key=lambda trial: trial[1].score)  # of equals the strongest decay
+    return [solve(x, y, material.task, decay) for decay in decays]
 
 
 def embed(
@@ -203,7 +230,7 @@ def solve(inputs: Tensor, targets: Tensor, task: Task, decay: float) -> Head:
         raise DcasenetError(
             f"The loss of the linear layer is not finite ({loss}), with a weight decay of {decay}."
         )
-    return Head(weight, bias - weight @ mean)
+    return Head(weight, bias - weight @ mean, decay)
 
 
 def _targets(item: Embedded, example: Example, material: Material) -> NDArray[np.float32]:

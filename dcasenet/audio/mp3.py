@@ -1,0 +1,630 @@
+"""The frames of an MP3 file: which are intact, what is missing between them, what the tag states.
+
+libsndfile believes the tag in the first frame and leaves the rest to libmpg123, which gives up
+after 1 KiB without a frame and complains on standard error. So the frames are found here, and the
+decoder gets nothing else: whole frames with a tag that counts them, and silence for those that
+cannot be decoded.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcasenet.audio.crc import crc16
+from dcasenet.audio.views import Piece, Stream, View, read_at, size_of
+
+# Bytes of the file that are looked at together: at first, and at most.
+FIRST_CHUNK, CHUNK = 2**13, 2**20
+# Bytes of a frame up to where its side information ends, at most: header, checksum, 32 bytes; then
+# the marker of a tag.
+HEAD = 44
+# Bytes of a tag from its marker on: fields and table of contents, then the encoder's part.
+TAG_SIZE = 156
+# So many frames in a row are taken for MP3 where nothing else says so.
+CHAIN = 4
+# Where a file without any sign of its format has its first frame, at the latest.
+START_WITHIN = 2**16
+# An encoder counts its own frame or not, and a decoder trims 529 samples at the start: sound is
+# missing only from two frames on.
+SLACK_FRAMES = 2
+# Pairs of values of a granule, at most.
+MOST_VALUES = 288
+# Places where frames may go on behind damage, at most; a file made of nothing else is no MP3.
+MOST_TRIED = 2**16
+
+# kbit/s of layers I, II and III of MPEG 1, then of layer I and of layers II and III of MPEG 2.
+_BIT_RATES = (
+    (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+)
+# Silence that is put in place of a damaged stretch, at most, in frames.
+MOST_FILLED = 10_000
+# The first three bytes of frames.
+_HEADERS = re.compile(rb"(?=\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xeb])")
+# What becomes of a frame.
+_SOUND, _MUTED, _BLANK = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Format:
+    """What all frames of a stretch have in common, read from their headers of 4 bytes.
+
+    Attributes:
+        key: The second byte, as if there were no checksum: MPEG version and layer.
+        rate_bits: Bits 2 and 3 of the third byte: the sample rate.
+        is_mono: Whether there is one channel.
+        sizes: Bytes of a frame for each value of the third byte; 0 where it is no frame's.
+    """
+
+    key: int
+    rate_bits: int
+    is_mono: bool
+    sizes: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        row = self.layer - 1 if self.is_mpeg1 else 3 if self.layer == 1 else 4
+        sizes = tuple(self._size(third, _BIT_RATES[row]) for third in range(256))
+        object.__setattr__(self, "sizes", sizes)
+
+    @classmethod
+    def of(cls, head: bytes) -> Format | None:
+        """Read a header; None if it is none."""
+        if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
+            return None
+        is_reserved = head[1] >> 3 & 3 == 1 or head[1] >> 1 & 3 == 0 or head[2] >> 2 & 3 == 3
+        if is_reserved or head[2] >> 4 in (0, 15):  # 0 is a free format, which nobody uses
+            return None
+        return _format(head[1] | 1, head[2] & 0x0C, head[3] >= 0xC0)
+
+    @property
+    def layer(self) -> int:
+        """1, 2 or 3."""
+        return 4 - (self.key >> 1 & 3)
+
+    @property
+    def is_mpeg1(self) -> bool:
+        """Whether it is MPEG 1, not 2 or 2.5."""
+        return self.key >> 3 & 3 == 3
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return (44_100, 48_000, 32_000)[self.rate_bits >> 2] >> {3: 0, 2: 1, 0: 2}[
+            self.key >> 3 & 3
+        ]
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of a frame."""
+        if self.layer == 1:
+            return 384
+        return 1152 if self.layer == 2 or self.is_mpeg1 else 576
+
+    @property
+    def n_channels(self) -> int:
+        """1 or 2."""
+        return 1 if self.is_mono else 2
+
+    @property
+    def n_side(self) -> int:
+        """Bytes of side information in a frame of layer III."""
+        return (17 if self.is_mono else 32) if self.is_mpeg1 else (9 if self.is_mono else 17)
+
+    def starts(self, data: bytes, place: int) -> bool:
+        """Tell whether a frame of this format begins at a place in some bytes."""
+        return (
+            place + 4 <= len(data)
+            and data[place] == 0xFF
+            and data[place + 1] | 1 == self.key
+            and self.sizes[data[place + 2]] > 0
+            and (data[place + 3] >= 0xC0) is self.is_mono
+        )
+
+    @cache  # noqa: B019 - formats are few, and live as long as the process
+    def blank(self, third: int) -> bytes:
+        """Return a silent frame whose header has this third byte."""
+        head = bytes((0xFF, self.key, third, 0xC0 if self.is_mono else 0))
+        return head + bytes(self.sizes[third] - 4)
+
+    def tagged(self, n_frames: int) -> bytes:
+        """Return a first frame of layer III that says how many follow."""
+        frame = bytearray(self.blank((0x90 if self.is_mpeg1 else 0xA0) | self.rate_bits))
+        struct.pack_into(">4sII", frame, 4 + self.n_side, b"Xing", 1, n_frames)
+        return bytes(frame)
+
+    def _size(self, third: int, bit_rates: tuple[int, ...]) -> int:
+        index, padding = third >> 4, third >> 1 & 1
+        if third & 0x0C != self.rate_bits or index in (0, 15):
+            return 0
+        n_bytes = 125 * bit_rates[index - 1] * self.n_samples
+        if self.layer == 1:
+            return 4 * (n_bytes // 4 // self.sample_rate + padding)
+        return n_bytes // self.sample_rate + padding
+
+
+@cache
+def _format(key: int, rate_bits: int, is_mono: bool) -> Format:
+    return Format(key, rate_bits, is_mono)
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What an encoder's first frame, which is no sound, says of those that follow.
+
+    Attributes:
+        frame: The frame.
+        marker: Where in it the tag begins.
+        n_frames: How many follow; None if it does not say.
+        n_trimmed: How many samples at the start and at the end are the encoder's own.
+        n_summed: How many bytes that follow have the checksum; 0 if there is none.
+        checksum: Their CRC-16.
+    """
+
+    frame: bytes
+    marker: int
+    n_frames: int | None = None
+    n_trimmed: int = 0
+    n_summed: int = 0
+    checksum: int = 0
+
+    @classmethod
+    def of(cls, frame: bytes, n_side: int) -> Tag | None:
+        """Read it from a frame of layer III; None if there is none."""
+        if frame[36:40] == b"VBRI" and len(frame) >= 54:
+            return cls(frame, 36, int.from_bytes(frame[50:54], "big"))
+        marker = 4 + n_side
+        if frame[marker : marker + 4] not in (b"Xing", b"Info") or len(frame) < marker + 12:
+            return None
+        flags, count = struct.unpack_from(">II", frame, marker + 4)
+        n_frames = count if flags & 1 and count else None
+        has_all = flags & 15 == 15 and len(frame) >= marker + TAG_SIZE
+        if not has_all or not frame[marker + 120]:  # no name of an encoder
+            return cls(frame, marker, n_frames)
+        trims = int.from_bytes(frame[marker + 141 : marker + 144], "big")
+        gain, length, checksum = struct.unpack_from(">B2xIH", frame, marker + 145)
+        # Whoever changes the gain afterwards changes frames and leaves the checksum.
+        n_summed = max(0, length - len(frame)) if checksum and not gain else 0
+        return cls(frame, marker, n_frames, (trims >> 12) + (trims & 0xFFF), n_summed, checksum)
+
+    def counting(self, n_frames: int, n_bytes: int) -> bytes:
+        """Return the frame with true numbers, of frames and of bytes behind it.
+
+        Empty if it has no place for them, as libsndfile does not know a VBRI tag.
+        """
+        if self.n_frames is None or self.frame[self.marker : self.marker + 4] == b"VBRI":
+            return b""
+        frame = bytearray(self.frame)
+        struct.pack_into(">I", frame, self.marker + 8, n_frames)
+        if frame[self.marker + 7] & 2:  # libmpg123 complains if it is not true
+            struct.pack_into(">I", frame, self.marker + 12, n_bytes + len(frame))
+        return bytes(frame)
+
+
+@dataclass
+class Stretch:
+    """Frames that follow each other, all of one format, made by one encoder.
+
+    Attributes:
+        format: What they have in common.
+        tag: What the encoder's first frame states; it is none of them.
+        starts: Where each begins in the file, (frames,); -1 of one put in for what is damaged.
+        thirds: The third byte of each, (frames,).
+        states: What becomes of each, (frames,).
+        faults: Numbers of frames at which something is missing or damaged inside.
+        n_filled: How many frames were put in.
+        n_rest: Bytes after the last frame that are neither a frame nor a tag.
+        is_cut: Whether the file ends within a frame.
+        is_intact: Whether the encoder's checksum is true; None where there is none to compare.
+    """
+
+    format: Format
+    tag: Tag | None
+    starts: NDArray[np.int64]
+    thirds: NDArray[np.uint8]
+    states: NDArray[np.uint8]
+    faults: tuple[int, ...] = ()
+    n_filled: int = 0
+    n_rest: int = 0
+    is_cut: bool = False
+    is_intact: bool | None = None
+
+    @property
+    def mean_size(self) -> float:
+        """Mean length of a frame, in bytes."""
+        return float(np.array(self.format.sizes)[self.thirds].mean())
+
+    @property
+    def n_samples(self) -> int:
+        """Length of its sound, in samples."""
+        return self._length(len(self.starts))
+
+    @property
+    def n_stated(self) -> int | None:
+        """Length that its tag states, in samples; None if it does not."""
+        n_frames = self.tag.n_frames if self.tag else None
+        return None if n_frames is None else self._length(n_frames)
+
+    def _length(self, n_frames: int) -> int:
+        return max(0, n_frames * self.format.n_samples - (self.tag.n_trimmed if self.tag else 0))
+
+    @property
+    def first_fault(self) -> float | None:
+        """Where something is missing or damaged for the first time, in seconds."""
+        if not self.faults:
+            return None
+        return min(self.faults) * self.format.n_samples / self.format.sample_rate
+
+    def view(self, stream: Stream) -> View:
+        """Return the frames as a file of their own."""
+        pieces = list(self._pieces())
+        n_bytes = View(stream, pieces).seek(0, 2)
+        head = self.tag.counting(len(self.starts), n_bytes) if self.tag else b""
+        if not head and self.format.layer == 3:
+            head = self.format.tagged(len(self.starts))
+        return View(stream, [head, *pieces])
+
+    def _pieces(self) -> Iterator[Piece]:
+        """Return the frames, those that follow each other in the file as one piece."""
+        stops = self.starts + np.array(self.format.sizes)[self.thirds]
+        is_sound = self.states == _SOUND
+        is_next = is_sound[1:] & is_sound[:-1] & (self.starts[1:] == stops[:-1])
+        firsts = np.flatnonzero(np.append(True, ~is_next)).tolist()
+        n_front = 4 + self.format.n_side
+        for first, end in pairwise([*firsts, len(stops)]):
+            start, stop = int(self.starts[first]), int(stops[end - 1])
+            if self.states[first] == _SOUND:
+                yield start, stop
+                continue
+            blank = self.format.blank(int(self.thirds[first]))
+            if self.states[first] == _BLANK:
+                yield blank
+            else:  # what later frames borrow of it stays
+                yield blank[:n_front]
+                yield start + n_front, stop
+
+
+def find_stretches(stream: Stream, start: int) -> list[Stretch]:
+    """Find the frames of an MP3 file.
+
+    Args:
+        stream: The file.
+        start: Where its first frame is.
+
+    Returns:
+        Stretches to be decoded each by itself: one, unless files were joined. None without a frame.
+    """
+    found: list[Stretch] = []
+    for frames in _Scanner(stream, start).scan():
+        found += _stretches(frames, stream)
+    return found
+
+
+def find_start(stream: Stream, start: int) -> int | None:
+    """Find the first frame of a file that does not begin with one, such as a saved broadcast.
+
+    Args:
+        stream: The file.
+        start: Where to begin.
+
+    Returns:
+        Its position; None if no frames follow each other from some place near the start on.
+    """
+    return _resync(stream, start, min(size_of(stream), start + START_WITHIN))
+
+
+def skip_tags(stream: Stream, position: int, most: int = 100) -> int:
+    """Return where the tags at a position end: ID3, APE, at most so many."""
+    for _ in range(most):
+        head = read_at(stream, position, 32)
+        if head.startswith(b"ID3") and len(head) >= 10:
+            a, b, c, d = head[6:10]
+            position += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
+        elif head.startswith(b"TAG"):
+            position += 128
+        elif head.startswith(b"APETAGEX") and len(head) == 32:
+            position += int.from_bytes(head[12:16], "little") + (32 if head[23] & 0x20 else 0)
+        else:
+            break
+    return position
+
+
+@dataclass
+class _Frames:
+    """Frames of one format, as their headers say.
+
+    Attributes:
+        format: What they have in common.
+        starts: Where each begins in the file.
+        gaps: Before which frame something else is, and how many bytes; fewer than none where the
+            frame before is cut.
+        is_cut: Whether the file ends within a frame, or in what is no MP3.
+    """
+
+    format: Format
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    is_cut: bool = False
+
+
+class _Scanner:
+    """Follow the frames from header to header."""
+
+    def __init__(self, stream: Stream, start: int) -> None:
+        self._stream, self._size, self._position = stream, size_of(stream), start
+
+    def scan(self) -> Iterator[_Frames]:
+        form = Format.of(read_at(self._stream, self._position, 4))
+        while form is not None:
+            frames, here = _Frames(form), form
+            while form == here:
+                self._follow(frames)
+                form = self._pass_over(frames)
+            yield frames
+
+    def _follow(self, frames: _Frames) -> None:
+        """Take frames as long as one follows the other."""
+        form, sizes = frames.format, frames.format.sizes
+        key, is_mono, take = form.key, form.is_mono, frames.starts.append
+        n_bytes = FIRST_CHUNK
+        data = read_at(self._stream, self._position, n_bytes)
+        while form.starts(data, 0):
+            place, last, base = 0, len(data) - 4, self._position
+            while place <= last and data[place] == 0xFF and data[place + 1] | 1 == key:
+                size = sizes[data[place + 2]]
+                if not size or (data[place + 3] >= 0xC0) is not is_mono:
+                    break
+                take(base + place)
+                place += size
+            self._position += place
+            n_bytes = min(2 * n_bytes, CHUNK)
+            data = read_at(self._stream, self._position, n_bytes)
+        if self._position > self._size:
+            self._position = frames.starts.pop()
+            frames.is_cut = True
+
+    def _pass_over(self, frames: _Frames) -> Format | None:
+        """Go on behind what is no frame of these; return the format there, None at the end."""
+        position = skip_tags(self._stream, self._position)
+        if position >= self._size or frames.is_cut:
+            return None
+        form = Format.of(read_at(self._stream, position, 4))
+        if form is not None and (position > self._position or is_chain(self._stream, position)):
+            self._position = position
+            return form
+        # The frame before may have been cut, and the next one begin within.
+        start = min(frames.starts[-1] + HEAD if frames.starts else position + 1, position)
+        found = _resync(self._stream, start, self._size)
+        frames.gaps.append((len(frames.starts), (found or self._size) - position))
+        if found is None:
+            frames.is_cut = True
+            return None
+        self._position = found
+        return Format.of(read_at(self._stream, found, 4))
+
+
+def _resync(stream: Stream, start: int, stop: int) -> int | None:
+    """Find the first of some frames that follow each other."""
+    n_bytes, n_tried = FIRST_CHUNK, 0
+    while start < stop and n_tried < MOST_TRIED:
+        data = read_at(stream, start, min(n_bytes, stop - start))
+        for match in _HEADERS.finditer(data):
+            n_tried += 1
+            if is_chain(stream, start + match.start()):
+                return start + match.start()
+        start += max(1, len(data) - 3)
+        n_bytes = min(2 * n_bytes, CHUNK)
+    return None
+
+
+def is_chain(stream: Stream, position: int) -> bool:
+    """Tell whether frames follow each other from a position on: 4, or fewer to the file's end."""
+    form = Format.of(read_at(stream, position, 4))
+    for n_found in range(CHAIN):
+        head = read_at(stream, position, 4)
+        if form is None or not form.starts(head, 0):
+            size = size_of(stream)
+            is_end = position == size or (n_found > 1 and skip_tags(stream, position) >= size)
+            return n_found > 0 and is_end
+        position += form.sizes[head[2]]
+    return True
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """What the headers and side informations of frames say, (frames,) each.
+
+    Attributes:
+        thirds: The third byte.
+        has_tag: Whether a tag is where the sound would be.
+        n_front: Bytes before the main data.
+        n_borrowed: Bytes of the main data of earlier frames with which the own begin.
+        n_bits: Length of the own.
+        is_bad: Whether no encoder could have written it.
+    """
+
+    thirds: NDArray[np.uint8]
+    has_tag: NDArray[np.bool_]
+    n_front: NDArray[np.int64]
+    n_borrowed: NDArray[np.int64]
+    n_bits: NDArray[np.int64]
+    is_bad: NDArray[np.bool_]
+
+    def part(self, first: int, stop: int) -> _Heads:
+        """Return those of some of the frames."""
+        return _Heads(**{name: values[first:stop] for name, values in vars(self).items()})
+
+
+def _stretches(frames: _Frames, stream: Stream) -> Iterator[Stretch]:
+    """Look into frames that follow each other, and part them where another encoder began."""
+    if not frames.starts:
+        return
+    heads, starts, form = _heads(frames, stream), np.array(frames.starts), frames.format
+    bounds = sorted({0, *np.flatnonzero(heads.has_tag).tolist(), len(starts)})
+    for first, stop in pairwise(bounds):
+        tag = None
+        if heads.has_tag[first]:
+            size = form.sizes[heads.thirds[first]]
+            tag = Tag.of(read_at(stream, int(starts[first]), size), form.n_side)
+            first += 1
+        if first < stop:
+            gaps = [(index - first, n) for index, n in frames.gaps if first < index <= stop]
+            found = _settled(form, tag, starts[first:stop], heads.part(first, stop), gaps)
+            found.is_cut = frames.is_cut and stop == len(starts)
+            found.is_intact = _is_intact(found, stream)
+            yield found
+
+
+def _heads(frames: _Frames, stream: Stream) -> _Heads:
+    parts = []
+    starts = np.array(frames.starts)
+    first = 0
+    while first < len(starts):
+        stop = int(np.searchsorted(starts, starts[first] + CHUNK))
+        base = int(starts[first])
+        data = read_at(stream, base, int(starts[stop - 1]) + HEAD - base)
+        padded = np.frombuffer(data + bytes(HEAD), np.uint8)
+        table = padded[(starts[first:stop] - base)[:, None] + np.arange(HEAD)]
+        parts.append(_heads_of(table, frames.format))
+        first = stop
+    return _Heads(
+        **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
+    )
+
+
+def _heads_of(table: NDArray[np.uint8], form: Format) -> _Heads:
+    """Read (frames, `HEAD`) bytes."""
+    n_frames = len(table)
+    nothing = np.zeros(n_frames, np.int64)
+    if form.layer != 3:
+        none = np.zeros(n_frames, np.bool_)
+        return _Heads(table[:, 2], none, nothing, nothing, nothing, none)
+    has_sum = table[:, 1] & 1 == 0
+    side = np.where(has_sum[:, None], table[:, 6:38], table[:, 4:36])
+    bits = np.unpackbits(side[:, : form.n_side], axis=1)
+    n_channels, n_granules = form.n_channels, 2 if form.is_mpeg1 else 1
+    place = 9 + (5 if form.is_mono else 3) + 4 * n_channels if form.is_mpeg1 else 8 + n_channels
+    n_bits, is_bad = nothing, np.zeros(n_frames, np.bool_)
+    for _ in range(n_granules * n_channels):
+        n_bits = n_bits + _number(bits, place, 12)
+        is_bad |= _number(bits, place + 12, 9) > MOST_VALUES
+        switch = place + (33 if form.is_mpeg1 else 38)  # block type 0 is that without a switch
+        is_bad |= (bits[:, switch] == 1) & (_number(bits, switch + 1, 2) == 0)
+        place += 59 if form.is_mpeg1 else 63
+    marker = table[:, 4 + form.n_side : 8 + form.n_side]
+    has_tag = _is_text(marker, b"Xing") | _is_text(marker, b"Info")
+    return _Heads(
+        thirds=table[:, 2],
+        has_tag=has_tag | _is_text(table[:, 36:40], b"VBRI"),
+        n_front=4 + form.n_side + 2 * has_sum.astype(np.int64),
+        n_borrowed=_number(bits, 0, 9 if form.is_mpeg1 else 8),
+        n_bits=n_bits,
+        is_bad=is_bad,
+    )
+
+
+def _number(bits: NDArray[np.uint8], first: int, n_bits: int) -> NDArray[np.int64]:
+    weights = 1 << np.arange(n_bits - 1, -1, -1)
+    number: NDArray[np.int64] = bits[:, first : first + n_bits] @ weights
+    return number
+
+
+def _is_text(table: NDArray[np.uint8], text: bytes) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = (table == np.frombuffer(text, np.uint8)).all(axis=1)
+    return same
+
+
+def _settled(
+    form: Format,
+    tag: Tag | None,
+    starts: NDArray[np.int64],
+    heads: _Heads,
+    gaps: list[tuple[int, int]],
+) -> Stretch:
+    """Decide what becomes of each frame: the decoder shall find nothing to complain of."""
+    n_frames, sizes = len(starts), np.array(form.sizes)[heads.thirds]
+    inside = [(index, n) for index, n in gaps if index < n_frames]
+    states = np.full(n_frames, _SOUND, np.uint8)
+    faults = {index for index, _ in inside}
+    if form.layer == 3:
+        is_bad, is_lost, breaks = _unusable(heads, sizes, sorted(faults))
+        states[is_bad | is_lost] = _MUTED
+        faults |= {*np.flatnonzero(is_bad).tolist(), *breaks}
+    for index, _ in gaps:  # the damage begins within the frame before
+        states[index - 1] = _BLANK
+    # What is overwritten leaves its place: so many frames of silence keep the times that follow.
+    counts = [max(0, round(n / float(sizes.mean()))) for _, n in inside]
+    places = [
+        index
+        for (index, _), count in zip(inside, counts, strict=True)
+        for _ in range(count if count <= MOST_FILLED else 0)
+    ]
+    before = np.searchsorted(places, sorted(faults)) if places else np.zeros(len(faults), int)
+    return Stretch(
+        format=form,
+        tag=tag,
+        starts=np.insert(starts, places, -1),
+        thirds=np.insert(heads.thirds, places, heads.thirds[0]),
+        states=np.insert(states, places, _BLANK),
+        faults=tuple(int(index + n) for index, n in zip(sorted(faults), before, strict=True)),
+        n_filled=len(places),
+        n_rest=sum(max(0, n) for index, n in gaps if index == n_frames),
+    )
+
+
+def _unusable(
+    heads: _Heads, sizes: NDArray[np.int64], gaps: list[int]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[int]]:
+    """Find frames of layer III that cannot be decoded.
+
+    Their main data form a stream of their own, of which a frame's part may begin in earlier frames.
+
+    Returns:
+        Those with a broken side information; those whose data are missing; and before which
+        frames others are missing although none is broken.
+    """
+    room = sizes - heads.n_front
+    ends = np.cumsum(room)
+    begins = ends - room
+    own_begin = begins - heads.n_borrowed
+    own_end = own_begin + (heads.n_bits + 7) // 8
+    is_bad = heads.is_bad | (own_end > ends)
+    is_lost = own_begin < _latest(begins, gaps)
+    is_usable = ~(is_bad | is_lost)
+    overlaps = (own_begin[1:] < own_end[:-1]) & is_usable[1:] & is_usable[:-1]
+    breaks: list[int] = (np.flatnonzero(overlaps) + 1).tolist()
+    if breaks:
+        is_lost = own_begin < _latest(begins, [*gaps, *breaks])
+    return is_bad, is_lost, breaks
+
+
+def _latest(begins: NDArray[np.int64], gaps: list[int]) -> NDArray[np.int64]:
+    """Return where the main data at hand begin, for each frame."""
+    firsts = np.zeros(len(begins), np.int64)
+    firsts[gaps] = begins[gaps]
+    return np.maximum.accumulate(firsts)
+
+
+def _is_intact(stretch: Stretch, stream: Stream) -> bool | None:
+    """Compare the encoder's checksum, if it has one and all that it stands for is there."""
+    tag, starts = stretch.tag, stretch.starts
+    if tag is None or not tag.n_summed or stretch.faults:
+        return None
+    start, stop = int(starts[0]), int(starts[-1]) + stretch.format.sizes[stretch.thirds[-1]]
+    if stop - start != tag.n_summed:
+        return None
+    checksum = 0
+    for position in range(start, stop, CHUNK):
+        checksum = crc16(read_at(stream, position, min(CHUNK, stop - position)), checksum)
+    return checksum == tag.checksum

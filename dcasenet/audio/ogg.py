@@ -1,0 +1,152 @@
+"""The links of an Ogg file: recordings one after the other, of which libsndfile hears the first."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dcasenet.audio.views import Piece, Stream, View, read_at, size_of
+
+# Bytes of the file that are looked at together, and those of the longest page.
+CHUNK, LONGEST_PAGE = 2**20, 27 + 255 + 255 * 255
+# How the first packet of a stream begins → what it holds.
+CODECS = {
+    b"\x01vorbis": "Vorbis",
+    b"OpusHead": "Opus",
+    b"\x7fFLAC": "FLAC",
+    b"fLaC": "FLAC",
+    b"Speex   ": "Speex",
+}
+FIRST, LAST = 2, 4  # flags of a page
+
+
+@dataclass
+class Link:
+    """One recording of a file: its pages, without those of other streams.
+
+    Attributes:
+        codec: What it holds.
+        start: Where it begins, in bytes.
+        pieces: Its pages.
+        n_header: Bytes of the pages before the first with sound.
+        granule: Position at the end of the last page, in samples as the codec counts.
+        granule_at_gap: Position where a page is missing for the first time; None if none is.
+        is_ended: Whether its last page says so.
+        n_others: How many other streams with sound run along with it.
+    """
+
+    codec: str
+    start: int
+    serial: int
+    pieces: list[Piece] = field(default_factory=list)
+    n_header: int = 0
+    granule: int = 0
+    granule_at_gap: int | None = None
+    is_ended: bool = False
+    n_others: int = 0
+    _number: int = -1
+
+    def add(self, page: _Page) -> None:
+        """Add its next page."""
+        if page.number != self._number + 1 and self._number >= 0 and self.granule_at_gap is None:
+            self.granule_at_gap = self.granule
+        self._number = page.number
+        last = self.pieces[-1] if self.pieces else b""
+        if isinstance(last, tuple) and last[1] == page.start:
+            self.pieces[-1] = (last[0], page.stop)
+        else:
+            self.pieces.append((page.start, page.stop))
+        if page.granule > 0:  # -1 where no packet ends
+            self.granule = page.granule
+        elif not self.granule:
+            self.n_header += page.stop - page.start
+        self.is_ended = bool(page.flags & LAST)
+
+    def view(self, stream: Stream) -> View:
+        """Return it as a file of its own."""
+        return View(stream, self.pieces)
+
+
+@dataclass(frozen=True)
+class _Page:
+    start: int
+    stop: int
+    flags: int
+    granule: int
+    serial: int
+    number: int
+
+
+def find_links(stream: Stream) -> tuple[list[Link], int]:
+    """Find the links of an Ogg file.
+
+    Args:
+        stream: The file.
+
+    Returns:
+        The links with sound, in order; and how many bytes of the file belong to no page.
+    """
+    links: list[Link] = []
+    current: Link | None = None
+    is_head, n_pages = False, 0
+    size = size_of(stream)
+    for page in _pages(stream, size):
+        n_pages += page.stop - page.start
+        if page.flags & FIRST:
+            if not is_head:  # the first page of any stream after others: a new link
+                current, is_head = None, True
+            codec = _codec(stream, page)
+            if codec and current is None:
+                current = Link(codec, page.start, page.serial)
+                links.append(current)
+            elif codec and current is not None:
+                current.n_others += 1
+        else:
+            is_head = False
+        if current is not None and page.serial == current.serial:
+            current.add(page)
+    return links, size - n_pages
+
+
+def _pages(stream: Stream, size: int) -> Iterator[_Page]:
+    position = 0
+    base, data = 0, b""
+    while position < size:
+        if position - base + LONGEST_PAGE > len(data) and base + len(data) < size:
+            base, data = position, read_at(stream, position, CHUNK)
+        place = data.find(b"OggS", position - base)
+        if place < 0:
+            position = max(position + 1, base + len(data) - 3)
+            if base + len(data) >= size:
+                return
+            continue
+        if place > position - base:
+            position = base + place
+            continue
+        page = _page(data, place, base)
+        if page is None or page.stop > size:
+            position += 4
+            continue
+        yield page
+        position = page.stop
+
+
+def _page(data: bytes, place: int, base: int) -> _Page | None:
+    if len(data) < place + 27:
+        return None
+    version, flags, granule, serial, number, n_segments = struct.unpack_from(
+        "<BBqII4xB", data, place + 4
+    )
+    table = data[place + 27 : place + 27 + n_segments]
+    if version or len(table) < n_segments:
+        return None
+    stop = base + place + 27 + n_segments + sum(table)
+    return _Page(base + place, stop, flags, granule, serial, number)
+
+
+def _codec(stream: Stream, page: _Page) -> str | None:
+    """Return what a stream holds, by its first page; None for what is no sound."""
+    head = read_at(stream, page.start, 27 + 255 + 8)
+    packet = head[27 + head[26] :]
+    return next((name for magic, name in CODECS.items() if packet.startswith(magic)), None)

@@ -1,0 +1,417 @@
+"""The sections of a file, each decoded by itself, and what is to be said of them afterwards."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dcasenet.audio.flac import FlacStream, find_flac
+from dcasenet.audio.foreign import INSTALL, Av, Foreign, find_foreign
+from dcasenet.audio.headers import Sound, find_mpeg, find_sound
+from dcasenet.audio.libsndfile import (
+    DecodeError,
+    Isolated,
+    Libsndfile,
+    NotInstalledError,
+    Source,
+)
+from dcasenet.audio.mp3 import (
+    SLACK_FRAMES,
+    Format,
+    Stretch,
+    find_start,
+    find_stretches,
+    is_chain,
+    skip_tags,
+)
+from dcasenet.audio.ogg import Link, find_links
+from dcasenet.audio.views import Stream, View, read_at, size_of
+from dcasenet.errors import AudioError
+
+# Pages of pictures and texts before the sound of an Ogg stream, at most, in bytes.
+MOST_HEADER = 2**26
+# Tags before the sound, at most.
+MOST_TAGS = 100
+# Containers state their length in their own units, and encoders add to it: seconds.
+LEAST_MISSING = 0.2
+
+
+class Unusable(Exception):  # noqa: N818 - it says what a file is
+    """What was decoded of a section is no use; the message says why, without the file's name."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a section.
+
+    Attributes:
+        source: The decoder, at its end.
+        n_samples: How many samples it gave.
+    """
+
+    source: Source
+    n_samples: int
+
+    def seconds(self, n_samples: int) -> str:
+        """Write a length in seconds."""
+        return f"{n_samples / self.source.sample_rate:.2f} s"
+
+    def length(self, n_samples: int) -> str:
+        """Write a length."""
+        return f"{n_samples:,} frames ({self.seconds(n_samples)})"
+
+    def short_of(self, n_stated: int) -> str:
+        """Say that the header promises more."""
+        held = f"{self.n_samples:,} ({self.seconds(self.n_samples)})"
+        return f"the header promises {self.length(n_stated)} and the file holds {held}"
+
+    def more_than(self, n_stated: int) -> str:
+        """Say that the header counts less."""
+        more = self.n_samples - n_stated
+        return (
+            f"the header counts {self.length(n_stated)} and {more:,} more ({self.seconds(more)}) "
+            "follow; all are processed."
+        )
+
+    def left_out(self, n_there: int) -> Iterator[str]:
+        """Say what is there and could not be decoded, if that is so."""
+        n_left = n_there - self.n_samples
+        if n_left > 0:
+            yield f"{self.length(n_left)} at the end cannot be decoded and are left out."
+
+
+class Section(ABC):
+    """A part of a file that is decoded by itself."""
+
+    @abstractmethod
+    def open(self) -> Source:
+        """Begin to decode it.
+
+        Raises:
+            DecodeError: It cannot be decoded.
+            OSError: It cannot be read.
+        """
+
+    @property
+    def n_samples(self) -> int | None:
+        """Its length in samples, as far as it is known beforehand."""
+        return None
+
+    @abstractmethod
+    def findings(self, outcome: Outcome) -> Iterator[str]:
+        """Say what is doubtful about it, in sentences about the file, without its name.
+
+        Raises:
+            Unusable: It is no use.
+        """
+
+
+class Samples(Section):
+    """Plain samples: WAV, AIFF and the like."""
+
+    def __init__(self, stream: Stream, sound: Sound) -> None:
+        self._stream, self._sound = stream, sound
+
+    def open(self) -> Source:
+        """Begin to decode it, past libsndfile's reader of the container where that would not do."""
+        sound, encoding = self._sound, self._sound.encoding
+        if sound.is_whole or encoding.subtype is None:
+            try:
+                return Libsndfile(View(self._stream, [(sound.start, sound.stop)]))
+            except DecodeError:
+                if encoding.subtype is None:
+                    raise
+        return Libsndfile(
+            View(self._stream, sound.pieces),
+            format="RAW",
+            samplerate=encoding.sample_rate,
+            channels=encoding.n_channels,
+            subtype=encoding.subtype,
+            endian=encoding.endian,
+        )
+
+    @property
+    def n_samples(self) -> int:
+        """Its length in samples."""
+        return self._sound.encoding.frames(self._sound.n_bytes)
+
+    def findings(self, outcome: Outcome) -> Iterator[str]:
+        """Compare the sizes in the header with what is there."""
+        sound = self._sound
+        n_stated = None if sound.n_stated is None else sound.encoding.frames(sound.n_stated)
+        if n_stated is None:
+            if sound.kind != "WAV":  # in which programs that write to a pipe leave it open, too
+                yield (
+                    "the header states no length, as when a recorder is stopped; "
+                    f"{outcome.length(outcome.n_samples)} follow and are processed."
+                )
+        elif outcome.n_samples < n_stated:
+            yield f"{outcome.short_of(n_stated)}; the file is truncated."
+            return
+        elif outcome.n_samples >= n_stated + sound.encoding.n_frames:
+            yield outcome.more_than(n_stated)
+        yield from outcome.left_out(self.n_samples)
+
+
+class Flac(Section):
+    """A FLAC stream."""
+
+    def __init__(self, stream: Stream, flac: FlacStream) -> None:
+        self._stream, self._flac = stream, flac
+
+    def open(self) -> Source:
+        """Begin to decode it, whatever its header says of the length."""
+        return Libsndfile(self._flac.view(self._stream))
+
+    @property
+    def n_samples(self) -> int:
+        """Its length in samples."""
+        return self._flac.n_samples
+
+    def findings(self, outcome: Outcome) -> Iterator[str]:
+        """Compare the total in the header with the frames; see `Section.findings`."""
+        flac, held = self._flac, outcome.n_samples
+        if outcome.source.is_broken and held < flac.n_samples:
+            stops = f"decoding stops after {outcome.length(held)}"
+            if flac.n_stated:
+                promise = f"the header promises {outcome.length(flac.n_stated)}"
+                stops = f"{promise} and {stops.replace(' frames', '')}"
+            raise Unusable(
+                f"{stops}. The FLAC data is truncated or damaged: give an intact copy, or save "
+                "what another program can recover of it as WAV."
+            )
+        if flac.n_missing:
+            yield (
+                f"{outcome.length(flac.n_missing)} are missing inside, first at "
+                f"{outcome.seconds(flac.first_missing)}; they are replaced with silence."
+            )
+        if 0 < flac.n_stated < held:
+            yield outcome.more_than(flac.n_stated)
+        elif held < flac.n_stated:
+            yield f"{outcome.short_of(flac.n_stated)}; the file is truncated, or the header wrong."
+
+
+class Mp3(Section):
+    """Frames of MP3."""
+
+    def __init__(self, stream: Stream, stretch: Stretch) -> None:
+        self._stream, self._stretch = stream, stretch
+
+    def open(self) -> Source:
+        """Begin to decode it: by itself, unless it is known to be as its encoder wrote it."""
+        view = self._stretch.view(self._stream)
+        if not self._stretch.is_intact:
+            try:
+                return Isolated(view)
+            except OSError:  # no process can be started here
+                view.seek(0)
+        return Libsndfile(view)
+
+    @property
+    def n_samples(self) -> int:
+        """Its length in samples."""
+        return self._stretch.n_samples
+
+    def findings(self, outcome: Outcome) -> Iterator[str]:
+        """Compare the tag with the frames, and say what is damaged."""
+        stretch, n_stated = self._stretch, self._stretch.n_stated
+        slack = SLACK_FRAMES * stretch.format.n_samples
+        n_missing = (n_stated or 0) - stretch.n_samples
+        if stretch.first_fault is not None:
+            yield self._damage(outcome, n_missing if n_missing > slack else 0)
+        elif n_missing > slack:
+            where = "the file is truncated"
+            if not stretch.is_cut:  # it ends with a whole frame
+                where = "the rest is missing at the end or inside, so that later times may be early"
+            yield f"{outcome.short_of(n_stated or 0)}; {where}."
+        elif n_stated is not None and n_missing < -slack:
+            yield outcome.more_than(n_stated)
+        elif stretch.is_intact is False:
+            yield (
+                "the encoder's checksum does not match: the MP3 data is damaged, or was changed, "
+                "inside, and sound there may be wrong."
+            )
+        elif "error" in outcome.source.complaint:
+            yield "the MP3 data is damaged inside, and sound there may be wrong."
+        if stretch.n_rest > 2 * stretch.mean_size:
+            yield f"the last {stretch.n_rest:,} bytes are not MP3 data."
+        if outcome.n_samples < stretch.n_samples - slack:
+            yield from outcome.left_out(stretch.n_samples)
+
+    def _damage(self, outcome: Outcome, n_missing: int) -> str:
+        stretch = self._stretch
+        text = f"the MP3 data is damaged inside, first at {stretch.first_fault:.2f} s"
+        if n_missing:
+            there = "there or at the end" if stretch.is_cut else "there"
+            return (
+                f"{text}; {outcome.seconds(n_missing)} are missing {there}, so that later times "
+                "are early."
+            )
+        if stretch.n_filled:
+            n_filled = stretch.n_filled * stretch.format.n_samples
+            return f"{text}; {outcome.seconds(n_filled)} there are replaced with silence."
+        later = "" if stretch.n_stated is not None else ", and later times may be early"
+        return f"{text}; what cannot be decoded is silence{later}."
+
+
+class OggLink(Section):
+    """A link of an Ogg file."""
+
+    def __init__(self, stream: Stream, link: Link, n_junk: int) -> None:
+        self._stream, self._link, self._n_junk = stream, link, n_junk
+
+    def open(self) -> Source:
+        """Begin to decode it."""
+        return Libsndfile(self._link.view(self._stream))
+
+    def findings(self, outcome: Outcome) -> Iterator[str]:
+        """Compare the time at its end with what it gave."""
+        link, n_stated = self._link, outcome.source.n_announced or 0
+        if outcome.n_samples < n_stated:
+            is_inside = link.granule_at_gap is not None or self._n_junk or link.is_ended
+            yield outcome.short_of(n_stated) + (
+                "; pages are missing or damaged inside, so that later times are early."
+                if is_inside
+                else "; the file is truncated."
+            )
+        elif link.granule_at_gap is not None:
+            yield "pages are missing inside, so that later times may be early."
+        if not link.is_ended:
+            yield "the file ends without an end-of-stream mark; it may be truncated."
+        if link.n_others:
+            yield f"{link.n_others} more streams of sound run along and are left out."
+
+
+class Other(Section):
+    """What libsndfile may know."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def open(self) -> Source:
+        """Begin to decode it."""
+        return Libsndfile(View(self._stream, [(0, size_of(self._stream))]))
+
+    def findings(self, outcome: Outcome) -> Iterator[str]:
+        """Compare what the decoder announced with what it gave; see `Section.findings`."""
+        n_stated = outcome.source.n_announced or 0
+        if outcome.source.is_broken:
+            raise Unusable(
+                f"decoding stops after {outcome.length(outcome.n_samples)}. The data is truncated "
+                "or damaged: give an intact copy, or save what another program can recover of it "
+                "as WAV."
+            )
+        if outcome.n_samples < n_stated:
+            yield f"{outcome.short_of(n_stated)}; the file is truncated."
+
+
+class ByAv(Section):
+    """What PyAV decodes."""
+
+    def __init__(self, stream: Stream, foreign: Foreign) -> None:
+        self._stream, self._format = stream, foreign
+
+    def open(self) -> Source:
+        """Begin to decode it."""
+        try:
+            return Av(View(self._stream, [(0, size_of(self._stream))]), self._format.demuxer)
+        except ImportError as error:
+            raise NotInstalledError(
+                f"It is {self._format}, which needs PyAV. Type: {INSTALL}"
+            ) from error
+
+    def findings(self, outcome: Outcome) -> Iterator[str]:
+        """Compare what the container states with what it gave."""
+        n_stated = outcome.source.n_announced or 0
+        n_missing = n_stated - outcome.n_samples
+        is_short = n_missing > LEAST_MISSING * outcome.source.sample_rate
+        if outcome.source.complaint:
+            later = f", and {outcome.seconds(n_missing)} are missing" if is_short else ""
+            yield f"the data is damaged inside: {outcome.source.complaint}{later}."
+        elif is_short:
+            yield f"{outcome.short_of(n_stated)}; the file is truncated."
+        elif outcome.source.is_broken:
+            yield "decoding stops at an error; the file may be truncated."
+
+
+def find_sections(stream: Stream, source: str) -> list[Section]:
+    """Find what is to be decoded of a file, in order: one section, unless files were joined.
+
+    Args:
+        stream: The file.
+        source: What messages call it.
+
+    Raises:
+        AudioError: It is empty, or what is before the sound is out of proportion.
+        DecodeError: It is no audio.
+    """
+    if not read_at(stream, 0, 1):
+        raise AudioError(f"{source} is empty (0 bytes). Give a file that holds audio.")
+    sounds = find_sound(stream, source)
+    if sounds:
+        return [Samples(stream, sound) for sound in sounds]
+    mpeg = find_mpeg(stream, source)
+    if mpeg is not None:
+        return _mp3(View(stream, [mpeg]), 0) or [Other(stream)]
+    return _compressed(stream, source)
+
+
+def _compressed(stream: Stream, source: str) -> list[Section]:
+    """Find the sections of a file that is no container of plain samples."""
+    start = skip_tags(stream, 0, MOST_TAGS)
+    head = read_at(stream, start, 36)
+    if head.startswith(b"ID3") and len(head) >= 10:
+        raise AudioError(
+            f"{source} begins with more than {MOST_TAGS} ID3 tags. Accepted are files with fewer: "
+            "save it anew with another program."
+        )
+    if head.startswith(b"fLaC"):
+        return [Flac(stream, flac) for flac in find_flac(stream, start, source)] or [Other(stream)]
+    if head.startswith(b"OggS"):
+        return _ogg(stream, source)
+    foreign = find_foreign(stream, start)
+    if foreign is not None and not _is_decodable(stream):
+        return [ByAv(stream, foreign)]
+    if start or Format.of(head):
+        return _mp3(stream, start) or _no_frame()
+    if not _is_decodable(stream):
+        found = _mp3(stream, start)  # a saved broadcast begins anywhere in a frame
+        if found:
+            return found
+    return [Other(stream)]
+
+
+def _ogg(stream: Stream, source: str) -> list[Section]:
+    links, n_junk = find_links(stream)
+    if any(link.n_header > MOST_HEADER for link in links):
+        raise AudioError(
+            f"{source} has more than {MOST_HEADER // 2**20} MiB of pictures and texts before the "
+            "sound. Accepted are files with less: save it anew with another program."
+        )
+    found: list[Section] = []
+    for link in links:
+        if link.codec in ("Vorbis", "Opus"):
+            found.append(OggLink(stream, link, n_junk))
+        else:
+            found.append(ByAv(link.view(stream), Foreign("Ogg", link.codec, "ogg")))
+    return found or [Other(stream)]
+
+
+def _mp3(stream: Stream, start: int) -> list[Section]:
+    first = start if is_chain(stream, start) else find_start(stream, start)
+    found = [] if first is None else find_stretches(stream, first)
+    return [Mp3(stream, stretch) for stretch in found]
+
+
+def _no_frame() -> list[Section]:
+    raise DecodeError("It has no whole frame")
+
+
+def _is_decodable(stream: Stream) -> bool:
+    """Tell whether libsndfile knows what it is."""
+    try:
+        Other(stream).open().close()
+    except DecodeError:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Views of a binary file: parts of it, in order, with other bytes between them."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Protocol, TypeAlias
+
+# Bytes of their own, or from where to where in the file.
+Piece: TypeAlias = "bytes | tuple[int, int]"
+
+
+class Stream(Protocol):
+    """What is needed of a binary file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read at most so many bytes."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Set the position."""
+
+    def tell(self) -> int:
+        """Return the position."""
+
+
+class View(io.RawIOBase):
+    """Pieces of a file, read as one file of which nothing is copied.
+
+    Example:
+        >>> View(io.BytesIO(b"old rest"), [b"new ", (4, 8), b"!"]).read()
+        b'new rest!'
+    """
+
+    def __init__(self, stream: Stream, pieces: Iterable[Piece]) -> None:
+        self._stream = stream
+        self._pieces = [piece for piece in pieces if length_of(piece)]
+        self._starts = [0, *accumulate(map(length_of, self._pieces))]
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Set the position."""
+        position = offset + {0: 0, 1: self._position, 2: self._starts[-1]}[whence]
+        if position < 0:
+            raise ValueError(f"There is no position {position}.")
+        self._position = position
+        return position
+
+    def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
+        """Read what is at the position: less than asked for only at the end."""
+        filled = 0
+        while filled < len(buffer) and self._position < self._starts[-1]:
+            data = self._from_piece(len(buffer) - filled)
+            if not data:  # the file has become shorter
+                break
+            buffer[filled : filled + len(data)] = data
+            filled += len(data)
+            self._position += len(data)
+        return filled
+
+    def _from_piece(self, size: int) -> bytes:
+        index = bisect_right(self._starts, self._position) - 1
+        piece, offset = self._pieces[index], self._position - self._starts[index]
+        if isinstance(piece, bytes):
+            return piece[offset : offset + size]
+        start, stop = piece[0] + offset, piece[1]
+        self._stream.seek(start)
+        return self._stream.read(min(size, stop - start))
+
+
+def read_at(stream: Stream, position: int, size: int) -> bytes:
+    """Read up to `size` bytes from a position."""
+    stream.seek(position)
+    return stream.read(size)
+
+
+def size_of(stream: Stream) -> int:
+    """Return the length of a file in bytes, and leave it where it stands."""
+    position = stream.tell()
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(position)
+    return size
+
+
+def length_of(piece: Piece) -> int:
+    """Return how many bytes a piece has."""
+    return len(piece) if isinstance(piece, bytes) else max(0, piece[1] - piece[0])

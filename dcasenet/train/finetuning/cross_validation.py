@@ -1,0 +1,363 @@
+"""What fine-tuning on few recordings is worth: each is asked about once, by a model without it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcasenet.inference.model import SoundModel
+from dcasenet.spec import ModelSpec, Task
+from dcasenet.train.data.dataset import Example, SoundDataset
+from dcasenet.train.data.resolve import as_dataset
+from dcasenet.train.data.splits import hold_out, k_folds
+from dcasenet.train.finetuning.data import Material, gather, n_recordings
+from dcasenet.train.finetuning.evaluation import Verdict, ask, judge, verb
+from dcasenet.train.finetuning.learning import (
+    Freeze,
+    RecipeOptions,
+    check_freeze,
+    learn,
+    recipe_for,
+)
+from dcasenet.train.finetuning.probe import (
+    Embedded,
+    answered,
+    choose_head,
+    embed,
+    labelled,
+    train_head,
+)
+from dcasenet.train.finetuning.recipe import FinetuneRecipe
+from dcasenet.train.finetuning.surgery import own_network, with_linear_head
+from dcasenet.train.metrics.classification import Confusion
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """How right models are on the recordings that they were not trained on.
+
+    Attributes:
+        task: What was learned.
+        labels: The labels.
+        folds: How many models were trained, each without one fold.
+        n_examples: How many examples were asked about, each once.
+        n_recordings: How many recordings they were cut from.
+        figures: Name → its value in each fold: accuracy and ``macro_recall`` of scenes; ``map`` and
+            lwlrap of tags; segment-based F1 and error rate of events, by thresholds that each
+            model chose without the fold.
+        confusion: Number of examples by true label and answered label, over all folds; None for
+            events, and for tags unless every example has exactly one.
+        decay: Median of the weight decays that the folds chose; None where a whole network was
+            trained.
+        thresholds: Event label → median of the folds' thresholds.
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    folds: int
+    n_examples: int
+    n_recordings: int
+    figures: Mapping[str, tuple[float, ...]]
+    confusion: Confusion | None = None
+    decay: float | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def mean(self, figure: str) -> float:
+        """Return a figure's mean over the folds that have it."""
+        return float(np.nanmean(self.figures[figure]))
+
+    def deviation(self, figure: str) -> float:
+        """Return a figure's standard deviation over the folds."""
+        return float(np.nanstd(self.figures[figure]))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The means and deviations, as `ModelSpec.metrics` has them."""
+        values: dict[str, float] = {}
+        for name in self.figures:
+            values[f"{self.folds}_fold_{name}"] = round(self.mean(name), 4)
+            values[f"{self.folds}_fold_{name}_deviation"] = round(self.deviation(name), 4)
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        confusion = self.confusion
+        return {
+            "task": self.task,
+            "labels": list(self.labels),
+            "folds": self.folds,
+            "examples": self.n_examples,
+            "recordings": self.n_recordings,
+            "figures": {
+                name: {
+                    "mean": self.mean(name),
+                    "deviation": self.deviation(name),
+                    "folds": list(values),
+                }
+                for name, values in self.figures.items()
+            },
+            "confusion": None if confusion is None else confusion.counts.tolist(),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def to_text(self) -> str:
+        """Return the figures and the confusion table as text, a true label in each row."""
+        lines = [
+            f"{self.folds} folds over {self.n_examples} examples of {self.n_recordings} recordings"
+        ]
+        for name, values in self.figures.items():
+            folds = " ".join(f"{value:.3f}" for value in values)
+            lines.append(
+                f"{name:24}{self.mean(name):.3f} ± {self.deviation(name):.3f}   (folds: {folds})"
+            )
+        if self.confusion is not None:
+            lines += ["", *_table(self.labels, self.confusion)]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def cross_validate(
+    model: SoundModel,
+    data: str | os.PathLike[str] | SoundDataset,
+    task: Task,
+    *,
+    folds: int = 5,
+    freeze: Freeze = "trunk",
+    validation: float = 0.2,
+    seed: int = 0,
+    work: str | os.PathLike[str] | None = None,
+    **options: Unpack[RecipeOptions],
+) -> CrossValidation:
+    """Fine-tune once for each fold of the recordings, and ask about the fold that was left out.
+
+    Recordings are dealt whole, those of each label as evenly as can be; data that comes in so many
+    folds keeps its own. What a model must choose (weight decay, when to stop, thresholds), it
+    chooses on recordings held out of its own training side, never on the fold it is asked about.
+
+    Args:
+        model: As for `finetune`.
+        data: As for `finetune`; what it holds out for validation is dealt like the rest.
+        task: As for `finetune`.
+        folds: How many, 2 or more; as many as there are recordings leaves one out at a time.
+        freeze: As for `finetune`.
+        validation: Share of a training side that is held out for choices.
+        seed: Of everything random.
+        work: As for `finetune`.
+        **options: As for `finetune` without freeze.
+
+    Returns:
+        Figures of each fold, and which labels were taken for which.
+
+    Raises:
+        ValueError: An option is out of range.
+        DcasenetError: The data cannot be trained on, or has too few recordings for the folds.
+
+    Example:
+        >>> import dcasenet, soundfile
+        >>> random = np.random.default_rng(0)
+        >>> with TemporaryDirectory() as folder:
+        ...     for name, loud in (("hiss", 0.5), ("hum", 0.01)):
+        ...         Path(folder, name).mkdir()
+        ...         for take in range(4):
+        ...             hum = np.sin(np.arange(24_000) * 0.02) / 2
+        ...             noise = loud * random.standard_normal(24_000)
+        ...             soundfile.write(f"{folder}/{name}/{take}.wav", (noise + hum) / 4, 24_000)
+        ...     model = dcasenet.load("v3", stage="open")
+        ...     report = cross_validate(model, folder, "scene", folds=4)
+        >>> report.mean("accuracy"), report.confusion.counts.tolist()
+        (1.0, [[4, 0], [0, 4]])
+    """
+    check_freeze(freeze)
+    dataset = all_to_train(as_dataset(data, task, validation=0.0, seed=seed))
+    recipe = recipe_for(model, dataset, seed, options)
+    spec, _ = own_network(model, task)
+    with nullcontext(work) if work is not None else TemporaryDirectory() as folder:
+        whole = gather(dataset, spec, 0.0, seed, Path(folder, "cache"))
+        parts = _folds(whole.train, folds, seed)
+        rounds = [_round(whole, parts, k, validation, seed) for k in range(folds)]
+        if freeze == "trunk":
+            tried = list(_probes(model, rounds, parts))
+        else:
+            tried = list(_networks(model, rounds, parts, recipe, Path(folder, "folds")))
+    return _report(whole, parts, tried)
+
+
+def learn_after(
+    report: CrossValidation,
+    model: SoundModel,
+    material: Material,
+    recipe: FinetuneRecipe,
+    folder: Path,
+    freeze: Freeze,
+) -> SoundModel:
+    """Teach a model what folds have tried, and put their figures into its spec.
+
+    A linear head is trained on everything, with the decay and thresholds that the folds chose.
+    """
+    if freeze == "trunk" and report.decay is not None:
+        question = verb(model.spec, material.task)
+        train = list(embed(model, question, material.train, material))
+        (head,) = train_head(model.spec, material, train, (report.decay,))
+        tuned = with_linear_head(model, head, material, Verdict({}, dict(report.thresholds)))
+    else:
+        tuned = learn(model, material, recipe, folder, freeze)
+    tuned.spec = _with_figures(tuned.spec, report)
+    return tuned
+
+
+def all_to_train(data: SoundDataset) -> SoundDataset:
+    """Return a data set whose validation side is on the training side."""
+    examples = [dataclasses.replace(e, part="train") if e.part == "validation" else e for e in data]
+    return SoundDataset(data.name, data.task, data.labels, examples, data.left_out)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A fold's answers and how right they are."""
+
+    verdict: Verdict
+    results: list[Any]
+    decay: float | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+def _folds(examples: Sequence[Example], n_folds: int, seed: int) -> list[list[Example]]:
+    own = sorted({example.fold for example in examples if example.fold is not None})
+    if len(own) == n_folds and all(example.fold is not None for example in examples):
+        return [[e for e in examples if e.fold == number] for number in own]
+    return k_folds(examples, n_folds, seed)
+
+
+def _round(
+    whole: Material, parts: Sequence[Sequence[Example]], k: int, share: float, seed: int
+) -> Material:
+    """Return what is learned from without a fold, with a validation side of its own."""
+    rest = [example for i, part in enumerate(parts) if i != k for example in part]
+    split, _ = hold_out(rest, share, seed)
+    return dataclasses.replace(
+        whole,
+        train=tuple(e for e in split if e.part == "train"),
+        validation=tuple(e for e in split if e.part == "validation"),
+    )
+
+
+def _probes(
+    model: SoundModel, rounds: Sequence[Material], parts: Sequence[Sequence[Example]]
+) -> Iterator[_Tried]:
+    """Try a linear head for each fold, on embeddings that are computed once."""
+    material = rounds[0]
+    every = [example for part in parts for example in part]
+    query = verb(model.spec, material.task)
+    found = zip(every, embed(model, query, every, material), strict=True)
+    embedded: dict[str, Embedded] = {example.key: one for example, one in found}
+    answering = verb(labelled(model.spec, material), material.task)
+    for own, part in zip(rounds, parts, strict=True):
+        head, verdict = choose_head(
+            model.spec,
+            own,
+            [embedded[example.key] for example in own.train],
+            [embedded[example.key] for example in own.validation],
+        )
+        results = [answered(embedded[example.key], head, answering, own.task) for example in part]
+        thresholds = verdict.thresholds or None
+        judged = judge(own, part, results, thresholds)
+        yield _Tried(judged, results, head.decay, judged.thresholds)
+
+
+def _networks(
+    model: SoundModel,
+    rounds: Sequence[Material],
+    parts: Sequence[Sequence[Example]],
+    recipe: FinetuneRecipe,
+    folder: Path,
+) -> Iterator[_Tried]:
+    """Train a whole network for each fold."""
+    for k, (own, part) in enumerate(zip(rounds, parts, strict=True)):
+        tuned = learn(model, own, recipe, folder / str(k), "none")
+        results = list(ask(tuned, verb(tuned.spec, own.task), part, own.store))
+        thresholds = dict(tuned.spec.thresholds) if own.task == "event" else None
+        judged = judge(own, part, results, thresholds)
+        yield _Tried(judged, results, None, judged.thresholds)
+
+
+def _report(
+    whole: Material, parts: Sequence[Sequence[Example]], tried: Sequence[_Tried]
+) -> CrossValidation:
+    names = list(tried[0].verdict.figures)
+    decays = [one.decay for one in tried if one.decay is not None]
+    return CrossValidation(
+        task=whole.task,
+        labels=whole.labels,
+        folds=len(parts),
+        n_examples=len(whole.train),
+        n_recordings=n_recordings(whole.train),
+        figures={name: tuple(one.verdict.figures[name] for one in tried) for name in names},
+        confusion=_confusion(whole, parts, tried),
+        decay=median(decays) if decays else None,
+        thresholds={
+            label: median(one.thresholds[label] for one in tried)
+            for label in whole.labels
+            if whole.task == "event"
+        },
+    )
+
+
+def _confusion(
+    whole: Material, parts: Sequence[Sequence[Example]], tried: Sequence[_Tried]
+) -> Confusion | None:
+    if whole.task == "event" or any(len(whole.targets(e)) != 1 for e in whole.train):
+        return None
+    counts: NDArray[np.int64] = np.zeros((len(whole.labels),) * 2, np.int64)
+    for part, one in zip(parts, tried, strict=True):
+        for example, result in zip(part, one.results, strict=True):
+            counts[whole.targets(example)[0], result.values.argmax()] += 1
+    return Confusion(counts)
+
+
+def _with_figures(spec: ModelSpec, report: CrossValidation) -> ModelSpec:
+    own = {**report.metrics, **spec.metrics.get(report.task, {})}
+    sentence = (
+        f"{report.task}, {report.folds} folds over {report.n_examples} examples of "
+        f"{report.n_recordings} recordings: mean and deviation of the folds, each asked about with "
+        f"a model trained without it."
+    )
+    return dataclasses.replace(
+        spec,
+        metrics={**spec.metrics, report.task: own},
+        protocol=f"{sentence} {spec.protocol}",
+    )
+
+
+def _table(labels: Sequence[str], confusion: Confusion) -> list[str]:
+    """Lay out a confusion table: true labels in rows, answers in columns, recall and precision."""
+    counts = confusion.counts
+    corner = "true \\ answered"
+    first = max(len(corner), *map(len, labels))
+    widths = [max(6, len(label)) for label in labels]
+    head = "  ".join(label.rjust(width) for label, width in zip(labels, widths, strict=True))
+    lines = [f"{corner:{first}}  {head}  recall"]
+    for label, row, recall in zip(labels, counts.tolist(), confusion.recall, strict=True):
+        cells = "  ".join(str(n).rjust(width) for n, width in zip(row, widths, strict=True))
+        lines.append(f"{label:{first}}  {cells}  {recall:6.2f}")
+    shares = zip(confusion.precision, widths, strict=True)
+    cells = "  ".join(f"{share:.2f}".rjust(width) for share, width in shares)
+    return [*lines, f"{'precision':{first}}  {cells}"]

@@ -1,0 +1,112 @@
+"""Training by the clock: it ends, goes on, and stops at what is not a number."""
+
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dcasenet.errors import DcasenetError
+from recipes.bank import SAMPLE_RATE, Bank, describe, make_bank
+from recipes.labels import LabelSets
+from recipes.mixtures import Mixer
+from recipes.package import save_student
+from recipes.recordings import Recording
+from recipes.students import Student, StudentSettings
+from recipes.training import Schedule, Training
+
+LABELS = LabelSets(tags=("dog", "rain"), events=("dog",), environments=("rain", "sea shore"))
+NAMED = torch.zeros(2, 527)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a quarter of a second pass at every look at the clock, however busy the machine is."""
+    ticks = count()
+    monkeypatch.setattr("recipes.training.time.monotonic", lambda: next(ticks) / 4)
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    random = np.random.default_rng(0)
+    clips = []
+    for index in range(3):
+        for label in ("esc50/dog", "esc50/rain", "esc50/sea_waves"):
+            waveform = 0.1 * random.standard_normal(2 * SAMPLE_RATE).astype(np.float32)
+            if label == "esc50/dog":
+                waveform[: SAMPLE_RATE // 2] = 0
+                waveform[SAMPLE_RATE:] = 0
+            recording = Recording(
+                key=f"{label}-{index}", label=label, source=f"{label}:{index}", split="train",
+                license="CC0", author="", origin="",
+            )  # fmt: skip
+            clips.append(describe(recording, waveform))
+    return make_bank([clip for clip in clips if clip is not None], LABELS)
+
+
+def training(bank: Bank, minutes: float, seed: int = 0) -> Training:
+    torch.manual_seed(seed)
+    student = Student(StudentSettings("open", 1 / 16, taught=False), (2, 2, 1), NAMED)
+    return Training([student], None, Mixer(bank), Schedule(minutes=minutes, batch=2))
+
+
+def test_ends_in_its_minutes_with_a_checkpoint_that_can_be_loaded(
+    bank: Bank, tmp_path: Path
+) -> None:
+    import dcasenet
+
+    run = training(bank, minutes=0.02)
+    run.run(tmp_path)
+    assert 1.2 <= run.elapsed <= 1.5
+    assert run.n_steps == 5
+    path = tmp_path / "open.safetensors"
+    save_student(run.learners[0].average, LABELS, ("a",), path)
+    model = dcasenet.load("v3", weights=path)
+    assert model.spec.time_pooling == 1
+    assert model.spec.scenes == ("rain", "sea shore")
+    label = model.classify_scene(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE).label
+    assert label in model.spec.scenes
+
+
+def test_goes_on_from_where_it_was_saved(bank: Bank, tmp_path: Path) -> None:
+    first = training(bank, minutes=0.01)
+    first.run(tmp_path)
+    second = training(bank, minutes=0.02, seed=1)
+    second.run(tmp_path)
+    assert (first.n_steps, second.n_steps) == (3, 5)
+    third = training(bank, minutes=0.02, seed=2)
+    third.run(tmp_path)  # nothing is left to do
+    assert third.n_steps == second.n_steps
+    for a, b in zip(
+        third.learners[0].average.parameters(), second.learners[0].average.parameters(), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_stops_where_a_loss_is_not_a_number_and_keeps_the_last_good_state(
+    bank: Bank, tmp_path: Path
+) -> None:
+    training(bank, minutes=0.01).run(tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    broken = training(bank, minutes=1.0)
+    broken.weights["event"] = 1.0
+    original = broken._load
+
+    def load_and_spoil(path: Path) -> None:
+        original(path)
+        with torch.no_grad():
+            broken.learners[0].student.network.event_head.bias.fill_(float("nan"))
+        broken.n_steps = 0
+
+    broken._load = load_and_spoil  # type: ignore[method-assign]
+    with pytest.raises(DcasenetError, match=r"open/event.* not numbers at batch 0"):
+        broken.run(tmp_path)
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+def test_the_rate_rises_and_falls_with_the_share_of_the_minutes() -> None:
+    schedule = Schedule(minutes=10)
+    rates = [schedule.rate_at(share) for share in (0.0, 0.05, 0.5, 1.0)]
+    assert rates[0] < rates[2] < rates[1] == schedule.learning_rate
+    assert rates[3] < 2e-3 * schedule.learning_rate
