@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dcasenet.spec import FrontEndSettings, ModelSpec
     from dcasenet.weights.manifest import available_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name → the module that it lives in, imported when the name is first used.
 _HOME = {

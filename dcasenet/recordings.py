@@ -10,8 +10,8 @@ EXAMPLE = Path(__file__).parent / "data" / "rooster.ogg"
 def example() -> Path:
     """Return the path of a recording that is installed with the package.
 
-    Five seconds of a rooster that crows outside, in the public domain (see ``NOTICE``). No shipped
-    checkpoint was trained on it.
+    It is 5 s long: a rooster crows outside, from 1.3 to 3.2 s. Its author and license are in
+    ``NOTICE``.
 
     Example:
         >>> import dcasenet
