@@ -11,7 +11,8 @@
         ├── ChecksumError                 its content is not what the manifest promises
         └── OfflineError                  it would have to be downloaded, and may not be
 
-A message says what is wrong (with the value), what is accepted, and what to type.
+A message says what is wrong (with the value), what is accepted, and what to type. It quotes names
+from anywhere: read as text, it is one line without control characters.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from dcasenet.text import one_line
+
 
 class DcasenetError(Exception):
     """Base class of every error of this package."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class AudioError(DcasenetError, ValueError):

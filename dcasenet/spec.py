@@ -5,18 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from dcasenet.errors import WeightsError
+from dcasenet.text import one_line
 
 Task = Literal["scene", "tag", "event"]
 TASKS: tuple[Task, ...] = ("scene", "tag", "event")
-# Seconds that one step of the network spans: 2 · 2 · 2 · 5 = 40 frames of 20 ms.
-STEP = 0.8
-ROWS_PER_SECOND = 10  # the grid on which event probabilities are given
-ROW = 1 / ROWS_PER_SECOND
-# Frames that the three poolings of the trunk make one of, before the last pooling.
-FRAMES_PER_STEP = 8
+# Of the paper's networks: seconds of one step (2 · 2 · 2 · 5 = 40 frames of 20 ms), and of one row
+# of the grid on which their event probabilities are given.
+STEP, ROW = 0.8, 0.1
+# Frames that the three poolings of the backbone make one of, before the last pooling; and rows that
+# a step of the paper's is given as.
+FRAMES_PER_STEP = ROWS_PER_STEP = 8
+PAPER_POOLING = 5  # steps of the paper's last pooling
+
+
+# Most characters of a name, a label or a figure's name; and of a text for people.
+LONGEST_NAME, LONGEST_TEXT = 200, 100_000
 
 
 def scaled(size: int, width: float) -> int:
@@ -69,6 +76,40 @@ class FrontEndSettings:
 
 
 @dataclass(frozen=True)
+class Context:
+    """How a task reads a recording: in which windows, and how their answers become one.
+
+    Attributes:
+        window: Length of a window, in seconds; a shorter recording is one window.
+        hop: From one window to the next, in seconds.
+        pooling: ``"mean"``, ``"max"``, or ``"overlap"``: averaged where windows overlap, with
+            weights that rise linearly from each window's edges.
+        shortest: A shorter recording is followed by silence up to this length, in seconds; 0
+            leaves it as it is.
+    """
+
+    window: float
+    hop: float
+    pooling: Literal["mean", "max", "overlap"]
+    shortest: float = 0.0
+
+
+# What the authors' protocol reads: three crops of 5 s of a scene of 10 s, whole clips of up to 30 s
+# for tags, whole minutes for events (their ``dataloaders.py`` and ``trainer.py``).
+RELEASED_CONTEXT: Mapping[Task, Context] = MappingProxyType(
+    {
+        "scene": Context(window=5.0, hop=2.5, pooling="mean"),
+        "tag": Context(window=30.0, hop=30.0, pooling="max"),
+        "event": Context(window=60.0, hop=48.0, pooling="overlap"),
+    }
+)
+# How the windows of a task can be pooled.
+POOLINGS: Mapping[Task, tuple[str, ...]] = MappingProxyType(
+    {"scene": ("mean",), "tag": ("max", "mean"), "event": ("overlap",)}
+)
+
+
+@dataclass(frozen=True)
 class WeightsFile:
     """Where the weights of a checkpoint are found, and what proves that they are the right ones.
 
@@ -104,6 +145,9 @@ class ModelSpec:
             the paper's.
         frontend: Front-end settings.
         resampler: ``"sinc"`` (the authors' windowed sinc) or ``"soxr"``.
+        context: Task → the windows in which it reads a recording, and how they are pooled; by
+            default as the released weights do. Where all tasks have the same windows
+            (`has_one_grid`), one pass answers them all.
         thresholds: Event label → probability above which it counts as active.
         selected_for: Task on which a joint checkpoint was selected, if it was on one.
         licence: Licence of the weights.
@@ -126,6 +170,7 @@ class ModelSpec:
     heads: Mapping[Task, Literal["linear"]] = field(default_factory=dict)
     frontend: FrontEndSettings = FrontEndSettings()
     resampler: Literal["sinc", "soxr"] = "soxr"
+    context: Mapping[Task, Context] = field(default_factory=lambda: dict(RELEASED_CONTEXT))
     thresholds: Mapping[str, float] = field(default_factory=dict)
     selected_for: Task | None = None
     licence: str = "unknown"
@@ -148,8 +193,31 @@ class ModelSpec:
             >>> ModelSpec(name="v3", stage="joint").step
             0.8
         """
-        hop = self.frontend.hop_length / self.frontend.sample_rate
-        return FRAMES_PER_STEP * self.time_pooling * hop
+        return self.step_samples / self.frontend.sample_rate
+
+    @property
+    def step_samples(self) -> int:
+        """Samples from one step of the network to the next."""
+        return FRAMES_PER_STEP * self.time_pooling * self.frontend.hop_length
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of event probabilities for each step: 8 of 0.1 s in the paper's, else the step."""
+        return ROWS_PER_STEP if self.time_pooling == PAPER_POOLING else 1
+
+    @property
+    def has_one_grid(self) -> bool:
+        """Whether all tasks read the same windows, so that one pass answers them all.
+
+        In a mean or maximum over such windows, those that are digital silence, or whose loudest
+        moment is more than 60 dB under that of the loudest window, do not count (unless all are).
+
+        Example:
+            >>> ModelSpec(name="v3", stage="joint").has_one_grid
+            False
+        """
+        grids = {(c.window, c.hop, c.shortest) for c in self.context.values()}
+        return len(grids) == 1
 
     @property
     def embedding_size(self) -> int:
@@ -179,26 +247,85 @@ class ModelSpec:
         """
         try:
             values = dict(values)
-            frontend = FrontEndSettings(**values.pop("frontend", {}))
-            file = values.pop("file", None)
             for name in ("tasks", "scenes", "tags", "events"):
                 if name in values:
+                    if not isinstance(values[name], list | tuple):
+                        raise _unusable(name, values[name])
                     values[name] = tuple(values[name])
+            _known(cls, values)
+            frontend = values.pop("frontend", {})
+            file = values.pop("file", None)
+            _known(FrontEndSettings, frontend)
+            _known(WeightsFile, file or {})
+            frontend = FrontEndSettings(**frontend)
+            context = {task: Context(**own) for task, own in values.pop("context", {}).items()}
+            values["context"] = {**RELEASED_CONTEXT, **context}
             spec = cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(
                 f"This is not the description of a checkpoint: {error}. It needs the fields of "
                 f"dcasenet.ModelSpec: {', '.join(f.name for f in dataclasses.fields(cls))}."
             ) from error
-        faults = [name for name, sound in _checks(spec).items() if not sound]
-        if faults:
-            name = faults[0]
-            value = getattr(spec, name, None) or getattr(spec.frontend, name, None)
-            raise WeightsError(
-                f"The description of a checkpoint, {str(spec.name)[:20]}, stage "
-                f"{str(spec.stage)[:40]}, has an unusable {name}: {value!r}."
-            )
+        for name, sound in _checks(spec).items():
+            if not sound:
+                raise _unusable(name, getattr(spec, name, getattr(spec.frontend, name, None)))
         return spec
+
+
+# What is accepted of the fields whose name and value do not say it.
+ACCEPTED = {
+    "tasks": "any of scene, tag and event, each once",
+    **dict.fromkeys(
+        ("scenes", "tags", "events"),
+        f"names that differ, of 1 to {LONGEST_NAME} characters",
+    ),
+    **dict.fromkeys(("name", "stage"), f"a text of 1 to {LONGEST_NAME} characters"),
+    **dict.fromkeys(
+        ("licence", "training_data", "protocol", "source"),
+        f"a text of up to {LONGEST_TEXT:,} characters",
+    ),
+    "selected_for": "one of scene, tag and event, or none",
+    "thresholds": "a number from 0 to 1 for every event",
+    "metrics": "task → name → number",
+}
+
+
+def _unusable(name: str, value: object) -> WeightsError:
+    accepted = f" Accepted: {ACCEPTED[name]}." if name in ACCEPTED else ""
+    return WeightsError(
+        f"The description of a checkpoint has an unusable {name}: {_shown(value)}.{accepted}"
+    )
+
+
+def _shown(value: object) -> str:
+    """Quote a value that a file may hold, however long or deep it is."""
+    if isinstance(value, str):
+        text = one_line(value)
+        return repr(text) if len(text) <= 60 else f"{text[:60]!r}… ({len(value):,} characters)"
+    if isinstance(value, list | tuple):
+        first = ", ".join(map(_shown, value[:3])) if all(map(_is_plain, value[:3])) else "…"
+        return f"[{first}{', …' if len(value) > 3 else ''}] ({len(value):,})"
+    if isinstance(value, Mapping):
+        return f"a mapping of {len(value):,}"
+    return repr(value)[:60]
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _known(kind: type, values: object) -> None:
+    """Refuse names that a description has no place for, and one that is no mapping at all.
+
+    Raises:
+        TypeError: `values` has one.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{_shown(values)} stands where a mapping of fields is expected")
+    names = {field.name for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in names:
+            raise TypeError(f"it has an unexpected field {_shown(name)}")
 
 
 def _checks(spec: ModelSpec) -> dict[str, bool]:
@@ -208,25 +335,38 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
     labels = (spec.scenes, spec.tags, spec.events)
     n_fft = f.n_fft if _is_number(f.n_fft, 2, 65_536, int) else 0
     return {
-        "name": isinstance(spec.name, str),
-        "stage": isinstance(spec.stage, str),
+        "name": _is_name(spec.name),
+        "stage": _is_name(spec.stage),
         "width": _is_number(spec.width, 1 / 64, 16),
         "time_pooling": _is_number(spec.time_pooling, 1, 5, int),
-        "tasks": len(spec.tasks) > 0 and all(task in TASKS for task in spec.tasks),
+        "tasks": len(spec.tasks) > 0
+        and all(_is_task(task) for task in spec.tasks)
+        and len(set(spec.tasks)) == len(spec.tasks),
         **{
-            name: all(isinstance(label, str) for label in of_task)
+            name: all(map(_is_name, of_task)) and len(set(of_task)) == len(of_task)
             for name, of_task in zip(("scenes", "tags", "events"), labels, strict=True)
         },
         "heads": isinstance(heads, Mapping)
-        and all(task in TASKS and kind == "linear" for task, kind in heads.items()),
+        and all(_is_task(task) and kind == "linear" for task, kind in heads.items()),
         "resampler": spec.resampler in ("sinc", "soxr"),
+        "context": all(
+            task in TASKS and _is_usable(task, own, spec) for task, own in spec.context.items()
+        ),
         "thresholds": isinstance(thresholds, Mapping)
-        and all(_is_number(value, 0, 1) for value in thresholds.values()),
+        and all(_is_number(value, 0, 1) for value in thresholds.values())
+        and ("event" not in spec.tasks or all(label in thresholds for label in spec.events)),
         # The members of a composed model share one front end.
         "members": isinstance(members, Mapping)
-        and all(task in TASKS and isinstance(stage, str) for task, stage in members.items())
+        and all(_is_task(task) and _is_name(stage) for task, stage in members.items())
         and not (members and f.normalization != "clip"),
-        "metrics": isinstance(spec.metrics, Mapping),
+        "metrics": isinstance(spec.metrics, Mapping)
+        and all(_is_name(task) and _is_figures(values) for task, values in spec.metrics.items()),
+        "selected_for": spec.selected_for is None or _is_task(spec.selected_for),
+        **{
+            name: _is_text(getattr(spec, name), LONGEST_TEXT)
+            for name in ("licence", "training_data", "protocol", "source")
+        },
+        "file": spec.file is None or _is_file(spec.file),
         "sample_rate": _is_number(f.sample_rate, 1_000, 384_000, int),
         "n_fft": n_fft > 0,
         "win_length": _is_number(f.win_length, 1, n_fft, int),
@@ -238,12 +378,51 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
     }
 
 
+def _is_usable(task: Task, context: Context, spec: ModelSpec) -> bool:
+    settings = spec.frontend
+    sizes = (spec.time_pooling, settings.hop_length, settings.sample_rate)
+    if not all(_is_number(size, 1, 1_000_000, int) for size in sizes):
+        return True  # that is another field's fault, which is named instead
+    return (
+        _is_number(context.window, spec.step, 3_600)
+        and _is_number(context.hop, spec.step, context.window)
+        and _is_number(context.shortest, 0, context.window)
+        and context.pooling in POOLINGS[task]
+    )
+
+
 def _is_number(
     value: object, lowest: float, highest: float, kind: type | tuple[type, ...] = (int, float)
 ) -> bool:
-    return isinstance(value, kind) and lowest <= value <= highest  # type: ignore[operator]
+    # True and False are integers to Python, and to nobody else.
+    return (
+        isinstance(value, kind) and not isinstance(value, bool) and lowest <= value <= highest  # type: ignore[operator]
+    )
 
 
-def rows_of(n_samples: int, sample_rate: int) -> int:
-    """Give ceil(duration / 0.1) from the length in samples, free of rounding."""
-    return -(-n_samples * ROWS_PER_SECOND // sample_rate)
+def _is_text(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest
+
+
+def _is_name(value: object) -> bool:
+    return _is_text(value, LONGEST_NAME) and value != ""
+
+
+def _is_task(value: object) -> bool:
+    return isinstance(value, str) and value in TASKS
+
+
+def _is_figures(values: object) -> bool:
+    return isinstance(values, Mapping) and all(
+        _is_name(name) and isinstance(value, int | float) and not isinstance(value, bool)
+        for name, value in values.items()
+    )
+
+
+def _is_file(file: WeightsFile) -> bool:
+    places = (file.package, file.hub, file.github)
+    return (
+        _is_text(file.digest, LONGEST_NAME)
+        and (file.size is None or _is_number(file.size, 0, 1 << 50, int))
+        and all(place is None or _is_text(place, 1000) for place in places)
+    )

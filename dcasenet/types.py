@@ -20,6 +20,7 @@ Audios: TypeAlias = "Sequence[Audio]"
 Rate: TypeAlias = "int | None"
 Threshold: TypeAlias = "float | Mapping[str, float] | None"
 Channels: TypeAlias = Literal["mix", "each"]
+Resolution: TypeAlias = Literal["step", "fine"]
 
 
 class Options(TypedDict, total=False):
@@ -46,8 +47,9 @@ class EventOptions(AnalyzeOptions, total=False):
     median: float
     min_gap: float
     min_duration: float
-    window: float
-    hop: float
+    window: float | None
+    hop: float | None
+    resolution: Resolution
     channels: Channels
 
 

@@ -6,7 +6,6 @@ to a peak just under full scale; gains are drawn anew for each mixture anyway.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections import Counter, defaultdict
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -200,12 +200,11 @@ class Bank:
 
     def to(self, device: torch.device | str) -> Bank:
         """Return the same bank on another device."""
-        moved = {
-            field.name: value.to(device)
-            for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+        values: dict[str, Any] = vars(self)
+        moved: dict[str, Any] = {
+            n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()
         }
-        return dataclasses.replace(self, **moved)
+        return Bank(**moved)
 
 
 def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
@@ -224,7 +223,7 @@ def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
         if (event := labels.event_of(clip.recording)) is not None
         for start, stop in clip.bursts
     ]
-    clip_of, first, stop, event = np.array(burst_rows, dtype=np.int64).reshape(-1, 4).T
+    clip_of, first, after, event_of = np.array(burst_rows, dtype=np.int64).reshape(-1, 4).T
     return Bank(
         samples=torch.from_numpy(np.concatenate([clip.waveform for clip in clips])),
         start=torch.from_numpy(starts),
@@ -240,11 +239,11 @@ def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
             [r.label if background(r) else None for r in recordings], recordings
         ),
         burst_start=torch.from_numpy(starts[clip_of] + first),
-        burst_length=torch.from_numpy(stop - first),
-        burst_class=torch.from_numpy(event),
+        burst_length=torch.from_numpy(after - first),
+        burst_class=torch.from_numpy(event_of.copy()),
         burst_level=torch.tensor([_rms(clips[i].waveform[a:b]) for i, a, b, _ in burst_rows]),
         burst_tag=tag[torch.from_numpy(clip_of)],
-        burst_weight=_even(event.tolist(), [recordings[i] for i in clip_of.tolist()]),
+        burst_weight=_even(event_of.tolist(), [recordings[i] for i in clip_of.tolist()]),
         n_events=len(labels.events),
     )
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recipes.bank import Bank, make_bank
 from recipes.distilled.teacher import load_teacher
@@ -30,6 +31,7 @@ from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
+from recipes.recordings import Recording
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.tags import read_tags
 from recipes.training import Schedule, Training
@@ -171,7 +173,7 @@ def _training(
 
 def _folds(
     students: dict[str, Student],
-    clips: Sequence[tuple[object, np.ndarray]],
+    clips: Sequence[tuple[Recording, NDArray[np.float32]]],
     device: torch.device,
     half: torch.dtype | None,
     options: argparse.Namespace,

@@ -356,7 +356,8 @@ class Mixer:
         tail = tail / tail.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-9)
         level = 10.0 ** (self._uniform(n, -18.0, 0.0) / 20.0)
         tail = tail * (level * self._chance(n, self.settings.room_share))[:, None]
-        return 1.0 + torch.fft.rfft(tail, n=n_fft)
+        spectra: Tensor = 1.0 + torch.fft.rfft(tail, n=n_fft)
+        return spectra
 
 
 def _positions(time: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:

@@ -127,7 +127,8 @@ def _packed(
 def _whole(recording: Recording, root: Path) -> NDArray[np.int16]:
     samples, rate = soundfile.read(recording.path(root), dtype="float32")
     resampled = soxr.resample(samples, rate, SAMPLE_RATE)
-    return np.round(np.clip(resampled, -1.0, 1.0) * 32_767.0).astype(np.int16)
+    pcm: NDArray[np.int16] = np.round(np.clip(resampled, -1.0, 1.0) * 32_767.0).astype(np.int16)
+    return pcm
 
 
 def _encode(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dcasenet.spec import ModelSpec
+from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import write
 from recipes.labels import LabelSets
 from recipes.students import Student
@@ -35,6 +36,7 @@ def spec_of(student: Student, labels: LabelSets, tags: tuple[str, ...]) -> Model
         scenes=labels.environments,
         tags=tags if student.settings.taught else labels.tags,
         events=labels.events,
+        thresholds=dict.fromkeys(labels.events, UNTUNED),
         frontend=student.frontend.settings,
         resampler="soxr",
         licence=LICENSE,

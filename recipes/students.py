@@ -128,10 +128,13 @@ class StudentSettings:
 class Float32Gru(BiGru):
     """The recurrent layer in float32 whatever the convolutions run in: its sums are long."""
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(  # type: ignore[override] # packed sequences are not read here
+        self, x: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run the layer."""
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float(), state)
+            outputs, last = super().forward(x.float(), state)
+            return outputs, last
 
 
 class Student(nn.Module):
@@ -214,7 +217,8 @@ def _columns(embedding: Tensor) -> Tensor:
     """Average the embedding over the teacher's columns of 0.32 s, (batch, columns, size)."""
     per_column = round(COLUMN / STEP)
     n = embedding.shape[1] // per_column
-    return embedding[:, : n * per_column].unflatten(1, (n, per_column)).mean(dim=2)
+    shape = (len(embedding), n, per_column, embedding.shape[2])
+    return embedding[:, : n * per_column].reshape(shape).mean(dim=2)
 
 
 def smooth(columns: Tensor) -> Tensor:

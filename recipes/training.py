@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimizer.step()
         self._update_average(min(self.averaging, (1 + n_steps) / (10 + n_steps)))
@@ -100,7 +101,7 @@ class Learner:
         kept = [v for v in self.average.state_dict().values() if v.is_floating_point()]
         torch._foreach_lerp_(kept, own, 1.0 - decay)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """Return all that is needed to go on."""
         return {
             "student": self.student.state_dict(),
@@ -108,7 +109,7 @@ class Learner:
             "average": self.average.state_dict(),
         }
 
-    def load(self, state: dict[str, object]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])

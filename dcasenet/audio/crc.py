@@ -60,7 +60,8 @@ def _short_table() -> list[int]:
 def _bytewise(sums: Words) -> Words:
     """Return what checksums become by a byte of zeros."""
     for _ in range(8):
-        sums = (sums >> 1) ^ np.where(sums & 1, np.uint16(0xA001), np.uint16(0)).astype(np.uint16)
+        odd = np.where(sums & np.uint16(1), np.uint16(0xA001), np.uint16(0))
+        sums = ((sums >> np.uint16(1)) ^ odd).astype(np.uint16)
     return sums
 
 

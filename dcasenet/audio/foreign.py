@@ -77,7 +77,7 @@ _CODECS = {
 }  # fmt: skip
 # Format tags of WAV files that libsndfile does not decode.
 _WAV_TAGS = {
-    0x50: "MPEG", 0x55: "MP3", 0xFF: "AAC", 0x160: "WMA", 0x161: "WMA", 0x162: "WMA Pro",
+    0xFF: "AAC", 0x160: "WMA", 0x161: "WMA", 0x162: "WMA Pro",
     0x163: "WMA Lossless", 0x1610: "AAC", 0x1602: "AAC", 0x2000: "AC-3", 0x2001: "DTS",
     0x704F: "Opus", 0x674F: "Vorbis", 0xF1AC: "FLAC", 0x45: "G.726", 0x64: "G.726",
 }  # fmt: skip

@@ -16,6 +16,8 @@ from dcasenet.errors import AudioError
 
 # Bytes and chunks before the sound, at most.
 MOST_METADATA, MOST_CHUNKS = 2**26, 10_000
+# Channels that libsndfile takes.
+MOST_CHANNELS = 1024
 # What follows the sound by less, in seconds, is no sound but a writer's leftover.
 LEAST_EXCESS = 0.05
 # What other programs put behind the sound.
@@ -46,6 +48,11 @@ class Encoding:
     n_frames: int = 1
     subtype: str | None = None
     is_big: bool = False
+
+    @property
+    def is_sane(self) -> bool:
+        """Whether libsndfile would take it."""
+        return 0 < self.sample_rate < 2**31 and 0 < self.n_channels <= MOST_CHANNELS
 
     @property
     def endian(self) -> Literal["BIG", "LITTLE"]:
@@ -120,6 +127,28 @@ def find_sound(stream: Stream, source: str) -> list[Sound]:
     return found
 
 
+def find_mpeg(stream: Stream, source: str) -> tuple[int, int] | None:
+    """Find the MPEG frames that a WAV file holds; None if it holds something else.
+
+    Args:
+        stream: The file.
+        source: What messages call it.
+
+    Raises:
+        AudioError: As in `find_sound`.
+    """
+    file = _File(stream, 0, size_of(stream), source)
+    if _reader(file.at(0, 40)) is not _wav:
+        return None
+    is_mpeg = False
+    for chunk in file.chunks(12, 8, _riff_chunk("<")):
+        if chunk.name == b"fmt ":
+            is_mpeg = int.from_bytes(file.at(chunk.body, 2), "little") in _WAV_MPEG
+        if chunk.name == b"data" and is_mpeg:
+            return chunk.body, min(chunk.body + chunk.size, file.size)
+    return None
+
+
 def _reader(head: bytes) -> Callable[[_File], Sound | None] | None:
     """Return what reads a container that begins so."""
     if head[:4] in (b"RIFF", b"RIFX", *_LONG_RIFF) and head[8:12] == b"WAVE":
@@ -148,7 +177,7 @@ class _File:
         self, kind: str, encoding: Encoding | None, place: int, stated: int | None, rest: _Rest
     ) -> Sound | None:
         """Settle where samples end that begin at a place and are so many bytes as stated."""
-        if encoding is None or place > self.size or encoding.sample_rate <= 0:
+        if encoding is None or place > self.size or not encoding.is_sane:
             return None
         stop = container_stop = self.size
         if stated is not None and place + stated <= self.size:
@@ -271,6 +300,8 @@ _WAV_SUBTYPES: dict[int, dict[int, str]] = {
     6: {8: "ALAW"},
     7: {8: "ULAW"},
 }
+# Tags of MPEG layers I and II, and of layer III.
+_WAV_MPEG = (0x50, 0x55)
 # Tags of blocks of several frames: of IMA and Microsoft's ADPCM, and of GSM 6.10.
 _WAV_BLOCKS = (0x02, 0x11, 0x31)
 
@@ -425,7 +456,7 @@ def _voc(file: _File) -> Sound | None:
         return None
     blocks = _VocBlocks(file)
     blocks.follow(file.start + int.from_bytes(head[20:22], "little"))
-    if blocks.encoding is None or blocks.encoding.sample_rate <= 0:
+    if blocks.encoding is None or not blocks.encoding.is_sane:
         return None
     pieces, stated = tuple(blocks.pieces), blocks.n_stated
     return Sound("VOC", blocks.encoding, pieces, stated, file.start, file.size)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copyfileobj
-from tempfile import TemporaryFile
-from typing import IO, Any, Protocol, cast
+from tempfile import SpooledTemporaryFile, TemporaryFile
+from typing import IO, Any, ClassVar, Protocol, cast
 
 import numpy as np
 import soundfile
@@ -36,6 +38,10 @@ HEAD, LENGTH = struct.Struct("<iiq"), struct.Struct("<q")
 ENDED, BROKEN = 0, -1
 # Bytes of complaints that are read; more of the same tells nothing.
 MOST_COMPLAINTS = 2**16
+# Such processes that wait for another stream, at most: starting one takes longer than most streams.
+MOST_WAITING = 1
+# Bytes of a stream that such a process holds in memory, and those that it takes at once.
+MOST_IN_MEMORY, MOST_AT_ONCE = 2**26, 2**20
 
 Block = NDArray[np.float32]
 
@@ -147,82 +153,157 @@ class Isolated:
 
     def __init__(self, stream: Stream) -> None:
         self.is_broken, self.complaint = False, ""
+        helper = _Helper.idle()
+        self._helper: _Helper | None = helper
         with contextlib.ExitStack() as undoing:
-            self._closing = undoing
-            data = undoing.enter_context(TemporaryFile())
-            stream.seek(0)
-            copyfileobj(cast("IO[bytes]", stream), data)
-            data.seek(0)
-            self._errors = undoing.enter_context(TemporaryFile())
-            self._process = subprocess.Popen(
-                _command(), stdin=data, stdout=subprocess.PIPE, stderr=self._errors
-            )
-            undoing.callback(self._end)
-            head = self._read(HEAD.size)
+            undoing.callback(self.close)
+            helper.send(stream)
+            head = helper.read(HEAD.size)
             if len(head) < HEAD.size:
                 raise DecodeError("The decoder died of it")
             self.sample_rate, self.n_channels, size = HEAD.unpack(head)
             if not self.n_channels:
-                raise DecodeError(self._read(size).decode("utf-8", "replace"))
-            self.n_announced: int | None = None if size < 0 else size
-            self._closing = undoing.pop_all()
+                raise DecodeError(helper.read(size).decode("utf-8", "replace"))
+            undoing.pop_all()
+        self.n_announced: int | None = None if size < 0 else size
 
     def blocks(self, n_expected: int | None) -> Iterator[Block]:
         """Return the samples; see `Source`."""
-        while True:
-            head = self._read(LENGTH.size)
+        while self._helper is not None:
+            head = self._helper.read(LENGTH.size)
             (length,) = LENGTH.unpack(head) if len(head) == LENGTH.size else (BROKEN,)
-            if length <= 0:
-                break
-            values = np.frombuffer(self._read(length * self.n_channels * 4), np.float32)
-            whole = values[: len(values) // self.n_channels * self.n_channels]
-            yield whole.reshape(-1, self.n_channels)
-        self.is_broken = length == BROKEN
-        self._process.wait()
-        self._errors.seek(0)
-        self.complaint = self._errors.read(MOST_COMPLAINTS).decode("utf-8", "replace").strip()
+            if length > 0:
+                values = np.frombuffer(self._helper.read(length * self.n_channels * 4), np.float32)
+                whole = values[: len(values) // self.n_channels * self.n_channels]
+                yield whole.reshape(-1, self.n_channels)
+                continue
+            self.is_broken = length == BROKEN
+            self.complaint = self._helper.complaint()
+            if self.is_broken:
+                self.close()
+            else:
+                self._helper.give_back()
+                self._helper = None
 
     def close(self) -> None:
-        """End the process, if it has not ended."""
-        self._closing.close()
-
-    def _read(self, size: int) -> bytes:
-        return cast("IO[bytes]", self._process.stdout).read(size)
-
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        cast("IO[bytes]", self._process.stdout).close()
+        """End the process, if it is not done with the stream."""
+        if self._helper is not None:
+            self._helper.end()
+            self._helper = None
 
 
-def _command() -> list[str]:
-    """Return how to start Python on `serve`."""
-    if not sys.executable or getattr(sys, "frozen", False):
-        raise OSError("This program is no Python that could be started once more.")
-    # Its path is that of this process, which saves it a third of the time to start.
-    path = [str(Path(dcasenet.__file__).parents[1]), *sys.path]
-    code = (
-        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-        f"from {__name__} import serve; serve()"
-    )
-    return [sys.executable, "-I", "-S", "-c", code, json.dumps(path)]
+class _Helper:
+    """A process that decodes one stream after the other.
+
+    It ends with this process, however that ends: it then finds the end of its input.
+    """
+
+    _waiting: ClassVar[list[_Helper]] = []
+
+    def __init__(self) -> None:
+        if not sys.executable or getattr(sys, "frozen", False):
+            raise OSError("This program is no Python that could be started once more.")
+        self._owner, self._n_read = os.getpid(), 0
+        self._errors = TemporaryFile()  # noqa: SIM115 - it is closed with the process
+        # The path is that of this process, which saves it a third of the time to start.
+        path = [str(Path(dcasenet.__file__).parents[1]), *sys.path]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _START, json.dumps(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        self._input = cast("IO[bytes]", self._process.stdin)
+        self._output = cast("IO[bytes]", self._process.stdout)
+        atexit.register(self.end)
+
+    @classmethod
+    def idle(cls) -> _Helper:
+        """Return one that has nothing to do."""
+        while cls._waiting:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                helper = cls._waiting.pop()
+                if helper._owner == os.getpid() and helper._process.poll() is None:
+                    return helper
+                helper.end()
+        return cls()
+
+    def give_back(self) -> None:
+        """Keep it for the next stream, unless enough are kept."""
+        if len(self._waiting) < MOST_WAITING:
+            self._waiting.append(self)
+        else:
+            self.end()
+
+    def send(self, stream: Stream) -> None:
+        """Hand it a stream to decode."""
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        try:
+            self._input.write(LENGTH.pack(size))
+            copyfileobj(cast("IO[bytes]", stream), self._input)
+            self._input.flush()
+        except BrokenPipeError as error:
+            raise DecodeError("The decoder died of it") from error
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes of its output; fewer if it died."""
+        return self._output.read(size)
+
+    def complaint(self) -> str:
+        """Return what it wrote to standard error since it was asked last."""
+        self._errors.seek(self._n_read)
+        data = self._errors.read()
+        self._n_read += len(data)
+        return data[:MOST_COMPLAINTS].decode("utf-8", "replace").strip()
+
+    def end(self) -> None:
+        """End it."""
+        atexit.unregister(self.end)
+        if self._owner == os.getpid():  # and not in a fork, whose it is not
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._input, self._output, self._errors):
+            with contextlib.suppress(OSError):  # what it did not read cannot be written any more
+                stream.close()
+
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    f"from {__name__} import serve; serve()"
+)
 
 
 def serve() -> None:
-    """Decode standard input to standard output; what a process of its own runs."""
+    """Decode streams from standard input to standard output; what such a process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that it serves
     with open(0, "rb", closefd=False) as stream, open(1, "wb", closefd=False) as output:
-        try:
-            source = Libsndfile(stream)
-        except (DecodeError, OSError) as error:
-            message = str(error).encode()
-            output.write(HEAD.pack(0, 0, len(message)) + message)
-            return
-        announced = -1 if source.n_announced is None else source.n_announced
-        output.write(HEAD.pack(source.sample_rate, source.n_channels, announced))
-        for block in source.blocks(source.n_announced):
-            output.write(LENGTH.pack(len(block)) + block.tobytes())
-        output.write(LENGTH.pack(BROKEN if source.is_broken else ENDED))
-        source.close()
+        while len(head := stream.read(LENGTH.size)) == LENGTH.size:
+            (size,) = LENGTH.unpack(head)
+            with SpooledTemporaryFile(MOST_IN_MEMORY) as copy:
+                while size > 0:
+                    data = stream.read(min(size, MOST_AT_ONCE))
+                    if not data:
+                        return
+                    copy.write(data)
+                    size -= len(data)
+                _serve(cast("Stream", copy), output)
+            output.flush()
+
+
+def _serve(stream: Stream, output: IO[bytes]) -> None:
+    try:
+        source = Libsndfile(stream)
+    except (DecodeError, OSError) as error:
+        message = str(error).encode()
+        output.write(HEAD.pack(0, 0, len(message)) + message)
+        return
+    announced = -1 if source.n_announced is None else source.n_announced
+    output.write(HEAD.pack(source.sample_rate, source.n_channels, announced))
+    for block in source.blocks(source.n_announced):
+        output.write(LENGTH.pack(len(block)) + block.tobytes())
+    output.write(LENGTH.pack(BROKEN if source.is_broken else ENDED))
+    source.close()
 
 
 class _Bytes:

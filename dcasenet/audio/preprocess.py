@@ -1,4 +1,4 @@
-"""Any audio becomes what a model hears: read, mixed to mono, at the model's rate."""
+"""Any audio as a model takes it: read, mixed to mono, at the model's rate."""
 
 from __future__ import annotations
 
@@ -11,69 +11,74 @@ from dcasenet.audio.io import Reader, Recording, is_single, mixed, placed
 from dcasenet.audio.prefetch import ahead
 from dcasenet.audio.resample import Resampler
 from dcasenet.results import Floats
-from dcasenet.spec import ModelSpec, rows_of
+from dcasenet.spec import ModelSpec
 from dcasenet.types import Audio, Audios, Channels, Rate
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known of a recording that has been heard.
+class AudioInfo:
+    """What is known of a recording that has been read.
 
     Attributes:
-        sample_rate: The model's, in Hz.
-        duration: Length of the recording, in seconds.
-        n_rows: ceil(duration / 0.1), from the sample count, free of rounding.
-        source: What the recording is called.
+        n_samples: Its length at its own rate.
+        sample_rate: Its own rate, in Hz.
+        source: What it is called.
         warnings: What is odd about it.
     """
 
+    n_samples: int
     sample_rate: int
-    duration: float
-    n_rows: int
     source: str
-    warnings: tuple[str, ...]
-
-
-class Sound(Protocol):
-    """A recording as a model hears it, in memory or on its way."""
-
-    def blocks(self) -> Iterator[Floats]:
-        """Give the waveforms in pieces, (channels, samples) at the model's rate, once."""
+    warnings: tuple[str, ...] = ()
 
     @property
-    def facts(self) -> Facts:
-        """What is known of it after the last piece."""
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.sample_rate
 
 
-@dataclass(frozen=True)
-class Prepared(Facts):
-    """A recording as a model hears it, in memory.
+class PreparedAudio(Protocol):
+    """A recording at a model's rate, in memory or while it is read."""
+
+    def blocks(self) -> Iterator[Floats]:
+        """Yield the waveforms in blocks, (channels, samples) at the model's rate, once."""
+
+    @property
+    def info(self) -> AudioInfo:
+        """What is known of it after the last block."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedAudio:
+    """A recording at a model's rate, in memory.
 
     Attributes:
         waveforms: (channels, samples) at the model's rate; one channel when they are mixed.
+        info: What is known of it.
     """
 
     waveforms: Floats
+    info: AudioInfo
 
     @property
     def n_samples(self) -> int:
         """Length at the model's rate."""
         return int(self.waveforms.shape[1])
 
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.info.duration
+
     def blocks(self) -> Iterator[Floats]:
-        """Give the waveforms, in one piece."""
+        """Yield the waveforms, in one block."""
         yield self.waveforms
 
-    @property
-    def facts(self) -> Facts:
-        """What is known of it."""
-        return self
 
+class StreamedAudio:
+    """A recording that is read, mixed and resampled as its blocks are pulled.
 
-class Incoming:
-    """A recording that is read, mixed and resampled as its blocks are asked for.
-
-    A long one is read by a thread of its own, ahead of whoever hears it.
+    A long one is read by a thread of its own, ahead of whoever pulls.
 
     Args:
         recording: A `Reader`, or a `Recording` that has been read.
@@ -85,11 +90,12 @@ class Incoming:
         self, recording: Reader | Recording, spec: ModelSpec, channels: Channels = "mix"
     ) -> None:
         self._recording, self._is_mixed = recording, channels == "mix"
-        self._rate = spec.frontend.sample_rate
-        self._resampler = Resampler(recording.sample_rate, self._rate, spec.resampler)
+        self._resampler = Resampler(
+            recording.sample_rate, spec.frontend.sample_rate, spec.resampler
+        )
 
     def blocks(self) -> Iterator[Floats]:
-        """Give the waveforms in pieces, (channels, samples) at the model's rate, once."""
+        """Yield the waveforms in blocks, (channels, samples) at the model's rate, once."""
         blocks = self._resampled()
         return ahead(blocks) if self._recording.is_long else blocks
 
@@ -101,20 +107,21 @@ class Incoming:
             yield rest
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> AudioInfo:
         """What is known of it after the last block."""
         recording = self._recording
-        return Facts(
-            sample_rate=self._rate,
-            duration=recording.duration,
-            n_rows=rows_of(recording.n_samples, recording.sample_rate),
+        return AudioInfo(
+            n_samples=recording.n_samples,
+            sample_rate=recording.sample_rate,
             source=recording.source,
             warnings=recording.warnings,
         )
 
 
-def prepare(recording: Reader | Recording, spec: ModelSpec, channels: Channels = "mix") -> Prepared:
-    """Mix the channels, unless each is to be heard, and bring them to the model's rate.
+def prepare(
+    recording: Reader | Recording, spec: ModelSpec, channels: Channels = "mix"
+) -> LoadedAudio:
+    """Mix the channels, unless each is wanted by itself, and bring them to the model's rate.
 
     Example:
         >>> from dcasenet.audio.io import read
@@ -122,9 +129,26 @@ def prepare(recording: Reader | Recording, spec: ModelSpec, channels: Channels =
         >>> prepare(read(np.zeros((2, 441)), 44_100), ModelSpec("v3", "mine")).waveforms.shape
         (1, 240)
     """
-    incoming = Incoming(recording, spec, channels)
-    blocks = list(incoming.blocks())
-    return Prepared(**vars(incoming.facts), waveforms=gather(blocks, len(blocks[0])))
+    streamed = StreamedAudio(recording, spec, channels)
+    blocks = list(streamed.blocks())
+    return LoadedAudio(gather(blocks, len(blocks[0])), streamed.info)
+
+
+def prepare_each(
+    audio: Audio | Audios,
+    sample_rate: Rate,
+    spec: ModelSpec,
+    channels: Channels = "mix",
+    *,
+    channels_last: bool,
+) -> Iterator[StreamedAudio]:
+    """Open the one audio, or each of a sequence, one at a time, to be read at the model's rate.
+
+    Raises:
+        AudioError: One cannot be used; for a sequence, the message says which.
+    """
+    for reader in read_each(audio, sample_rate, channels_last=channels_last):
+        yield StreamedAudio(reader, spec, channels)
 
 
 def read_each(audio: Audio | Audios, sample_rate: Rate, *, channels_last: bool) -> Iterator[Reader]:

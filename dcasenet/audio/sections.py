@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dcasenet.audio.flac import FlacStream, find_flac
 from dcasenet.audio.foreign import INSTALL, Av, Foreign, find_foreign
-from dcasenet.audio.headers import Sound, find_sound
+from dcasenet.audio.headers import Sound, find_mpeg, find_sound
 from dcasenet.audio.libsndfile import (
     DecodeError,
     Isolated,
@@ -351,6 +351,14 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
     sounds = find_sound(stream, source)
     if sounds:
         return [Samples(stream, sound) for sound in sounds]
+    mpeg = find_mpeg(stream, source)
+    if mpeg is not None:
+        return _mp3(View(stream, [mpeg]), 0) or [Other(stream)]
+    return _compressed(stream, source)
+
+
+def _compressed(stream: Stream, source: str) -> list[Section]:
+    """Find the sections of a file that is no container of plain samples."""
     start = skip_tags(stream, 0, MOST_TAGS)
     head = read_at(stream, start, 36)
     if head.startswith(b"ID3") and len(head) >= 10:
@@ -376,14 +384,18 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
 
 def _ogg(stream: Stream, source: str) -> list[Section]:
     links, n_junk = find_links(stream)
-    if links and links[0].codec not in ("Vorbis", "Opus"):
-        return [ByAv(stream, Foreign("Ogg", links[0].codec, "ogg"))]
     if any(link.n_header > MOST_HEADER for link in links):
         raise AudioError(
             f"{source} has more than {MOST_HEADER // 2**20} MiB of pictures and texts before the "
             "sound. Accepted are files with less: save it anew with another program."
         )
-    return [OggLink(stream, link, n_junk) for link in links] or [Other(stream)]
+    found: list[Section] = []
+    for link in links:
+        if link.codec in ("Vorbis", "Opus"):
+            found.append(OggLink(stream, link, n_junk))
+        else:
+            found.append(ByAv(link.view(stream), Foreign("Ogg", link.codec, "ogg")))
+    return found or [Other(stream)]
 
 
 def _mp3(stream: Stream, start: int) -> list[Section]:

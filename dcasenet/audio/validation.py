@@ -181,7 +181,7 @@ def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
         return np.array(values, np.float32, order="C")
     bits = 8 * values.dtype.itemsize
     # float32 holds integers of up to 24 bits; wider ones are rounded once, at the end.
-    result = values.astype(np.float64 if bits > 24 else np.float32, order="C")
+    result: NDArray[Any] = values.astype(np.float64 if bits > 24 else np.float32, order="C")
     if values.dtype.kind == "u":
         result -= 2.0 ** (bits - 1)
     result /= 2.0 ** (bits - 1)

@@ -2,7 +2,7 @@
 
 Lines are written as soon as they are final and never changed: a job that is stopped leaves whole
 lines, the last ones some windows before the place where it was stopped. In either form a scene is
-that of a window of 5 s, tags those of a window of 30 s, and events those of `detect_events`. At
+that of a window, tags are those of a window (`ModelSpec.context`), and events those of `detect_events`. At
 the end come the scene and the tags of the whole recording, as `analyze` gives them.
 
 ``.csv`` has the columns of the command: ``filename,task,label,onset,offset,probability``. A window
@@ -20,20 +20,19 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcasenet.audio.io import Reader
-from dcasenet.audio.preprocess import Facts, Incoming
+from dcasenet.audio.preprocess import AudioInfo, StreamedAudio
 from dcasenet.inference.postprocess import Decoding, limits_for
-from dcasenet.inference.stream import Heard, Listener
+from dcasenet.inference.stream import StreamDecoder, StreamUpdate
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Scene, ScoredLabel, Tags
-from dcasenet.spec import ModelSpec
+from dcasenet.spec import ModelSpec, Task
 from dcasenet.types import Threshold
 
 COLUMNS = ("filename", "task", "label", "onset", "offset", "probability")
@@ -82,10 +81,9 @@ def write_results(
         raise ValueError(f"{path} ends in {path.suffix!r}; give one of {', '.join(FORMS)}.")
     decoding = Decoding(limits_for(model.spec, threshold))
     with Reader(os.fspath(audio)) as reader:
-        listener = Listener(model.infer, model.spec, decoding)
-        sound = Incoming(reader, model.spec)
+        decoder = StreamDecoder(model.infer, model.spec, decoding)
+        audio_stream = StreamedAudio(reader, model.spec)
         form = FORMS[path.suffix](reader.source)
-        whole = _Whole()
         with path.open("w", encoding="utf-8", newline="") as file:
 
             def write(text: str) -> None:
@@ -93,37 +91,19 @@ def write_results(
                 file.flush()
 
             write(form.head())
-            for block in sound.blocks():
-                heard = listener.push(block)
-                whole.add(heard)
-                write(form.lines(heard))
-            heard = listener.close(sound.facts)
-            whole.add(heard)
-            write(form.lines(heard) + form.end(*whole.scored(model.spec), sound.facts))
+            for block in audio_stream.blocks():
+                write(form.lines(decoder.push(block)))
+            info = audio_stream.info
+            lines = form.lines(decoder.close(info))
+            scenes, tags = (_ranked(model.spec, task, decoder) for task in ("scene", "tag"))
+            write(lines + form.end(scenes, tags, info))
 
 
-class _Whole:
-    """The scene and the tags of a whole recording, from those of its windows."""
-
-    def __init__(self) -> None:
-        self._scenes: NDArray[Any] = np.zeros(0)
-        self._tags: NDArray[Any] = np.zeros(0)
-        self._n_windows = 0
-
-    def add(self, heard: Heard) -> None:
-        for scene in heard.scenes:
-            self._n_windows += 1
-            self._scenes = scene.values + (self._scenes if self._scenes.size else 0.0)
-        for tags in heard.tags:
-            self._tags = np.maximum(tags.values, self._tags if self._tags.size else 0.0)
-
-    def scored(self, spec: ModelSpec) -> tuple[list[ScoredLabel], list[ScoredLabel]]:
-        """Scenes and tags, best first; none of a task that the model lacks."""
-        scenes = self._scenes / max(1, self._n_windows)
-        return _ranked(spec.scenes, scenes), _ranked(spec.tags, self._tags)
-
-
-def _ranked(labels: Sequence[str], values: NDArray[Any]) -> list[ScoredLabel]:
+def _ranked(spec: ModelSpec, task: Task, decoder: StreamDecoder) -> list[ScoredLabel]:
+    """The labels of the whole recording, best first; none of a task that the model lacks."""
+    if task not in decoder.pooled:
+        return []
+    labels, values = spec.labels(task), decoder.pooled[task]
     order = np.argsort(-values, kind="stable")
     return [ScoredLabel(labels[i], float(values[i])) for i in order]
 
@@ -137,19 +117,19 @@ class _Csv:
     def head(self) -> str:
         return self._text([COLUMNS])
 
-    def lines(self, heard: Heard) -> str:
+    def lines(self, update: StreamUpdate) -> str:
         rows = [
             (task, best.label, *_times(item.times[0]), best.probability)
-            for task, items, top in (("scene", heard.scenes, 1), ("tag", heard.tags, TOP))
+            for task, items, top in (("scene", update.scenes, 1), ("tag", update.tags, TOP))
             for item in items
             for best in item.top(top)
         ]
         rows += [
-            ("event", e.label, *_times((e.onset, e.offset)), e.probability) for e in heard.events
+            ("event", e.label, *_times((e.onset, e.offset)), e.probability) for e in update.events
         ]
         return self._text(self._row(*row) for row in rows)
 
-    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], facts: Facts) -> str:
+    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], info: AudioInfo) -> str:
         rows = [("scene", scored) for scored in scenes[:1]] + [("tag", s) for s in tags[:TOP]]
         return self._text(self._row(task, s.label, "", "", s.probability) for task, s in rows)
 
@@ -171,20 +151,20 @@ class _JsonLines:
     def head(self) -> str:
         return ""
 
-    def lines(self, heard: Heard) -> str:
-        windows: list[tuple[str, Scene | Tags]] = [("scene", scene) for scene in heard.scenes]
-        windows += [("tag", tags) for tags in heard.tags]
+    def lines(self, update: StreamUpdate) -> str:
+        windows: list[tuple[str, Scene | Tags]] = [("scene", scene) for scene in update.scenes]
+        windows += [("tag", tags) for tags in update.tags]
         text = [
             self._line(task, onset=item.times[0, 0], offset=item.times[0, 1], **item.to_dict())
             for task, item in windows
         ]
-        return "".join([*text, *(self._line("event", **e.to_dict()) for e in heard.events)])
+        return "".join([*text, *(self._line("event", **e.to_dict()) for e in update.events)])
 
-    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], facts: Facts) -> str:
+    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], info: AudioInfo) -> str:
         return self._line(
             "recording",
-            duration=facts.duration,
-            warnings=list(facts.warnings),
+            duration=info.duration,
+            warnings=list(info.warnings),
             scene=scenes[0].to_dict() if scenes else None,
             tags=[scored.to_dict() for scored in tags],
         )

@@ -11,13 +11,13 @@ import numpy as np
 
 from dcasenet import __version__
 from dcasenet.audio.io import Reader
-from dcasenet.audio.preprocess import Facts, Incoming, Sound
+from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, StreamedAudio
 from dcasenet.batch.rows import Row, analysis_row, embedding_row, failed_row
 from dcasenet.batch.workers import Heard
 from dcasenet.errors import AudioError
 from dcasenet.inference import postprocess
-from dcasenet.inference.pipeline import answer_each
-from dcasenet.inference.postprocess import Decoding, Question, limits_for, require
+from dcasenet.inference.pipeline import answer_prepared
+from dcasenet.inference.postprocess import Decoding, Query, limits_for, require
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Analysis, Floats
 from dcasenet.spec import Task, check_tasks
@@ -37,7 +37,7 @@ class Asked:
         options: The options that decide the answers, as plain values.
         tasks: What is asked of the network; nothing means its embedding.
         trunk: Whose embedding.
-        question: What is asked of recordings that are at hand.
+        query: What is asked of recordings that are at hand.
         to_row: A file's name, what is known of it and the answer → its row.
     """
 
@@ -46,8 +46,8 @@ class Asked:
     options: Mapping[str, Any]
     tasks: tuple[Task, ...]
     trunk: Task
-    question: Question[Any]
-    to_row: Callable[[str, Facts, Any], Row]
+    query: Query[Any]
+    to_row: Callable[[str, AudioInfo, Any], Row]
 
     def answer(self, group: Sequence[Heard]) -> list[Row]:
         """Answer a group of files, those at hand together.
@@ -63,26 +63,27 @@ class Asked:
 
     def _row(self, heard: Heard, results: Iterator[Any]) -> Row:
         if heard.prepared is not None:
-            return self.to_row(heard.source, heard.prepared, next(results))
+            return self.to_row(heard.source, heard.prepared.info, next(results))
         if heard.error is not None:
             return failed_row(heard.source, heard.error, self.command)
         try:
             with Reader(heard.source) as reader:  # a long one, block by block
-                sound = Incoming(reader, self.model.spec)
-                (result,) = self._results([sound])
-                return self.to_row(heard.source, sound.facts, result)
+                recording = StreamedAudio(reader, self.model.spec)
+                (result,) = self._results([recording])
+                return self.to_row(heard.source, recording.info, result)
         except AudioError as error:
             return failed_row(heard.source, str(error), self.command)
 
-    def _results(self, sounds: Iterable[Sound]) -> Iterator[Any]:
+    def _results(self, recordings: Iterable[PreparedAudio]) -> Iterator[Any]:
         infer = partial(self.model.infer, trunk=self.trunk)
-        return answer_each(sounds, self.question, infer, self.model.spec)
+        return answer_prepared(recordings, self.query, infer, self.model.spec)
 
     @cached_property
     def _probe(self) -> Mapping[str, Floats]:
         n_samples = PROBE_SECONDS * self.model.spec.frontend.sample_rate
+        outputs = self.tasks or ("embedding",)
         noise = 0.1 * np.random.default_rng(0).standard_normal((1, n_samples))
-        return self.model.infer(noise.astype(np.float32), self.tasks, trunk=self.trunk)
+        return self.model.infer(noise.astype(np.float32), outputs, trunk=self.trunk)
 
     @property
     def size(self) -> int:
@@ -121,7 +122,7 @@ def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int =
     spec = model.spec
     limits = limits_for(spec, threshold)
 
-    def to_row(source: str, facts: Facts, analysis: Analysis) -> Row:
+    def to_row(source: str, info: AudioInfo, analysis: Analysis) -> Row:
         return analysis_row(source, analysis, top)
 
     return Asked(
@@ -130,7 +131,7 @@ def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int =
         options={"threshold": limits, "top": top},
         tasks=tuple(spec.tasks),
         trunk="tag",
-        question=postprocess.everything(spec, Decoding(limits)),
+        query=postprocess.analysis_query(spec, Decoding(limits)),
         to_row=to_row,
     )
 
@@ -146,8 +147,8 @@ def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
     if model.spec.members:
         require(model.spec, task)
 
-    def to_row(source: str, facts: Facts, vector: Floats) -> Row:
-        return embedding_row(source, vector, facts.duration, facts.warnings)
+    def to_row(source: str, info: AudioInfo, vector: Floats) -> Row:
+        return embedding_row(source, vector, info.duration, info.warnings)
 
     return Asked(
         command="embed",
@@ -155,6 +156,6 @@ def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
         options={"task": task},
         tasks=(),
         trunk=task,
-        question=postprocess.which_vector(model.spec, np.asarray),
+        query=postprocess.clip_embedding_query(model.spec, np.asarray),
         to_row=to_row,
     )

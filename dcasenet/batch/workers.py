@@ -22,7 +22,7 @@ from types import TracebackType
 import soundfile
 
 from dcasenet.audio.io import read
-from dcasenet.audio.preprocess import Prepared, prepare
+from dcasenet.audio.preprocess import LoadedAudio, prepare
 from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.spec import ModelSpec
 
@@ -44,7 +44,7 @@ class Heard:
     """
 
     source: str
-    prepared: Prepared | None = None
+    prepared: LoadedAudio | None = None
     error: str | None = None
     duration: float | None = None
 

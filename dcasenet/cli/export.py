@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dcasenet.cli.output import say
 from dcasenet.spec import TASKS
 
 
@@ -62,4 +63,4 @@ def export(
     recordings = list_recordings([calibrate]) if calibrate else None
     loaded = load(model, stage=stage, weights=weights)
     path = to_onnx(loaded, target, tasks, precision=precision, calibrate=recordings)
-    typer.echo(f"{path}: {fmt}, {precision}, {path.stat().st_size / 1e6:.1f} MB")
+    say(f"{path}: {fmt}, {precision}, {path.stat().st_size / 1e6:.1f} MB")

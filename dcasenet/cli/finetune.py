@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from dcasenet.cli.options import Model, Precision, Runtime, Stage, Weights, load_model
+from dcasenet.cli.output import say, shown
 from dcasenet.spec import ModelSpec, Task
 
 # Task → the command that answers it.
@@ -95,7 +95,7 @@ def finetune(
         report = None
         if folds is not None:
             report = cross_validate(loaded, data, task.value, folds=folds, **options)  # type: ignore[arg-type]
-            typer.echo(f"{report}\n")
+            say(f"{report}\n")
         tuned = teach(loaded, data, task.value, folds=report, **options)  # type: ignore[arg-type]
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -110,10 +110,10 @@ def _show(spec: ModelSpec, task: Task, output: Path) -> None:
     table.add_column("figure", ratio=1)
     table.add_column("value", justify="right")
     for name, value in spec.metrics.get(task, {}).items():
-        table.add_row(escape(name), f"{value:.3f}")
+        table.add_row(shown(name), f"{value:.3f}")
     if table.row_count:
         console.print(table)
-    console.print(escape(spec.protocol.partition(" Other tasks:")[0]), soft_wrap=True)
+    console.print(shown(spec.protocol.partition(" Other tasks:")[0]), soft_wrap=True)
     labels = spec.labels(task)
     console.print(f"{output}: {len(labels)} {task} labels. Type:", soft_wrap=True, markup=False)
     console.print(

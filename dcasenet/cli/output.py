@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from dcasenet.batch.rows import FLAT_COLUMNS, vector_columns
 from dcasenet.results import Analysis, Events, Floats, Scene, Tags
+from dcasenet.text import json_line, one_line, spreadsheet_cell
 
 
 class Format(StrEnum):
@@ -97,7 +98,7 @@ class Report:
             self._rows(vector_columns(len(vector)), [(file, *vector.tolist())])
         else:
             self.console.print(
-                f"{escape(str(file))}  {len(vector)} values: {_begin(vector)}", soft_wrap=True
+                f"{shown(file)}  {len(vector)} values: {_begin(vector)}", soft_wrap=True
             )
 
     def steps(self, file: Path, values: Floats, times: NDArray[Any]) -> None:
@@ -110,7 +111,7 @@ class Report:
             self._rows(columns, ((file, f"{time:.3f}", *row) for time, row in rows))
         else:
             shape = f"{len(values)} steps of {values.shape[1]} values"
-            self.console.print(f"{escape(str(file))}  {shape}: {_begin(values[0])}", soft_wrap=True)
+            self.console.print(f"{shown(file)}  {shape}: {_begin(values[0])}", soft_wrap=True)
 
     def _scene(self, file: Path, scene: Scene) -> None:
         if self.output is Format.csv:
@@ -135,20 +136,20 @@ class Report:
             self._table(("event", "onset (s)", "offset (s)"), rows or none)
 
     def _line(self, file: Path, values: dict[str, Any]) -> None:
-        line = json.dumps({"filename": str(file), **values}, ensure_ascii=False)
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(json_line({"filename": str(file), **values}) + "\n")
         sys.stdout.flush()
 
     def _rows(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         if not self.has_header:
             self.csv.writerow(columns)
             self.has_header = True
-        self.csv.writerows(rows)
+        for row in rows:
+            self.csv.writerow([c if isinstance(c, float) else spreadsheet_cell(c) for c in row])
         sys.stdout.flush()
 
     def _title(self, file: Path, more: str = "") -> None:
         if self.output is Format.table:
-            self.console.print(f"[bold]{escape(str(file))}[/]  {more}".rstrip(), soft_wrap=True)
+            self.console.print(f"[bold]{shown(file)}[/]  {more}".rstrip(), soft_wrap=True)
 
     def _table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table = Table(min_width=52)
@@ -156,8 +157,23 @@ class Report:
         for column in (*columns[1:], "probability"):
             table.add_column(column, justify="right")
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*map(shown, row))
         self.console.print(table)
+
+
+def printable(text: str) -> str:
+    """Return lines of text without control characters from names and labels among them."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def say(text: object) -> None:
+    """Print lines on standard output, without control characters from names among them."""
+    typer.echo(printable(str(text)))
+
+
+def shown(text: object) -> str:
+    """Return text that rich shows as it is: without its markup, without control characters."""
+    return escape(one_line(str(text)))
 
 
 def progress(files: Sequence[Path]) -> Iterator[Path]:
@@ -188,7 +204,7 @@ def fail(error: Exception) -> None:
 
 
 def _on_stderr(text: str) -> None:
-    sys.stderr.write(" ".join(text.splitlines()) + "\n")
+    sys.stderr.write(one_line(" ".join(text.splitlines())) + "\n")
 
 
 def _begin(vector: Floats) -> str:

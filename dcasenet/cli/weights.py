@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dcasenet.cli.output import Format
+from dcasenet.cli.output import Format, printable, say
 from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import ModelSpec
+from dcasenet.text import json_line, one_line, spreadsheet_cell
 from dcasenet.weights import cache, manifest
 from dcasenet.weights.sources import Access, is_offline, what
 
@@ -48,7 +48,7 @@ def info(
     """Show what a checkpoint is: labels, licence, training data, figures, front end."""
     values = _plain(_spec_of(model, stage))
     if output is Format.json:
-        typer.echo(json.dumps(values, ensure_ascii=False))
+        typer.echo(json_line(values))
         return
     _show([{"field": name, "value": _text(value)} for name, value in values.items()], output)
 
@@ -63,12 +63,12 @@ def download(
     if model not in manifest.ARCHITECTURES and "/" in model:
         from dcasenet.weights.hub import download_repository
 
-        typer.echo(download_repository(model, access))
+        say(download_repository(model, access))
         return
     spec = manifest.find(model, stage)
     stages = list(spec.members.values()) or [spec.stage]
     for name in stages:
-        typer.echo(cache.obtain(manifest.find(model, name), access))
+        say(cache.obtain(manifest.find(model, name), access))
 
 
 def convert(
@@ -89,7 +89,7 @@ def convert(
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{target} cannot be written: {error.strerror or error}.") from error
-    typer.echo(f"{target}: {what(spec)}")
+    say(f"{target}: {what(spec)}")
 
 
 @cache_commands.command("list")
@@ -112,7 +112,7 @@ def verify_cache(cache_dir: CacheOption = None) -> None:
     results = [(file.path, cache.is_intact(file.path)) for file in cache.cached_files(cache_dir)]
     results += [(path, _is_intact_folder(path)) for path in cache.hub_snapshots(cache_dir).values()]
     for path, intact in results:
-        typer.echo(f"{'intact ' if intact else 'DAMAGED'} {path}")
+        say(f"{'intact ' if intact else 'DAMAGED'} {path}")
     damaged = [str(path) for path, intact in results if not intact]
     if damaged:
         raise ChecksumError(
@@ -124,7 +124,7 @@ def verify_cache(cache_dir: CacheOption = None) -> None:
 def clear_cache(cache_dir: CacheOption = None) -> None:
     """Delete every checkpoint in the cache."""
     freed = cache.clear(cache_dir)
-    typer.echo(f"{cache.cache_folder(cache_dir)}: {_megabytes(freed)} freed.")
+    say(f"{cache.cache_folder(cache_dir)}: {_megabytes(freed)} freed.")
 
 
 def _spec_of(model: str, stage: str) -> ModelSpec:
@@ -181,10 +181,10 @@ def _plain(spec: ModelSpec) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_text(item)}" for name, item in value.items())
+        return "\n".join(f"{one_line(name)}: {_text(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+        return ", ".join(map(one_line, value))
+    return one_line(str(value))
 
 
 def _megabytes(size: int) -> str:
@@ -196,15 +196,15 @@ def _show(
 ) -> None:
     """Print rows of the same columns; a table goes without its frame into a file or pipe."""
     if output is Format.json:
-        typer.echo("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), nl=bool(rows))
+        typer.echo("\n".join(json_line(row) for row in rows), nl=bool(rows))
     elif output is Format.csv:
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(rows[0] if rows else [])
+        writer.writerows(map(spreadsheet_cell, row.values()) for row in rows)
         typer.echo(text.getvalue(), nl=False)
     elif not rows:
-        typer.echo(empty)
+        say(empty)
     else:
         _table(rows)
 
@@ -219,5 +219,5 @@ def _table(rows: Sequence[Mapping[str, str]]) -> None:
         table.add_column(column)
     for row in rows:
         # Text, since labels and paths may hold what rich takes for markup.
-        table.add_row(*(Text(value) for value in row.values()))
+        table.add_row(*(Text(printable(value)) for value in row.values()))
     Console().print(table)

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from dcasenet.audio.io import read
 from dcasenet.audio.preprocess import prepare
 from dcasenet.inference.postprocess import require
-from dcasenet.inference.windowing import TAG_WINDOW, Grid
-from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.inference.windowing import Grid
 from dcasenet.results import Floats
 from dcasenet.results.values import _Json, freeze
 from dcasenet.spec import ModelSpec, Task, check_tasks
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 QUIET = 0.1
 # Seconds of audio whose gradients are held in memory at once.
 BATCH_SECONDS = 30.0
+WINDOW = 30.0  # seconds of a long recording that are explained at once
 SHARE = 0.8  # of the saliency, which the seconds that count hold
 SMOOTHING = 0.2  # seconds over which the saliency is averaged to find them
 
@@ -146,11 +146,8 @@ def explain(
     task, index = _find(model.spec, label, task)
     prepared = prepare(read(audio, sample_rate, channels_last=channels_last), model.spec)
     settings = model.spec.frontend
-    size = round(TAG_WINDOW * settings.sample_rate)  # a multiple of the hop: frames join
-    network: nn.Module = model.network
-    if isinstance(network, ComposedNetwork):
-        network = network.member(task)
-    asked = _Logit(network, task, index)
+    size = round(WINDOW * settings.sample_rate)  # a multiple of the hop: frames join
+    asked = _Logit(model.network_of(task), task, index)
     maps: list[Floats] = []
     spectra: list[Floats] = []
     probabilities: list[float] = []
@@ -182,8 +179,8 @@ def explain(
         frequencies=mel_centers(settings.n_mels, settings.sample_rate),
         spans=spans_of(values, settings.hop_length / settings.sample_rate, prepared.duration),
         duration=prepared.duration,
-        source=prepared.source,
-        warnings=prepared.warnings,
+        source=prepared.info.source,
+        warnings=prepared.info.warnings,
     )
 
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from dcasenet.errors import AudioError
 from dcasenet.inference.model import SoundModel
-from dcasenet.inference.windowing import EVENT_WINDOW, event_grid
-from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.inference.windowing import Grid, grid_of
 
 # Frames of the log-mel in one step: the first block's pooling halves their rate, the second block's
 # convolutions keep it.
@@ -49,14 +48,14 @@ class FineEmbedding(nn.Module):
     def __init__(self, model: SoundModel) -> None:
         super().__init__()
         settings = model.spec.frontend
-        network: nn.Module = model.network
-        if isinstance(network, ComposedNetwork):
-            tasks = model.spec.tasks
-            network = network.member("tag" if "tag" in tasks else tasks[0])
+        tasks = model.spec.tasks
+        network = model.network_of("tag" if "tag" in tasks else tasks[0])
         self.frontend, self.network = model.frontend, network.eval()
         self.sample_rate = settings.sample_rate
         self.hop_samples = FRAMES * settings.hop_length
-        self.per_step = round(model.spec.step * self.sample_rate) // self.hop_samples
+        self.per_step = model.spec.step_samples // self.hop_samples
+        own = grid_of(model.spec, "event")
+        self.grid = Grid(own.size, own.size // own.step * own.step, own.step)
         n_channels = network.trunk[1].conv2.out_channels  # type: ignore[union-attr,index]
         self.size = int(BANDS * n_channels + model.spec.embedding_size)
 
@@ -83,10 +82,9 @@ class FineEmbedding(nn.Module):
 
     def _recordings(self, waveform: Tensor) -> Tensor:
         """Embed recordings by windows side by side; the last one ends with them."""
-        grid = event_grid(self.sample_rate, EVENT_WINDOW, EVENT_WINDOW)
         fine: list[Tensor] = []
         coarse: list[Tensor] = []
-        for start, stop in grid.windows(waveform.shape[1]):
+        for start, stop in self.grid.windows(waveform.shape[1]):
             first = start // self.hop_samples
             done = sum(part.shape[1] for part in fine), sum(part.shape[1] for part in coarse)
             maps, steps = self._window(waveform[:, start:stop])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from dcasenet.inference.explain import Explanation, explain
 from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.models.base import Outputs
 from dcasenet.models.frontend import LogMel
-from dcasenet.models.fused import Twins
+from dcasenet.models.fused import fuse
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.results import Floats
-from dcasenet.spec import ModelSpec, Task
+from dcasenet.spec import TASKS, ModelSpec, Task
 from dcasenet.types import Audio, Rate
 from dcasenet.weights import hub
 
@@ -23,24 +26,24 @@ from dcasenet.weights import hub
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class SoundModel(SoundVerbs[Tensor]):
-    """A checkpoint, ready to be asked; `dcasenet.load` makes it.
+class SoundModel(SoundVerbs[Tensor], nn.Module):
+    """A checkpoint with its verbs, as a module: waveform in, `Outputs` out; `dcasenet.load` makes it.
 
-    Its verbs are those of `SoundVerbs`. The two parts behind them are plain modules, of use in
-    anyone's training loop; the verbs run the network's fast twin (`dcasenet.models.fused`), which
-    follows every change of it and always answers as in evaluation mode. Threads may share a model.
+    The verbs run the network's fused form (`dcasenet.models.fused`) and always answer as in
+    evaluation mode. That form is made at the first verb, and made again after ``to``, ``half``,
+    ``train``, ``eval`` and ``load_state_dict``; call `refresh` after any other change of weights or
+    hooks. Threads may share a model; it pickles and goes to other processes.
 
     Args:
-        spec: Labels, front-end settings, thresholds, licence and origin.
-        frontend: (batch, samples) at 24 kHz → (batch, 128, frames) normalised log-mel.
+        spec: Labels, front-end settings, context, thresholds, license and origin.
+        frontend: (batch, samples) at 24 kHz → (batch, 128, frames) normalized log-mel. It is float32
+            whatever the network is cast to.
         network: (batch, 128, frames) → `Outputs`.
         precision: What the verbs compute in: ``"float32"``, or ``"bfloat16"`` for the convolutions.
 
-    Attributes:
-        spec: As given.
-        frontend: As given, always float32.
-        network: As given, the plain network.
-        precision: As given.
+    Shape:
+        - Input: (batch, samples) at ``spec.frontend.sample_rate``.
+        - Output: see `Outputs`.
 
     Raises:
         ValueError: The precision is not known.
@@ -48,10 +51,14 @@ class SoundModel(SoundVerbs[Tensor]):
     Example:
         >>> import dcasenet
         >>> model = dcasenet.load("v3", stage="open")
-        >>> log_mel = model.frontend(torch.zeros(1, 240_000))
-        >>> model.network(log_mel, tasks=("event",)).event.shape[:2]
+        >>> model(torch.zeros(1, 240_000)).event.shape[:2]
         torch.Size([1, 12])
+        >>> log_mel = model.frontend(torch.zeros(1, 240_000))
+        >>> model.network(log_mel, tasks=("scene",)).tag is None
+        True
     """
+
+    has_fine_steps: ClassVar[bool] = True
 
     def __init__(
         self, spec: ModelSpec, frontend: LogMel, network: nn.Module, precision: str = "float32"
@@ -60,39 +67,101 @@ class SoundModel(SoundVerbs[Tensor]):
             raise ValueError(
                 f"precision={precision!r} is not known; give one of {', '.join(PRECISIONS)}."
             )
+        super().__init__()
+        self.refresh()
         self.spec = spec
-        self.frontend = frontend.eval()
-        self.network = network.eval()
+        self.frontend = frontend
+        self.network = network
         self.precision = precision
-        self._twins = Twins(PRECISIONS[precision])
+        self.eval()
+
+    def forward(self, waveform: Tensor, tasks: Sequence[Task] | None = None) -> Outputs:
+        """Run the front end and the network.
+
+        Args:
+            waveform: (batch, samples) at the model's rate.
+            tasks: Whose logits to return, none for the embedding alone; by default the model's.
+        """
+        log_mel = self.frontend(waveform).to(self.dtype)
+        return self.network(log_mel, self.spec.tasks if tasks is None else tasks)  # type: ignore[no-any-return]
 
     @property
     def device(self) -> torch.device:
         """Where it runs."""
         return self.frontend.window.device
 
-    def to(self, device: str | torch.device) -> SoundModel:
-        """Move it to a device, such as ``"cuda"``, and give it back."""
-        self.frontend.to(device)
-        self.network.to(device)
-        return self
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the network's weights."""
+        tensors = (*self.network.parameters(), *self.network.buffers())
+        return next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
+
+    def refresh(self) -> None:
+        """Make the verbs see changes of weights, modules or hooks of the network."""
+        self._fused: dict[Task | None, nn.Module] = {}
+
+    @property
+    def networks(self) -> dict[Task | None, nn.Module]:
+        """The networks behind the model: ``{None: network}``, or the own one of each task.
+
+        Raises:
+            WeightsError: A task's network cannot be loaded.
+        """
+        if isinstance(self.network, ComposedNetwork):
+            return {task: self.network.member(task) for task in self.network.tasks}
+        return {None: self.network}
+
+    def network_of(self, task: Task) -> nn.Module:
+        """Return the network that answers a task: the model's, or the task's own.
+
+        Raises:
+            TaskNotAvailableError: Tasks have networks of their own, and this one has none.
+            WeightsError: It cannot be loaded.
+        """
+        return (
+            self.network.member(task) if isinstance(self.network, ComposedNetwork) else self.network
+        )
 
     def infer(
-        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> Mapping[str, Floats]:
-        """Featurise a batch and run the network on it; see `SoundVerbs.infer`."""
-        asked: list[tuple[nn.Module, tuple[Task, ...]]] = [(self.network, tuple(tasks))]
-        if isinstance(self.network, ComposedNetwork):
-            asked = [(self.network.member(task), (task,)) for task in tasks]
-            asked = asked or [(self.network.member(trunk), ())]
-        answers: dict[str, Floats] = {}
+        """Featurize a batch and run the network on it; see `SoundVerbs.infer`."""
+        by_task: dict[Task | None, list[str]] = {}
+        for name in outputs:
+            task: Any = {"embedding": trunk, "fine_event": "event"}.get(name, name)
+            key = task if isinstance(self.network, ComposedNetwork) else None
+            by_task.setdefault(key, []).append(name)
+        values: dict[str, Tensor] = {}
         with torch.inference_mode():
-            log_mel = self.frontend(torch.from_numpy(waveforms).to(self.device))
-            for network, wanted in asked:
-                outputs = self._twins.of(network)(log_mel, tasks=wanted)
-                for name in wanted or ("embedding",):
-                    answers[name] = getattr(outputs, name).float().cpu().numpy()
-        return answers
+            log_mel = self.frontend(torch.from_numpy(waveforms).to(self.device)).to(self.dtype)
+            for key, names in by_task.items():
+                values |= _outputs(self._fast(key), log_mel, names)
+            return {name: value.float().cpu().numpy() for name, value in values.items()}
+
+    def _fast(self, key: Task | None) -> nn.Module:
+        if key not in self._fused:  # of two threads that make it, one is followed
+            network = self.network if key is None else self.network_of(key)
+            self._fused.setdefault(key, fuse(network, PRECISIONS[self.precision]))
+        return self._fused[key]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SoundModel:
+        self.refresh()
+        return super()._apply(fn, recurse)
+
+    def train(self, mode: bool = True) -> SoundModel:
+        """Set training or evaluation mode, and refresh the verbs."""
+        self.refresh()
+        return super().train(mode)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights, and refresh the verbs; see `torch.nn.Module.load_state_dict`."""
+        self.refresh()
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_fused": {}}  # it can be made again
 
     def as_array(self, values: Floats) -> Tensor:
         """Give an embedding as a tensor on the CPU."""
@@ -184,3 +253,18 @@ class SoundModel(SoundVerbs[Tensor]):
         counts = {"scene": "scenes", "tag": "tags", "event": "events"}
         answers = ", ".join(f"{len(self.spec.labels(t))} {counts[t]}" for t in self.spec.tasks)
         return f"SoundModel({self.spec.name} {self.spec.stage!r}: {answers}; {self.device})"
+
+
+def _outputs(network: Any, log_mel: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """Run one network for some outputs."""
+    tasks = [task for task in TASKS if task in names]
+    values: dict[str, Tensor] = {}
+    if tasks or "embedding" in names:
+        outputs: Outputs = network(log_mel, tasks=tasks)
+        if "embedding" in names and outputs.embedding is None:  # of a scene alone
+            embedding = network(log_mel, tasks=()).embedding
+            outputs = dataclasses.replace(outputs, embedding=embedding)
+        values = {name: getattr(outputs, name) for name in names if name != "fine_event"}
+    if "fine_event" in names:
+        values["fine_event"] = network.fine_events(log_mel)
+    return values

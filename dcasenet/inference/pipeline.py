@@ -1,156 +1,171 @@
-"""The one road from audio to results, for recordings of any length.
+"""The line of inference, for recordings of any length and number.
 
-Read → prepare → split → featurise → infer → decode: block by block, a window as soon as it is
-complete. A long recording is never in memory as a whole; nor are many, beyond a group.
-Each distinct window goes through the network once, in batches of one length, so that nothing is
-ever padded: a clip's answer does not depend on what it was batched with.
+Read → prepare → split → featurize → infer → decode: generators, each of which pulls from the one
+before it. A long recording is never in memory as a whole; nor are many, beyond a group. Each
+distinct window goes through the network once, in batches of one length, so that nothing is padded
+to fit a batch: a clip's result does not depend on what it was batched with.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
 
 import numpy as np
 
-from dcasenet.audio.preprocess import Sound
-from dcasenet.inference.postprocess import Question, Result
-from dcasenet.inference.windowing import Passage, Splitter, Window
+from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, prepare_each
+from dcasenet.inference.postprocess import InferredChunk, Query, Result
+from dcasenet.inference.windowing import Chunk, Grid, level_of, sliding_windows
 from dcasenet.results import Floats
-from dcasenet.spec import TASKS, ModelSpec, Task
+from dcasenet.spec import TASKS, ModelSpec
+from dcasenet.types import Audio, Audios, Rate
 
-# (batch, samples), tasks → task → (batch, …); with no tasks, "embedding" alone.
-Infer = Callable[[Floats, Sequence[Task]], Mapping[str, Floats]]
-# What is called with a window and its answers: task → (channels, …).
-Hear = Callable[[Window, Mapping[str, Floats]], None]
+# (batch, samples), names of outputs → output → (batch, …); featurizes, and runs the network.
+Infer = Callable[[Floats, Sequence[str]], Mapping[str, Floats]]
 
+# What a network can give of a window, in the order in which runtimes are asked.
+OUTPUTS = (*TASKS, "fine_event", "embedding")
 # At most this many seconds of audio go through the network at once: about 0.4 GB of activations
 # at full width. A longer window, which only `window=` can ask for, goes alone.
 BATCH_SECONDS = 60.0
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """A passage, and what was answered so far: for each channel, task → (…)."""
-
-    passage: Passage
-    rows: list[dict[str, Floats]] = field(default_factory=list)
-
-    @property
-    def is_answered(self) -> bool:
-        return len(self.rows) == len(self.passage.waveforms)
-
-
-class Batches:
-    """Windows of any number of recordings, answered when there are enough of them.
-
-    Args:
-        infer: The runtime.
-        sample_rate: Of the model, in Hz.
-    """
-
-    def __init__(self, infer: Infer, sample_rate: int) -> None:
-        self._infer, self._most = infer, int(BATCH_SECONDS * sample_rate)
-        self._alike: dict[tuple[int, frozenset[str]], deque[tuple[_Waiting, int]]] = {}
-        self._in_order: dict[Hear, deque[_Waiting]] = {}
-
-    def add(self, passage: Passage, hear: Hear) -> None:
-        """Have a window answered, at once if that fills a batch.
-
-        Args:
-            passage: The window.
-            hear: Told the answers; of several windows with the same `hear` in their order.
-        """
-        waiting = _Waiting(passage)
-        self._in_order.setdefault(hear, deque()).append(waiting)
-        n_channels, length = passage.waveforms.shape
-        key = (length, passage.tasks)
-        size = max(1, self._most // length)
-        for channel in range(n_channels):
-            alike = self._alike.setdefault(key, deque())
-            alike.append((waiting, channel))
-            if len(alike) == size:
-                self._run(key)
-
-    def flush(self) -> None:
-        """Answer all windows that are left."""
-        for key in list(self._alike):
-            self._run(key)
-
-    def _run(self, key: tuple[int, frozenset[str]]) -> None:
-        batch = self._alike.pop(key)
-        tasks = [task for task in TASKS if task in key[1]]
-        waveforms = np.stack([waiting.passage.waveforms[channel] for waiting, channel in batch])
-        answered = self._infer(waveforms, tasks)
-        for row, (waiting, _) in enumerate(batch):
-            waiting.rows.append({task: values[row] for task, values in answered.items()})
-        for hear in list(self._in_order):
-            self._tell(hear)
-
-    def _tell(self, hear: Hear) -> None:
-        queue = self._in_order[hear]
-        while queue and queue[0].is_answered:
-            first = queue.popleft()
-            names = first.rows[0]
-            answers = {name: np.stack([row[name] for row in first.rows]) for name in names}
-            hear(first.passage.window, answers)
-        if not queue:
-            del self._in_order[hear]
-
-
-# Recordings that together have so many seconds are answered before more are read.
+# Recordings that together have so many seconds are decoded before more are read.
 GROUP_SECONDS = 600.0
 
 
-def answer_each(
-    sounds: Iterable[Sound], question: Question[Result], infer: Infer, spec: ModelSpec
+def answer(
+    audio: Audio | Audios,
+    sample_rate: Rate,
+    query: Query[Result],
+    infer: Infer,
+    spec: ModelSpec,
+    *,
+    channels_last: bool = False,
 ) -> Iterator[Result]:
-    """Put a question to recordings, in order.
+    """Answer a query about one audio or each of several, in order: the whole line.
 
     Args:
-        sounds: The recordings, as a model hears them: `Incoming` or `Prepared`.
-        question: What is asked.
-        infer: The runtime: featurises a batch and runs the network on it.
+        audio: As the verbs take it.
+        sample_rate: Rate of arrays, in Hz.
+        query: What is to be known.
+        infer: Featurizes a batch and runs the network on it.
         spec: The model's.
+        channels_last: Whether arrays are (samples, channels).
 
     Raises:
-        AudioError: A recording turns out to be unusable while it is read.
+        AudioError: A recording cannot be used, which may show only while it is read.
     """
-    batches = Batches(infer, spec.frontend.sample_rate)
-    group: list[_Heard[Result]] = []
+    recordings = prepare_each(  # read, prepare
+        audio, sample_rate, spec, query.channels, channels_last=channels_last
+    )
+    return answer_prepared(recordings, query, infer, spec)
+
+
+def answer_prepared(
+    recordings: Iterable[PreparedAudio], query: Query[Result], infer: Infer, spec: ModelSpec
+) -> Iterator[Result]:
+    """Answer a query about recordings at the model's rate, in order: the line from there on."""
+    chunks = split(recordings, query.grids)
+    inferred = infer_chunks(chunks, infer, spec.frontend.sample_rate)  # featurize, infer
+    return decode(inferred, query)
+
+
+def split(
+    recordings: Iterable[PreparedAudio], grids: Mapping[str, Grid]
+) -> Iterator[Chunk | AudioInfo]:
+    """Cut recordings into windows; after those of each comes what is known of it."""
+    for recording in recordings:
+        yield from sliding_windows(recording.blocks(), grids)
+        yield recording.info
+
+
+def infer_chunks(
+    items: Iterable[Chunk | AudioInfo], infer: Infer, sample_rate: int
+) -> Iterator[InferredChunk | AudioInfo]:
+    """Run the network on windows of one length together, each channel by itself, and keep order.
+
+    Args:
+        items: Windows, and what is known of a recording after the last of its windows.
+        infer: The runtime.
+        sample_rate: Of the windows, in Hz.
+    """
+    queue: deque[_Pending | AudioInfo] = deque()  # what has not been passed on
+    batches: dict[tuple[int, frozenset[str]], list[tuple[_Pending, int]]] = {}
     seconds = 0.0
-    for sound in sounds:
-        heard = _Heard(sound, question)
-        splitter = Splitter(question.grids)
-        for block in sound.blocks():  # read, prepare
-            for passage in splitter.push(block):  # split
-                batches.add(passage, heard.hear)  # featurise, infer
-        for passage in splitter.close():
-            batches.add(passage, heard.hear)
-        group.append(heard)
-        seconds += sound.facts.duration
+    for item in items:
+        if isinstance(item, AudioInfo):
+            queue.append(item)
+            seconds += item.duration
+        else:
+            pending = _Pending(item, level_of(item.waveforms, sample_rate))
+            queue.append(pending)
+            n_channels, length = item.waveforms.shape
+            key, size = (length, item.outputs), max(1, int(BATCH_SECONDS * sample_rate) // length)
+            for channel in range(n_channels):
+                batches.setdefault(key, []).append((pending, channel))
+                if len(batches[key]) == size:
+                    _run(batches.pop(key), infer)
         if seconds >= GROUP_SECONDS:
-            batches.flush()
-            yield from (heard.result() for heard in group)  # decode
-            group, seconds = [], 0.0
-    batches.flush()
-    yield from (heard.result() for heard in group)
+            seconds = 0.0
+            _run_all(batches, infer)
+        yield from _finished(queue)
+    _run_all(batches, infer)
+    yield from _finished(queue)
 
 
-class _Heard(Generic[Result]):
-    """What the network answered about one recording so far."""
+def decode(items: Iterable[InferredChunk | AudioInfo], query: Query[Result]) -> Iterator[Result]:
+    """Read results from what the network gave of the windows of each recording."""
+    decoder = query.decoder()
+    for item in items:
+        if isinstance(item, AudioInfo):
+            yield decoder.result(item)
+            decoder = query.decoder()
+        else:
+            decoder.add(item)
 
-    def __init__(self, sound: Sound, question: Question[Result]) -> None:
-        self._sound, self._question = sound, question
-        self._split: dict[str, list[Window]] = defaultdict(list)
-        self._answers: dict[str, list[Floats]] = defaultdict(list)
 
-    def hear(self, window: Window, answers: Mapping[str, Floats]) -> None:
-        for task, values in answers.items():
-            self._split[task].append(window)
-            self._answers[task].append(self._question.keep(values))
+@dataclass(eq=False)
+class _Pending:
+    """A window, and what the network gave so far: for each channel, output → (…)."""
 
-    def result(self) -> Result:
-        return self._question.decode(self._sound.facts, self._split, self._answers)
+    chunk: Chunk
+    level: float
+    rows: list[Mapping[str, Floats]] = field(default_factory=list)
+
+    @property
+    def is_finished(self) -> bool:
+        return len(self.rows) == len(self.chunk.waveforms)
+
+    def inferred(self) -> InferredChunk:
+        names = self.rows[0]
+        outputs = {name: np.stack([row[name] for row in self.rows]) for name in names}
+        return InferredChunk(self.chunk.window, self.level, outputs)
+
+
+def _run_all(
+    batches: dict[tuple[int, frozenset[str]], list[tuple[_Pending, int]]], infer: Infer
+) -> None:
+    while batches:
+        _run(batches.pop(next(iter(batches))), infer)
+
+
+def _run(batch: Sequence[tuple[_Pending, int]], infer: Infer) -> None:
+    first = batch[0][0].chunk
+    waveforms = np.stack([pending.chunk.waveforms[channel] for pending, channel in batch])
+    outputs = infer(waveforms, [name for name in OUTPUTS if name in first.outputs])
+    for row, (pending, _) in enumerate(batch):
+        pending.rows.append({name: values[row] for name, values in outputs.items()})
+
+
+def _finished(queue: deque[_Pending | AudioInfo]) -> Iterator[InferredChunk | AudioInfo]:
+    """Take what is finished off the front of the queue."""
+    while queue:
+        first = queue[0]
+        if isinstance(first, _Pending):
+            if not first.is_finished:
+                return
+            queue.popleft()
+            yield first.inferred()
+        else:
+            queue.popleft()
+            yield first

@@ -1,4 +1,4 @@
-"""What each verb asks of a recording: which windows it hears, and how their outputs are read.
+"""What each verb wants to know of a recording: which windows, and how their outputs become results.
 
 The averages are the authors' (``trainer.py``): softmax averaged over the crops of a scene,
 probabilities averaged over the channels of an event recording.
@@ -6,72 +6,84 @@ probabilities averaged over the channels of an event recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.audio.preprocess import Facts
+from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.events import decode_events, thresholds_for
-from dcasenet.inference.windowing import (
-    EVENT_HOP,
-    EVENT_WINDOW,
-    Grid,
-    Joiner,
-    Window,
-    event_grid,
-    scene_grid,
-    steps_to_rows,
-    tag_grid,
-)
+from dcasenet.inference.windowing import Grid, OverlapAdd, TimeAxis, Window, event_grid, grid_of
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
-from dcasenet.spec import ROW, STEP, ModelSpec, Task
-from dcasenet.types import Channels, Threshold
+from dcasenet.spec import ModelSpec, Task
+from dcasenet.types import Channels, Resolution, Threshold
 from dcasenet.weights.manifest import available_models
 
-Result = TypeVar("Result", covariant=True)
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
-# Task → the windows that it heard; no task ("embedding") hears its own.
-Split = Mapping[str, Sequence[Window]]
-# Task → one array (channels, …) for each of its windows.
-Answers = Mapping[str, Sequence[Floats]]
+# With one grid for all tasks: windows so many dB under the loudest one do not count.
+QUIET_DB = 60
 
 
-def as_it_is(values: Floats) -> Floats:
-    """Give what the network gave."""
-    return values
+@dataclass(frozen=True, eq=False)
+class InferredChunk:
+    """What the network gave of a window.
+
+    Attributes:
+        window: Where it lies, in samples.
+        level: Of its loudest moment, in dB re full scale; -inf for digital silence.
+        outputs: Output → (channels, …).
+    """
+
+    window: Window
+    level: float
+    outputs: Mapping[str, Floats]
+
+
+class Decoder(ABC, Generic[Result_co]):
+    """Reads one recording's result from its windows, in order."""
+
+    @abstractmethod
+    def add(self, chunk: InferredChunk) -> None:
+        """Take the next window."""
+
+    @abstractmethod
+    def result(self, info: AudioInfo) -> Result_co:
+        """Return the result, after the last window."""
 
 
 @dataclass(frozen=True)
-class Question(Generic[Result]):
-    """One verb with its options, ready to be put to any number of recordings.
+class Query(Generic[Result_co]):
+    """One verb with its options, ready for any number of recordings.
 
     Attributes:
-        grids: Which windows each task hears of a recording.
-        decode: Its result, from those windows and what was kept of the network's answers.
-        channels: ``"mix"`` or ``"each"``: what the network hears of several channels.
-        keep: What is kept of a window's answers, (channels, …), until the recording ends.
+        grids: Output of the network → the windows that it reads.
+        decoder: Makes what reads the result of a recording.
+        channels: ``"mix"`` or ``"each"``: what the network reads of several channels.
     """
 
     grids: Mapping[str, Grid]
-    decode: Callable[[Facts, Split, Answers], Result]
+    decoder: Callable[[], Decoder[Result_co]]
     channels: Channels = "mix"
-    keep: Callable[[Floats], Floats] = as_it_is
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How events are heard and read; see `SoundVerbs.detect_events`."""
+    """How events are inferred and decoded; see `SoundVerbs.detect_events`."""
 
     threshold: Mapping[str, float]
     median: float = 0.0
     min_gap: float = 0.0
     min_duration: float = 0.0
-    window: float = EVENT_WINDOW
-    hop: float = EVENT_HOP
+    window: float | None = None
+    hop: float | None = None
+    resolution: Resolution = "step"
 
 
 def require(spec: ModelSpec, task: Task) -> None:
@@ -89,7 +101,7 @@ def require(spec: ModelSpec, task: Task) -> None:
 
 
 def limits_for(spec: ModelSpec, threshold: Threshold) -> dict[str, float]:
-    """Give every event its threshold, by default the spec's; none where there are no events.
+    """Return the threshold of every event, by default the spec's; none where there are no events.
 
     Raises:
         ValueError: A threshold is out of range or names no event.
@@ -99,144 +111,282 @@ def limits_for(spec: ModelSpec, threshold: Threshold) -> dict[str, float]:
     return thresholds_for(spec.events, threshold, spec.thresholds)
 
 
-def which_scene(spec: ModelSpec) -> Question[Scene]:
-    """Ask for the scene: the softmax of each window, averaged."""
+def scene_query(spec: ModelSpec) -> Query[Scene]:
+    """Return what `classify_scene` wants to know: the softmax of each window, averaged."""
+    return Query({"scene": grid_of(spec, "scene")}, partial(SceneDecoder, spec))
 
-    def decode(item: Facts, split: Split, answers: Answers) -> Scene:
-        scores = np.concatenate(answers["scene"]).astype(np.float64)
+
+def tag_query(spec: ModelSpec, top: int | None) -> Query[Tags]:
+    """Return what `tag` wants to know: each label's probability, pooled over the windows."""
+    return Query({"tag": grid_of(spec, "tag")}, partial(TagDecoder, spec, top))
+
+
+def event_query(spec: ModelSpec, options: Decoding, channels: Channels = "mix") -> Query[Events]:
+    """Return what `detect_events` wants to know: probabilities averaged over channels, joined."""
+    grid = event_grid(spec, options.window, options.hop)
+    output = "fine_event" if is_fine(spec, options) else "event"
+    return Query({output: grid}, partial(FramewiseDecoder, spec, options), channels)
+
+
+def analysis_query(spec: ModelSpec, options: Decoding) -> Query[Analysis]:
+    """Return every query that the checkpoint answers; windows that tasks share are read once."""
+    queries: dict[Task, Query[Any]] = {}
+    if "scene" in spec.tasks:
+        queries["scene"] = scene_query(spec)
+    if "tag" in spec.tasks:
+        queries["tag"] = tag_query(spec, None)
+    if "event" in spec.tasks:
+        queries["event"] = event_query(spec, options)
+    grids = {output: grid for q in queries.values() for output, grid in q.grids.items()}
+    return Query(grids, partial(AnalysisDecoder, queries))
+
+
+def clip_embedding_query(spec: ModelSpec, as_array: Callable[[Floats], Array]) -> Query[Array]:
+    """Return what a clip's embedding takes: the mean over the steps of the tags' windows."""
+    grids = {"embedding": grid_of(spec, "tag")}
+    return Query(grids, partial(ClipEmbeddingDecoder, spec, as_array))
+
+
+def frame_embedding_query(
+    spec: ModelSpec, as_array: Callable[[Floats], Array]
+) -> Query[Embedding[Array]]:
+    """Return what the embedding of each step takes: the events' windows, joined."""
+    grids = {"embedding": grid_of(spec, "event")}
+    return Query(grids, partial(FrameEmbeddingDecoder, spec, as_array))
+
+
+def is_fine(spec: ModelSpec, options: Decoding) -> bool:
+    """Tell whether events are wanted at finer steps than the network's own."""
+    return options.resolution == "fine" and spec.time_pooling > 1
+
+
+class WindowPool:
+    """The mean or the maximum over windows, of which very quiet ones may not count.
+
+    What is held does not grow with the number of windows: sums by level, in whole dB.
+
+    Args:
+        pooling: ``"mean"`` or ``"max"``.
+        by_level: Whether windows that are digital silence or more than 60 dB under the loudest do
+            not count, unless all are silent.
+
+    Example:
+        >>> pool = WindowPool("mean", by_level=True)
+        >>> for value, level in ((1.0, -20.0), (0.0, -90.0), (0.5, -30.0)):
+        ...     pool.add(np.array([value]), level)
+        >>> pool.pooled().tolist()
+        [0.75]
+    """
+
+    def __init__(self, pooling: str, *, by_level: bool) -> None:
+        self._pooling, self._by_level = pooling, by_level
+        self._pools: dict[float, tuple[NDArray[Any], int]] = {}  # level → value, windows
+
+    def add(self, values: NDArray[Any], level: float) -> None:
+        """Take the values of one window."""
+        key = np.floor(level) if self._by_level else 0.0
+        if key not in self._pools:
+            self._pools[key] = values, 1
+            return
+        before, n_windows = self._pools[key]
+        self._pools[key] = self._joined(before, values), n_windows + 1
+
+    def pooled(self) -> NDArray[Any]:
+        """Return the mean or maximum over the windows that count."""
+        loudest = max(self._pools)
+        counted = [pool for level, pool in self._pools.items() if level >= loudest - QUIET_DB]
+        total, n_windows = counted[0]
+        for values, n in counted[1:]:
+            total, n_windows = self._joined(total, values), n_windows + n
+        return total / n_windows if self._pooling == "mean" else total
+
+    def _joined(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        return one + other if self._pooling == "mean" else np.maximum(one, other)
+
+
+class _WindowDecoder(Decoder[Result_co]):
+    """A decoder of one output for each window, which are pooled."""
+
+    def __init__(self, spec: ModelSpec, task: Task) -> None:
+        self._task = task
+        self._rate = spec.frontend.sample_rate
+        self._pool = WindowPool(spec.context[task].pooling, by_level=spec.has_one_grid)
+        self._probabilities: list[NDArray[Any]] = []
+        self._windows: list[Window] = []
+
+    @abstractmethod
+    def probabilities(self, logits: Floats) -> NDArray[Any]:
+        """Return a window's probabilities (labels,) from its logits (channels, labels)."""
+
+    def add(self, chunk: InferredChunk) -> None:
+        probabilities = self.probabilities(chunk.outputs[self._task])
+        self._pool.add(probabilities, chunk.level)
+        self._probabilities.append(probabilities)
+        self._windows.append(chunk.window)
+
+    def fields(self, info: AudioInfo) -> dict[str, Any]:
+        """Return what scenes and tags have alike."""
+        # Resampling rounds the length up, by less than one sample.
+        times = np.array(self._windows, dtype=np.float64) / self._rate
+        return {
+            "values": self._pool.pooled().astype(np.float32),
+            "windows": np.stack(self._probabilities).astype(np.float32),
+            "times": np.minimum(times, info.duration),
+            "warnings": info.warnings,
+        }
+
+
+class SceneDecoder(_WindowDecoder[Scene]):
+    """Softmax, averaged over the windows."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec, "scene")
+        self._labels = spec.scenes
+
+    def probabilities(self, logits: Floats) -> NDArray[Any]:
+        scores = logits.astype(np.float64)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        windows = scores / scores.sum(axis=1, keepdims=True)
-        return Scene(
-            labels=spec.scenes,
-            values=windows.mean(axis=0).astype(np.float32),
-            windows=windows.astype(np.float32),
-            times=_times(item, split["scene"]),
-            warnings=item.warnings,
-        )
+        mean: NDArray[Any] = (scores / scores.sum(axis=1, keepdims=True)).mean(axis=0)
+        return mean
 
-    return Question({"scene": scene_grid(spec.frontend.sample_rate)}, decode)
+    def result(self, info: AudioInfo) -> Scene:
+        return Scene(labels=self._labels, **self.fields(info))
 
 
-def which_tags(spec: ModelSpec, top: int | None) -> Question[Tags]:
-    """Ask for the tags: each label's highest probability over the windows."""
+class TagDecoder(_WindowDecoder[Tags]):
+    """Probabilities, of which the highest over the windows counts (or what the context says)."""
 
-    def decode(item: Facts, split: Split, answers: Answers) -> Tags:
-        windows = _sigmoid(np.concatenate(answers["tag"]))
-        return Tags(
-            labels=spec.tags,
-            values=windows.max(axis=0),
-            windows=windows,
-            times=_times(item, split["tag"]),
-            warnings=item.warnings,
-            limit=top,
-        )
+    def __init__(self, spec: ModelSpec, top: int | None = None) -> None:
+        super().__init__(spec, "tag")
+        self._labels, self._top = spec.tags, top
 
-    return Question({"tag": tag_grid(spec.frontend.sample_rate)}, decode)
+    def probabilities(self, logits: Floats) -> NDArray[Any]:
+        mean: NDArray[Any] = _sigmoid(logits).mean(axis=0)
+        return mean
+
+    def result(self, info: AudioInfo) -> Tags:
+        return Tags(labels=self._labels, limit=self._top, **self.fields(info))
 
 
-def which_events(
-    spec: ModelSpec, options: Decoding, channels: Channels = "mix"
-) -> Question[Events]:
-    """Ask for the events: probabilities averaged over channels, joined, and decoded."""
+class FramewiseDecoder(Decoder[Events]):
+    """Probabilities averaged over channels, joined over windows, and decoded."""
 
-    def decode(item: Facts, split: Split, answers: Answers) -> Events:
-        steps = [step_probabilities(logits) for logits in answers["event"]]
-        probabilities = steps_to_rows(_joined(item, split["event"], steps), item.n_rows)
+    def __init__(self, spec: ModelSpec, options: Decoding) -> None:
+        fine = is_fine(spec, options)
+        self._labels, self._options = spec.events, options
+        self._output = "fine_event" if fine else "event"
+        self._axis = TimeAxis.of(spec, fine=fine)
+        self._steps = _JoinedSteps(self._axis)
+
+    def add(self, chunk: InferredChunk) -> None:
+        self._steps.add(chunk.window, step_probabilities(chunk.outputs[self._output]))
+
+    def result(self, info: AudioInfo) -> Events:
+        n_rows = self._axis.n_rows(info.n_samples, info.sample_rate)
+        probabilities = self._axis.rows(self._steps.joined(), n_rows)
+        options = self._options
         events = decode_events(
             probabilities,
-            spec.events,
-            ROW,
+            self._labels,
+            self._axis.hop,
             options.threshold,
             options.median,
             options.min_gap,
             options.min_duration,
-            duration=item.duration,
+            duration=info.duration,
         )
         return Events(
             items=tuple(events),
-            labels=spec.events,
+            labels=self._labels,
             probabilities=probabilities,
-            hop=ROW,
-            resolution=STEP,
-            duration=item.duration,
-            source=item.source,
-            warnings=item.warnings,
+            hop=self._axis.hop,
+            resolution=self._axis.step,
+            duration=info.duration,
+            source=info.source,
+            warnings=info.warnings,
         )
 
-    grid = event_grid(spec.frontend.sample_rate, options.window, options.hop)
-    return Question({"event": grid}, decode, channels)
 
+class AnalysisDecoder(Decoder[Analysis]):
+    """The decoders of all tasks, side by side."""
 
-def everything(spec: ModelSpec, options: Decoding) -> Question[Analysis]:
-    """Ask for every task that the checkpoint answers; windows that tasks share are heard once."""
-    scene = which_scene(spec) if "scene" in spec.tasks else None
-    tags = which_tags(spec, None) if "tag" in spec.tasks else None
-    events = which_events(spec, options) if "event" in spec.tasks else None
+    def __init__(self, queries: Mapping[Task, Query[Any]]) -> None:
+        self._decoders = {task: (tuple(q.grids), q.decoder()) for task, q in queries.items()}
 
-    def decode(item: Facts, split: Split, answers: Answers) -> Analysis:
+    def add(self, chunk: InferredChunk) -> None:
+        for outputs, decoder in self._decoders.values():
+            if not chunk.outputs.keys().isdisjoint(outputs):
+                decoder.add(chunk)
+
+    def result(self, info: AudioInfo) -> Analysis:
+        results = {task: decoder.result(info) for task, (_, decoder) in self._decoders.items()}
         return Analysis(
-            scene=scene.decode(item, split, answers) if scene else None,
-            tags=tags.decode(item, split, answers) if tags else None,
-            events=events.decode(item, split, answers) if events else None,
-            duration=item.duration,
-            warnings=item.warnings,
-            source=item.source,
+            scene=results.get("scene"),
+            tags=results.get("tag"),
+            events=results.get("event"),
+            duration=info.duration,
+            warnings=info.warnings,
+            source=info.source,
         )
 
-    asked = [question for question in (scene, tags, events) if question]
-    return Question({t: grid for q in asked for t, grid in q.grids.items()}, decode)
+
+class ClipEmbeddingDecoder(Decoder[Array]):
+    """The mean over the steps of each window, and over the windows."""
+
+    def __init__(self, spec: ModelSpec, as_array: Callable[[Floats], Array]) -> None:
+        self._pool = WindowPool("mean", by_level=spec.has_one_grid)
+        self._as_array = as_array
+
+    def add(self, chunk: InferredChunk) -> None:
+        # The windows of one recording have equally many steps, or nearly so.
+        mean = chunk.outputs["embedding"].mean(axis=(0, 1), dtype=np.float64)
+        self._pool.add(mean, chunk.level)
+
+    def result(self, info: AudioInfo) -> Array:
+        return self._as_array(self._pool.pooled().astype(np.float32))
 
 
-def which_vector(spec: ModelSpec, as_array: Callable[[Floats], Array]) -> Question[Array]:
-    """Ask for the clip's embedding: the mean over the steps of the tags' windows."""
+class FrameEmbeddingDecoder(Decoder[Embedding[Array]]):
+    """The steps of all windows, joined."""
 
-    def keep(steps: Floats) -> Floats:
-        mean: Floats = steps.mean(axis=(0, 1), dtype=np.float64)  # of one channel
-        return mean
+    def __init__(self, spec: ModelSpec, as_array: Callable[[Floats], Array]) -> None:
+        self._axis = TimeAxis.of(spec)
+        self._steps = _JoinedSteps(self._axis)
+        self._as_array = as_array
 
-    def decode(item: Facts, split: Split, answers: Answers) -> Array:
-        # The windows of one recording have equally many steps.
-        return as_array(np.mean(answers["embedding"], axis=0).astype(np.float32))
+    def add(self, chunk: InferredChunk) -> None:
+        self._steps.add(chunk.window, chunk.outputs["embedding"][0])
 
-    return Question({"embedding": tag_grid(spec.frontend.sample_rate)}, decode, keep=keep)
+    def result(self, info: AudioInfo) -> Embedding[Array]:
+        # Silence that a short recording is padded with has steps, too.
+        n_steps = self._axis.n_steps(info.n_samples, info.sample_rate)
+        values = self._steps.joined()[:n_steps]
+        starts = np.arange(len(values)) * self._axis.step
+        centers = (starts + np.minimum(starts + self._axis.step, info.duration)) / 2
+        return Embedding(values=self._as_array(values), times=centers)
 
 
-def which_steps(spec: ModelSpec, as_array: Callable[[Floats], Array]) -> Question[Embedding[Array]]:
-    """Ask for the embedding of each step, over the events' windows."""
+class _JoinedSteps:
+    """The steps of a recording, joined while its windows come."""
 
-    def decode(item: Facts, split: Split, answers: Answers) -> Embedding[Array]:
-        parts = [values[0] for values in answers["embedding"]]
-        steps = _joined(item, split["embedding"], parts)
-        starts = np.arange(len(steps)) * STEP
-        centres = (starts + np.minimum(starts + STEP, item.duration)) / 2
-        return Embedding(values=as_array(steps), times=centres)
+    def __init__(self, axis: TimeAxis) -> None:
+        self._axis, self._joined = axis, OverlapAdd()
+        self._final: list[Floats] = []
 
-    return Question({"embedding": event_grid(spec.frontend.sample_rate)}, decode)
+    def add(self, window: Window, steps: Floats) -> None:
+        first = self._axis.first_step(window)
+        self._final.append(self._joined.take(before=first))
+        self._joined.add(first, steps)
+
+    def joined(self) -> Floats:
+        self._final.append(self._joined.take())
+        return np.concatenate([steps for steps in self._final if len(steps)])
 
 
 def step_probabilities(logits: Floats) -> Floats:
     """Average the channels' probabilities: (channels, steps, labels) → (steps, labels)."""
     mean: Floats = _sigmoid(logits).mean(axis=0)
     return mean
-
-
-def first_step(window: Window, sample_rate: int) -> int:
-    """Give the index of the step with which a window begins."""
-    return window[0] // round(STEP * sample_rate)
-
-
-def _joined(item: Facts, windows: Sequence[Window], values: Sequence[Floats]) -> Floats:
-    joiner, parts = Joiner(), []
-    for window, steps in zip(windows, values, strict=True):
-        first = first_step(window, item.sample_rate)
-        parts.append(joiner.take(before=first))
-        joiner.add(first, steps)
-    return np.concatenate([part for part in (*parts, joiner.take()) if len(part)])
-
-
-def _times(item: Facts, windows: Sequence[Window]) -> NDArray[np.float64]:
-    # Resampling rounds the length up, by less than one sample.
-    return np.minimum(np.array(windows, dtype=np.float64) / item.sample_rate, item.duration)
 
 
 def _sigmoid(logits: Floats) -> Floats:

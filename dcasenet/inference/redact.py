@@ -28,8 +28,13 @@ from dcasenet.spec import ModelSpec
 THRESHOLD = 0.05
 FADE = 0.005  # seconds beside a silenced span, so that its ends make no click
 # PCM of a file → the integers that hold it exactly; libsndfile's own scaling of floats does not.
-INTEGERS = {"PCM_S8": np.int16, "PCM_U8": np.int16, "PCM_16": np.int16}
-INTEGERS |= {"PCM_24": np.int32, "PCM_32": np.int32}
+INTEGERS: dict[str, type[np.signedinteger[Any]]] = {
+    "PCM_S8": np.int16,
+    "PCM_U8": np.int16,
+    "PCM_16": np.int16,
+    "PCM_24": np.int32,
+    "PCM_32": np.int32,
+}
 # Suffix → format that can be written; others are written as FLAC.
 FORMATS = {
     ".wav": "WAV",

@@ -1,17 +1,19 @@
-"""Listen to sound that has no end yet: blocks in, what is final out."""
+"""Sound that has no end yet: blocks in, what is final out."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.audio.io import mixed
-from dcasenet.audio.preprocess import Facts
+from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.audio.resample import Resampler
 from dcasenet.audio.validation import (
     Levels,
@@ -24,28 +26,31 @@ from dcasenet.audio.validation import (
 )
 from dcasenet.errors import AudioError
 from dcasenet.inference.events import EventDecoder
-from dcasenet.inference.pipeline import Batches, Infer
+from dcasenet.inference.pipeline import Infer, infer_chunks
 from dcasenet.inference.postprocess import (
     Decoding,
-    first_step,
+    InferredChunk,
+    SceneDecoder,
+    TagDecoder,
+    WindowPool,
     step_probabilities,
-    which_scene,
-    which_tags,
 )
 from dcasenet.inference.windowing import (
-    ROWS_PER_STEP,
-    Joiner,
-    Passage,
-    Splitter,
-    Window,
+    Chunk,
+    Grid,
+    OverlapAdd,
+    SlidingWindows,
+    TimeAxis,
     event_grid,
-    steps_to_rows,
+    grid_of,
 )
 from dcasenet.results import Event, Floats, Scene, Tags
-from dcasenet.spec import ROW, ModelSpec, rows_of
+from dcasenet.spec import ModelSpec
 from dcasenet.types import Samples
 
 SOURCE = "<stream>"
+# What is known of a recording whose end has not come.
+ENDLESS = AudioInfo(sys.maxsize, 1, SOURCE)
 # What a resampler may hold back of what it was given, in seconds (0.073 measured, from 8 kHz).
 RESAMPLER_DELAY = 0.08
 # Samples of a block, in all channels, that go through the steps at once.
@@ -71,20 +76,20 @@ class Provisional:
 
 
 @dataclass(frozen=True)
-class Heard:
+class StreamUpdate:
     """What has become final: of a task that the model lacks, nothing ever does.
 
     Attributes:
-        scenes: The scene of each window of 5 s, every 2.5 s; `times` says from when to when.
-        tags: The tags of each window of 30 s.
+        scenes: The scene of each window; `times` says from when to when.
+        tags: The tags of each window.
         events: Events in the order in which they became final; onset and offset are seconds from
             the start.
         provisional: What is not final yet, of a stream that was opened with `latency`; None where
             it is not yet time to look again.
 
     Example:
-        >>> bool(Heard()), Heard() + Heard()
-        (False, Heard(scenes=(), tags=(), events=(), provisional=None))
+        >>> bool(StreamUpdate()), StreamUpdate() + StreamUpdate()
+        (False, StreamUpdate(scenes=(), tags=(), events=(), provisional=None))
     """
 
     scenes: tuple[Scene, ...] = ()
@@ -95,8 +100,8 @@ class Heard:
     def __bool__(self) -> bool:
         return bool(self.scenes or self.tags or self.events or self.provisional)
 
-    def __add__(self, other: Heard) -> Heard:
-        return Heard(
+    def __add__(self, other: StreamUpdate) -> StreamUpdate:
+        return StreamUpdate(
             self.scenes + other.scenes,
             self.tags + other.tags,
             self.events + other.events,
@@ -104,106 +109,129 @@ class Heard:
         )
 
 
-class Listener:
-    """Hear a waveform at the model's rate that comes in blocks; give what has become final.
+class StreamDecoder:
+    """Read results from a waveform at the model's rate that comes in blocks, as they become final.
 
     An event is final when every window that reaches it or what `median` and `min_gap` see beyond
-    its end has been heard. What is held does not grow with the length of the recording.
+    its end has been read. What is held does not grow with the length of the recording.
 
     Args:
         infer: The runtime.
         spec: The model's.
-        decoding: How events are heard and read.
+        decoding: How events are inferred and decoded.
     """
 
     def __init__(self, infer: Infer, spec: ModelSpec, decoding: Decoding) -> None:
-        rate = spec.frontend.sample_rate
-        asks_events = "event" in spec.tasks
-        self._infer, self._tasks = infer, spec.tasks
-        self._questions = {"scene": which_scene(spec), "tag": which_tags(spec, None)}
-        self._grid = event_grid(rate, decoding.window, decoding.hop)
-        grids = {**self._questions["scene"].grids, **self._questions["tag"].grids}
-        grids["event"] = self._grid
-        self._splitter = Splitter({task: grids[task] for task in spec.tasks})
-        self._batches = Batches(infer, rate)
-        self._joiner = Joiner()
-        self._decoder = EventDecoder(
-            spec.events if asks_events else (),
-            ROW,
+        self._infer, self._spec = infer, spec
+        self._rate = spec.frontend.sample_rate
+        self._axis = TimeAxis.of(spec)
+        self._grid = event_grid(spec, decoding.window, decoding.hop)
+        grids: dict[str, Grid] = {task: grid_of(spec, task) for task in spec.tasks}
+        if "event" in grids:
+            grids["event"] = self._grid
+        self._windows = SlidingWindows(grids)
+        self._pools = {
+            task: WindowPool(spec.context[task].pooling, by_level=spec.has_one_grid)
+            for task in spec.tasks
+            if task != "event"
+        }
+        self._steps = OverlapAdd()
+        self._events = EventDecoder(
+            spec.events if "event" in spec.tasks else (),
+            self._axis.hop,
             decoding.threshold,
             decoding.median,
             decoding.min_gap,
             decoding.min_duration,
         )
-        self._facts = Facts(rate, float("inf"), 0, SOURCE, ())
-        self._found: dict[str, list[Any]] = {"scene": [], "tag": []}
 
-    def push(self, waveforms: Floats) -> Heard:
+    def push(self, waveforms: Floats) -> StreamUpdate:
         """Take the next samples, (1, samples)."""
-        self._answer(self._splitter.push(waveforms))
+        update = self._process(self._windows.push(waveforms), ENDLESS)
         # Whatever length the recording may yet have, its last window begins here or later.
-        last = self._grid.last(self._splitter.n_samples)
-        steps = self._joiner.take(before=first_step((last, last), self._facts.sample_rate))
-        rows = steps_to_rows(steps, ROWS_PER_STEP * len(steps))
-        return self._taken(self._decoder.push(rows) if len(rows) else [])
+        last = self._grid.last(self._windows.n_samples)
+        steps = self._steps.take(before=self._axis.first_step((last, last)))
+        events = self._events.push(self._axis.rows(steps)) if len(steps) else []
+        return replace(update, events=tuple(events))
 
     def preview(self) -> Provisional:
-        """Say what is not final, as if the recording ended now; what is final stays as it is."""
-        n_samples, rate = self._splitter.n_samples, self._facts.sample_rate
-        first = max(self._grid.last(n_samples), n_samples - self._splitter.longest)
-        window = (first, n_samples)
-        answers = self._infer(self._splitter.cut(window), self._tasks)
-        facts = replace(self._facts, duration=n_samples / rate, n_rows=rows_of(n_samples, rate))
-        scene, tags = (
-            self._questions[task].decode(facts, {task: [window]}, {task: [answers[task]]})
-            if task in answers
-            else None
-            for task in ("scene", "tag")
-        )
+        """Return what is not final, as if the recording ended now; what is final stays as it is."""
+        n_samples, rate = self._windows.n_samples, self._rate
+        first = max(self._grid.last(n_samples), n_samples - self._windows.longest)
+        waveforms = self._windows.cut((first, n_samples), self._grid.shortest)
+        window = Chunk((first, n_samples), frozenset(self._spec.tasks), waveforms)
+        (inferred,) = self._inferred([window])
+        info = AudioInfo(n_samples, rate, SOURCE)
+        scene, tags = self._pooled(inferred, info)
         events: Sequence[Event] = ()
-        if "event" in answers:
-            joiner, decoder = copy.deepcopy(self._joiner), copy.deepcopy(self._decoder)
-            joiner.add(first_step(window, rate), step_probabilities(answers["event"]))
-            events = _decoded_to_the_end(joiner, decoder, facts)
+        if "event" in inferred.outputs:
+            steps, decoder = copy.deepcopy(self._steps), copy.deepcopy(self._events)
+            self._join(steps, inferred)
+            events = self._decoded_to_the_end(steps, decoder, info)
         return Provisional(
-            facts.duration, scene, tags, tuple(replace(event, final=False) for event in events)
+            info.duration, scene, tags, tuple(replace(event, final=False) for event in events)
         )
 
-    def close(self, facts: Facts) -> Heard:
-        """Give what is left at the end of a recording."""
-        self._facts = facts
-        self._answer(self._splitter.close())
-        return self._taken(_decoded_to_the_end(self._joiner, self._decoder, facts))
+    def close(self, info: AudioInfo) -> StreamUpdate:
+        """Return what is left at the end of a recording."""
+        update = self._process(self._windows.close(), info)
+        events = self._decoded_to_the_end(self._steps, self._events, info)
+        return replace(update, events=tuple(events))
 
-    def _answer(self, passages: Sequence[Passage]) -> None:
-        for passage in passages:
-            self._batches.add(passage, self._hear)
-        self._batches.flush()
+    @property
+    def pooled(self) -> dict[str, Floats]:
+        """Probabilities of scenes and tags over all windows so far, by task."""
+        return {task: pool.pooled().astype(np.float32) for task, pool in self._pools.items()}
 
-    def _hear(self, window: Window, answers: Mapping[str, Floats]) -> None:
-        for task, values in answers.items():
-            if task == "event":
-                first = first_step(window, self._facts.sample_rate)
-                self._joiner.add(first, step_probabilities(values))
-            else:
-                decode = self._questions[task].decode
-                self._found[task].append(decode(self._facts, {task: [window]}, {task: [values]}))
+    def _process(self, chunks: Sequence[Chunk], info: AudioInfo) -> StreamUpdate:
+        """Infer windows: scenes and tags of each are results, steps of events are joined."""
+        scenes: list[Scene] = []
+        all_tags: list[Tags] = []
+        for inferred in self._inferred(chunks):
+            scene, tags = self._pooled(inferred, info)
+            if scene is not None:
+                scenes.append(scene)
+                self._pools["scene"].add(scene.values.astype(np.float64), inferred.level)
+            if tags is not None:
+                all_tags.append(tags)
+                self._pools["tag"].add(tags.values.astype(np.float64), inferred.level)
+            if "event" in inferred.outputs:
+                self._join(self._steps, inferred)
+        return StreamUpdate(tuple(scenes), tuple(all_tags))
 
-    def _taken(self, events: Sequence[Event]) -> Heard:
-        scenes, tags = self._found["scene"], self._found["tag"]
-        self._found = {"scene": [], "tag": []}
-        return Heard(tuple(scenes), tuple(tags), tuple(events))
+    def _inferred(self, chunks: Sequence[Chunk]) -> list[InferredChunk]:
+        inferred = infer_chunks(chunks, self._infer, self._rate)
+        return [chunk for chunk in inferred if isinstance(chunk, InferredChunk)]
 
+    def _pooled(self, inferred: InferredChunk, info: AudioInfo) -> tuple[Scene | None, Tags | None]:
+        scene: Scene | None = None
+        tags: Tags | None = None
+        if "scene" in inferred.outputs:
+            scenes = SceneDecoder(self._spec)
+            scenes.add(inferred)
+            scene = scenes.result(info)
+        if "tag" in inferred.outputs:
+            tagging = TagDecoder(self._spec)
+            tagging.add(inferred)
+            tags = tagging.result(info)
+        return scene, tags
 
-def _decoded_to_the_end(joiner: Joiner, decoder: EventDecoder, facts: Facts) -> list[Event]:
-    n_rows = facts.n_rows - ROWS_PER_STEP * joiner.first
-    steps = joiner.take()
-    events = decoder.push(steps_to_rows(steps, n_rows)) if len(steps) else []
-    return [*events, *decoder.close(facts.duration)]
+    def _join(self, steps: OverlapAdd, inferred: InferredChunk) -> None:
+        first = self._axis.first_step(inferred.window)
+        steps.add(first, step_probabilities(inferred.outputs["event"]))
+
+    def _decoded_to_the_end(
+        self, steps: OverlapAdd, decoder: EventDecoder, info: AudioInfo
+    ) -> list[Event]:
+        n_rows = self._axis.n_rows(info.n_samples, info.sample_rate)
+        n_rows -= self._axis.rows_per_step * steps.first
+        last = steps.take()
+        events = decoder.push(self._axis.rows(last, n_rows)) if len(last) else []
+        return [*events, *decoder.close(info.duration)]
 
 
 class Stream:
-    """Sound that is heard while it comes in; `SoundVerbs.stream` opens one.
+    """Sound that is processed while it comes in; `SoundVerbs.stream` opens one.
 
     The events are those that `detect_events` gives of the whole with the same options, but for
     rounding, whatever the blocks. Scenes and tags are those of the windows that `classify_scene`
@@ -214,12 +242,12 @@ class Stream:
         infer: The runtime.
         spec: The model's.
         sample_rate: Of the blocks, in Hz, 1,000 to 384,000.
-        decoding: How events are heard and read.
+        decoding: How events are inferred and decoded.
         latency: How soon after its onset a provisional event is given, in seconds; None for none.
 
     Attributes:
         rest: What `close` gave.
-        duration: How much has been heard, in seconds.
+        duration: How much has been processed, in seconds.
 
     Raises:
         AudioError: The rate is out of range.
@@ -255,21 +283,20 @@ class Stream:
             None if latency is None else _looking_interval(latency, spec.step) * self._rate
         )
         self._n_unseen = 0  # samples since the last look
-        self._model_rate = spec.frontend.sample_rate
-        self._resampler = Resampler(self._rate, self._model_rate, spec.resampler)
-        self._listener = Listener(infer, spec, decoding)
+        self._resampler = Resampler(self._rate, spec.frontend.sample_rate, spec.resampler)
+        self._decoder = StreamDecoder(infer, spec, decoding)
         self._n_channels: int | None = None
         self._n_samples = 0
         self._warnings: tuple[str, ...] = ()
         self._is_closed = False
-        self.rest = Heard()
+        self.rest = StreamUpdate()
 
     @property
     def duration(self) -> float:
-        """How much has been heard, in seconds."""
+        """How much has been processed, in seconds."""
         return self._n_samples / self._rate
 
-    def push(self, samples: Samples, *, channels_last: bool = False) -> Heard:
+    def push(self, samples: Samples, *, channels_last: bool = False) -> StreamUpdate:
         """Take the next samples and give what has become final.
 
         Args:
@@ -279,39 +306,33 @@ class Stream:
 
         Raises:
             AudioError: It is misshapen, of another number of channels, or not finite. Nothing of
-                it has been heard then: the stream goes on with the next block.
+                it has been processed then: the stream goes on with the next block.
             ValueError: The stream is closed, or a fault in the network has ended it.
         """
         if self._is_closed:
             raise ValueError("This stream is closed. Open another one: model.stream(sample_rate).")
         values = self._checked(samples, channels_last)
         self._is_closed = True  # if the network fails now, what comes next would be wrong
-        heard = Heard()
+        update = StreamUpdate()
         length = max(1, PIECE_VALUES // len(values))
         for start in range(0, values.shape[1], length):
             piece = mixed(scaled(values[:, start : start + length]))
             self._n_samples += piece.shape[1]
-            heard += self._listener.push(self._resampler.push(piece))
+            update += self._decoder.push(self._resampler.push(piece))
         if self._interval is not None and self._is_time_to_look(values.shape[1], self._interval):
-            heard = replace(heard, provisional=self._listener.preview())
+            update = replace(update, provisional=self._decoder.preview())
         self._is_closed = False
-        return heard
+        return update
 
-    def close(self) -> Heard:
+    def close(self) -> StreamUpdate:
         """Give what is left: nothing of a stream without samples, or the second time."""
         if self._is_closed:
-            return Heard()
+            return StreamUpdate()
         self._is_closed = True
         if self._n_samples:
-            facts = Facts(
-                sample_rate=self._model_rate,
-                duration=self.duration,
-                n_rows=rows_of(self._n_samples, self._rate),
-                source=SOURCE,
-                warnings=self._warnings,
-            )
-            heard = self._listener.push(self._resampler.close())
-            self.rest = heard + self._listener.close(facts)
+            info = AudioInfo(self._n_samples, self._rate, SOURCE, self._warnings)
+            update = self._decoder.push(self._resampler.close())
+            self.rest = update + self._decoder.close(info)
         return self.rest
 
     def __enter__(self) -> Stream:

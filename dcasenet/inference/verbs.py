@@ -1,16 +1,20 @@
-"""The verbs: what a caller may ask of any runtime. See `dcasenet.inference.pipeline` for how."""
+"""The verbs: what any runtime answers. `dcasenet.inference.pipeline` shows how."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, overload
 
+from dcasenet.audio.io import is_single
 from dcasenet.inference import postprocess
-from dcasenet.inference.postprocess import Decoding, Question, limits_for, require
-from dcasenet.inference.runtime import Runtime
+from dcasenet.inference.pipeline import answer
+from dcasenet.inference.postprocess import Decoding, Query, Result, limits_for, require
 from dcasenet.inference.stream import Stream
-from dcasenet.inference.windowing import EVENT_HOP, EVENT_WINDOW, check_event_windows
-from dcasenet.results import Analysis, Array, Embedding, Events, Scene, Tags
-from dcasenet.spec import Task, check_tasks
+from dcasenet.inference.windowing import event_grid
+from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
+from dcasenet.spec import ModelSpec, Task, check_tasks
 from dcasenet.types import (
     AnalyzeOptions,
     Audio,
@@ -20,6 +24,7 @@ from dcasenet.types import (
     EventOptions,
     Options,
     Rate,
+    Resolution,
     TagOptions,
     Threshold,
 )
@@ -27,8 +32,12 @@ from dcasenet.types import (
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+# Windows and hop of a stream's events, in seconds, where tasks have windows of their own: short
+# ones, so that events are final soon.
+STREAM_WINDOW, STREAM_HOP = 10.0, 2.4
 
-class SoundVerbs(Runtime[Array]):
+
+class SoundVerbs(ABC, Generic[Array]):
     """`classify_scene`, `tag`, `detect_events`, `analyze`, `embed`.
 
     Every verb takes one audio or a sequence of them, and gives one result or a list. An audio is
@@ -40,7 +49,43 @@ class SoundVerbs(Runtime[Array]):
 
     Attributes:
         spec: What the model knows about itself.
+        has_fine_steps: Whether the runtime can give events at finer steps than the network's.
     """
+
+    spec: ModelSpec
+    has_fine_steps: ClassVar[bool] = False
+
+    @abstractmethod
+    def infer(
+        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+    ) -> Mapping[str, Floats]:
+        """Featurize a batch and run the network on it.
+
+        Args:
+            waveforms: (batch, samples) at the model's rate.
+            outputs: What to return: tasks (logits), ``"embedding"``, or ``"fine_event"`` where the
+                runtime has fine steps.
+            trunk: Whose embedding, where tasks have networks of their own.
+
+        Returns:
+            Output → array (batch, …) as in `Outputs`.
+        """
+
+    @abstractmethod
+    def as_array(self, values: Floats) -> Array:
+        """Return an embedding in the runtime's own type."""
+
+    def _answer(
+        self,
+        audio: Audio | Audios,
+        sample_rate: Rate,
+        channels_last: bool,
+        query: Query[Result],
+        trunk: Task = "tag",
+    ) -> Result | list[Result]:
+        infer = partial(self.infer, trunk=trunk)
+        results = answer(audio, sample_rate, query, infer, self.spec, channels_last=channels_last)
+        return next(results) if is_single(audio) else list(results)
 
     # In the overloads a str is an Audio and, to a type checker, a sequence too: the first is meant.
 
@@ -59,12 +104,13 @@ class SoundVerbs(Runtime[Array]):
         *,
         channels_last: bool = False,
     ) -> Scene | list[Scene]:
-        """Say where a recording was made: exactly one scene is true.
+        """Classify where a recording was made: exactly one scene is true.
 
-        Heard in windows of 5 s every 2.5 s, averaged (the authors' crops of a 10 s clip).
+        The probabilities are averaged over the windows of the checkpoint's `ModelSpec.context`: of
+        the released files, 5 s every 2.5 s (the authors' crops of a 10 s clip).
         """
         require(self.spec, "scene")
-        return self._answer(audio, sample_rate, channels_last, postprocess.which_scene(self.spec))
+        return self._answer(audio, sample_rate, channels_last, postprocess.scene_query(self.spec))
 
     @overload
     def tag(self, audio: Audio, sample_rate: Rate = None, **o: Unpack[TagOptions]) -> Tags: ...  # type: ignore[overload-overlap]
@@ -80,10 +126,10 @@ class SoundVerbs(Runtime[Array]):
         top: int | None = None,
         channels_last: bool = False,
     ) -> Tags | list[Tags]:
-        """Say what is heard anywhere in a recording: any number of tags is true.
+        """Tag what sounds anywhere in a recording: any number of tags is true.
 
-        It is heard whole up to 30 s; a longer one in windows of 30 s, each tag taking its highest
-        probability.
+        Each tag takes its highest probability over the windows of the checkpoint's
+        `ModelSpec.context`: of the released files, the whole recording up to 30 s.
 
         Args:
             audio: One audio or a sequence of them.
@@ -98,7 +144,7 @@ class SoundVerbs(Runtime[Array]):
         if top is not None and top < 1:
             raise ValueError(f"top={top} is out of range; give 1 or more, or None for all.")
         return self._answer(
-            audio, sample_rate, channels_last, postprocess.which_tags(self.spec, top)
+            audio, sample_rate, channels_last, postprocess.tag_query(self.spec, top)
         )
 
     @overload
@@ -118,12 +164,13 @@ class SoundVerbs(Runtime[Array]):
         median: float = 0.0,
         min_gap: float = 0.0,
         min_duration: float = 0.0,
-        window: float = EVENT_WINDOW,
-        hop: float = EVENT_HOP,
+        window: float | None = None,
+        hop: float | None = None,
+        resolution: Resolution = "step",
         channels: Channels = "mix",
         channels_last: bool = False,
     ) -> Events | list[Events]:
-        """Say which sounds begin and end when, in steps of 0.8 s.
+        """Detect which sounds begin and end when, in the model's steps (`ModelSpec.step`).
 
         Args:
             audio: One audio or a sequence of them.
@@ -133,24 +180,35 @@ class SoundVerbs(Runtime[Array]):
             median: Length of the median filter, in seconds.
             min_gap: Gaps within a label that are shorter are closed, in seconds.
             min_duration: Events that are shorter are dropped, in seconds.
-            window: A recording up to this long is heard whole, a longer one in such windows, in
-                seconds.
-            hop: From one window to the next: a multiple of 0.8 s.
+            window: A recording up to this long is read whole, a longer one in such windows, in
+                seconds; by default the checkpoint's (60 s for the released files).
+            hop: From one window to the next, in seconds: a multiple of the step; by default the
+                checkpoint's (48 s).
+            resolution: ``"step"``, or ``"fine"``: rows of 0.16 s from a network whose steps are
+                longer. Its last pooling is done at each of its offsets, the convolutions once.
             channels: ``"mix"`` averages the channels first; ``"each"`` averages the channels'
                 probabilities (the authors' protocol for four microphones).
             channels_last: Arrays are (samples, channels).
 
         Raises:
-            ValueError: An option is out of range, or a threshold names no event.
+            ValueError: An option is out of range, a threshold names no event, or the runtime has
+                no fine steps.
         """
         require(self.spec, "event")
-        check_event_windows(window, hop)
+        event_grid(self.spec, window, hop)
+        if resolution not in ("step", "fine"):
+            raise ValueError(f"resolution={resolution!r} is not known; give 'step' or 'fine'.")
         if channels not in ("mix", "each"):
             raise ValueError(f"channels={channels!r} is not known; give 'mix' or 'each'.")
         limits = limits_for(self.spec, threshold)
-        options = Decoding(limits, median, min_gap, min_duration, window, hop)
-        question = postprocess.which_events(self.spec, options, channels)
-        return self._answer(audio, sample_rate, channels_last, question)
+        options = Decoding(limits, median, min_gap, min_duration, window, hop, resolution)
+        if postprocess.is_fine(self.spec, options) and not self.has_fine_steps:
+            raise ValueError(
+                "resolution='fine' needs the network in torch. Type: "
+                "dcasenet.load(..., runtime='torch')"
+            )
+        query = postprocess.event_query(self.spec, options, channels)
+        return self._answer(audio, sample_rate, channels_last, query)
 
     @overload
     def analyze(  # type: ignore[overload-overlap]
@@ -181,7 +239,7 @@ class SoundVerbs(Runtime[Array]):
         """
         options = Decoding(limits_for(self.spec, threshold))
         return self._answer(
-            audio, sample_rate, channels_last, postprocess.everything(self.spec, options)
+            audio, sample_rate, channels_last, postprocess.analysis_query(self.spec, options)
         )
 
     @overload
@@ -247,12 +305,12 @@ class SoundVerbs(Runtime[Array]):
         check_tasks([task])
         if self.spec.members:
             require(self.spec, task)
-        question: Question[Array | Embedding[Array]] = (
-            postprocess.which_vector(self.spec, self.as_array)
+        query: Query[Array | Embedding[Array]] = (
+            postprocess.clip_embedding_query(self.spec, self.as_array)
             if level == "clip"
-            else postprocess.which_steps(self.spec, self.as_array)
+            else postprocess.frame_embedding_query(self.spec, self.as_array)
         )
-        return self._answer(audio, sample_rate, channels_last, question, trunk=task)
+        return self._answer(audio, sample_rate, channels_last, query, trunk=task)
 
     def stream(
         self,
@@ -262,11 +320,11 @@ class SoundVerbs(Runtime[Array]):
         median: float = 0.0,
         min_gap: float = 0.0,
         min_duration: float = 0.0,
-        window: float = 10.0,
-        hop: float = 2.4,
+        window: float | None = None,
+        hop: float | None = None,
         latency: float | None = None,
     ) -> Stream:
-        """Listen to sound while it comes in: blocks in, what is final out; see `Stream`.
+        """Process sound while it comes in: blocks in, what is final out; see `Stream`.
 
         An event is given at most `window` + `hop` seconds, and what `median` and `min_gap` look
         ahead, after its offset. With `latency`, it is given early, too, beside what is final.
@@ -277,8 +335,10 @@ class SoundVerbs(Runtime[Array]):
             median: Length of the median filter, in seconds.
             min_gap: Gaps that are shorter are closed, in seconds.
             min_duration: Events that are shorter are dropped, in seconds.
-            window: How much is heard at once for events, in seconds.
-            hop: From one window to the next: a multiple of 0.8 s.
+            window: How much is read at once for events, in seconds; by default 10 s, or that of a
+                checkpoint with one grid for all tasks (`ModelSpec.has_one_grid`).
+            hop: From one window to the next, in seconds: a multiple of the step; by default 2.4 s,
+                or that of the checkpoint.
             latency: Give provisional events as well, each at most so many seconds after its onset
                 if blocks are short: more than a step of the network. They are marked
                 ``final=False`` and are what `Stream.close` would give if the sound ended there.
@@ -288,5 +348,8 @@ class SoundVerbs(Runtime[Array]):
             ValueError: An option is out of range, or a threshold names no event.
         """
         limits = limits_for(self.spec, threshold)
+        if not self.spec.has_one_grid:
+            window = STREAM_WINDOW if window is None else window
+            hop = STREAM_HOP if hop is None else hop
         options = Decoding(limits, median, min_gap, min_duration, window, hop)
         return Stream(self.infer, self.spec, sample_rate, options, latency)

@@ -1,44 +1,43 @@
-"""Which stretches of a recording each task hears, how it is cut, and how answers are joined.
+"""The windows in which each task reads a recording, and how overlapping answers are joined.
 
-The rules reduce to the authors' protocol on their own clip lengths: three crops of 5 s for the
-scene of a 10 s clip, a whole clip of up to 30 s for tags, a whole minute for events (authors'
-``dataloaders.py`` and ``trainer.py``). A window is a pair (start, stop) of sample indices.
+A window is a pair (start, stop) of sample indices at the model's rate. Which windows, a
+checkpoint's `dcasenet.spec.Context` says. Those of the released weights reduce to the authors'
+protocol on their own clip lengths: three crops of 5 s for the scene of a 10 s clip, a whole clip of
+up to 30 s for tags, a whole minute for events.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.results import Floats
-from dcasenet.spec import STEP
+from dcasenet.spec import STEP, FrontEndSettings, ModelSpec, Task
 
 Window = tuple[int, int]
 
-SCENE_WINDOW = 5.0  # seconds of a scene crop after pre-emphasis, which takes one more sample
-SCENE_HOP = 2.5  # seconds from one crop to the next
-TAG_WINDOW = 30.0  # seconds: the longest clip of FSDKaggle2019
-EVENT_WINDOW = 60.0  # seconds: the length of every recording of TAU-NIGENS 2020
-EVENT_HOP = 48.0  # seconds: 12 s of each window are heard twice
-ROWS_PER_STEP = 8
+# Seconds over which a window's loudest level is measured, as in the front end that is relative to
+# it (`dcasenet.models.frontend.LEVEL_FRAMES`).
+LEVEL_SECONDS = 0.18
 
 
 @dataclass(frozen=True)
 class Grid:
     """Windows of one length at one distance; where the recording ends settles the last one.
 
-    With `n` samples heard and more to come, all of ``windows(n)`` but the last are certain:
-    whatever follows, they are heard as they are.
+    With `n` samples read and more to come, all of ``windows(n)`` but the last are certain:
+    whatever follows, they stay as they are.
 
     Attributes:
         size: Length of a window, in samples.
         hop: From one window to the next, in samples: a multiple of `step`, at most `size`.
         step: The last window starts at the smallest multiple of this from which at most `size`
             remain; with 1 it ends at the last sample.
+        shortest: A shorter recording is followed by silence up to this length, in samples.
 
     Example:
         >>> Grid(size=4, hop=2).windows(7)
@@ -48,102 +47,134 @@ class Grid:
     size: int
     hop: int
     step: int = 1
+    shortest: int = 0
 
     def last(self, n_samples: int) -> int:
-        """Give the start of the last window of a recording."""
+        """Return the start of the last window of a recording."""
         return -(-max(0, n_samples - self.size) // self.step) * self.step
 
     def windows(self, n_samples: int, first: int = 0) -> list[Window]:
-        """Give the windows of a recording, from its window number `first` on."""
+        """Return the windows of a recording, from its window number `first` on."""
         last = self.last(n_samples)
         starts = [*range(first * self.hop, last, self.hop), last]
         return [(start, min(start + self.size, n_samples)) for start in starts]
 
 
-def scene_grid(sample_rate: int) -> Grid:
-    """Give windows of 5 s (and one sample) every 2.5 s, and one that ends at the last sample.
+def grid_of(spec: ModelSpec, task: Task) -> Grid:
+    """Return the windows in which a checkpoint reads a recording for a task.
+
+    - One grid for all tasks: every window starts at a step of the network (the hop is rounded down
+      to one), and a short recording is padded.
+    - Else for the scene: one sample more than the window, which pre-emphasis takes; the last window
+      ends at the last sample. Tags: the same, without that sample. Events: `event_grid`.
 
     Example:
-        >>> scene_grid(24_000).windows(240_000)  # 10 s: the authors' three crops
+        >>> joint = ModelSpec("v3", "joint")
+        >>> grid_of(joint, "scene").windows(240_000)  # 10 s: the authors' three crops
         [(0, 120001), (60000, 180001), (119999, 240000)]
-    """
-    return Grid(round(SCENE_WINDOW * sample_rate) + 1, round(SCENE_HOP * sample_rate))
-
-
-def tag_grid(sample_rate: int) -> Grid:
-    """Give the whole clip up to 30 s, else windows of 30 s side by side, the last at the end.
-
-    Example:
-        >>> tag_grid(24_000).windows(35 * 24_000)
+        >>> grid_of(joint, "tag").windows(35 * 24_000)
         [(0, 720000), (120000, 840000)]
     """
-    size = round(TAG_WINDOW * sample_rate)
-    return Grid(size, size)
+    context, rate = spec.context[task], spec.frontend.sample_rate
+    size, hop = round(context.window * rate), round(context.hop * rate)
+    if task == "event" or spec.has_one_grid:
+        step = spec.step_samples
+        return Grid(size, hop // step * step, step, round(context.shortest * rate))
+    return Grid(size + 1 if task == "scene" else size, hop)
 
 
-def scene_windows(n_samples: int, sample_rate: int) -> list[Window]:
-    """Give the windows of `scene_grid` in a recording of known length."""
-    return scene_grid(sample_rate).windows(n_samples)
+def released_windows(task: Task, n_samples: int, sample_rate: int) -> list[Window]:
+    """Return the windows in which the released weights read a recording of known length.
+
+    Example:
+        >>> released_windows("tag", 35 * 24_000, 24_000)
+        [(0, 720000), (120000, 840000)]
+    """
+    settings = FrontEndSettings(sample_rate=sample_rate)
+    return grid_of(ModelSpec("v3", "joint", frontend=settings), task).windows(n_samples)
 
 
-def tag_windows(n_samples: int, sample_rate: int) -> list[Window]:
-    """Give the windows of `tag_grid` in a recording of known length."""
-    return tag_grid(sample_rate).windows(n_samples)
+def event_grid(spec: ModelSpec, window: float | None = None, hop: float | None = None) -> Grid:
+    """Return the whole clip up to `window`, else windows every `hop`, on the grid of steps.
 
-
-def event_grid(sample_rate: int, window: float = EVENT_WINDOW, hop: float = EVENT_HOP) -> Grid:
-    """Give the whole clip up to `window`, else windows every `hop`, all on the 0.8 s grid.
-
-    The last starts at the smallest multiple of 0.8 s from which at most `window` remain.
+    The last starts at the smallest multiple of the step from which at most `window` remain.
 
     Args:
-        sample_rate: Rate of the waveform, in Hz.
-        window: Length of a window, in seconds, at least 0.8.
-        hop: From one window to the next, in seconds: a multiple of 0.8 that leaves no gap.
+        spec: The model's.
+        window: Length of a window, in seconds, at least a step; by default the checkpoint's.
+        hop: From one window to the next, in seconds: a multiple of the step that leaves no gap; by
+            default the checkpoint's.
 
     Raises:
         ValueError: `window` or `hop` are not as said.
 
     Example:
-        >>> [(a // 24_000, b // 24_000) for a, b in event_grid(24_000).windows(100 * 24_000)]
+        >>> grid = event_grid(ModelSpec("v3", "joint"))
+        >>> [(a // 24_000, b // 24_000) for a, b in grid.windows(100 * 24_000)]
         [(0, 60), (40, 100)]
     """
-    check_event_windows(window, hop)
-    step = round(STEP * sample_rate)
-    return Grid(round(window * sample_rate), round(hop / STEP) * step, step)
+    own = grid_of(spec, "event")
+    if window is None and hop is None:
+        return own
+    context, rate = spec.context["event"], spec.frontend.sample_rate
+    window = context.window if window is None else window
+    hop = own.hop / rate if hop is None else hop
+    check_event_windows(window, hop, spec.step)
+    step = spec.step_samples
+    return Grid(round(window * rate), round(hop / spec.step) * step, step, own.shortest)
 
 
-def check_event_windows(window: float, hop: float) -> None:
+def check_event_windows(window: float, hop: float, step: float = STEP) -> None:
     """Refuse a window or hop that the step grid cannot serve.
 
     Raises:
-        ValueError: `window` is under 0.8 s or infinite, or `hop` is not a multiple of 0.8 s
+        ValueError: `window` is under a step or infinite, or `hop` is not a multiple of the step
             within it.
     """
-    if not STEP <= window < float("inf"):
-        raise ValueError(f"window={window} is out of range; give {STEP} s (one step) or more.")
-    steps = hop / STEP
-    most = int(window / STEP + 1e-9)
+    if not step <= window < float("inf"):
+        raise ValueError(f"window={window} is out of range; give {step} s (one step) or more.")
+    steps = hop / step
+    most = int(window / step + 1e-9)
     if not (abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= most):
         raise ValueError(
             f"hop={hop} does not fit a window of {window} s; give hop= as well, a multiple of "
-            f"{STEP} s from {STEP} to {most * STEP:.1f}."
+            f"{step} s from {step} to {round(most * step, 2)}."
         )
 
 
-class Joiner:
+def level_of(waveforms: Floats, sample_rate: int) -> float:
+    """Return the level of a window's loudest 0.18 s in dB re full scale, in the loudest channel.
+
+    A constant offset does not count. Digital silence has -inf.
+
+    Args:
+        waveforms: (channels, samples).
+        sample_rate: In Hz.
+
+    Example:
+        >>> level_of(np.tile(np.float32([0.1, -0.1]), (1, 12_000)), 24_000)
+        -20.0
+    """
+    centered = waveforms - waveforms.mean(axis=1, keepdims=True)
+    size = min(round(LEVEL_SECONDS * sample_rate), centered.shape[1])
+    whole = centered[:, : centered.shape[1] // size * size].reshape(len(centered), -1, size)
+    power = float(np.square(whole).mean(axis=2).max())
+    return round(10 * float(np.log10(power)), 3) if power > 0 else -np.inf
+
+
+class OverlapAdd:
     """Join the steps of overlapping windows into those of the whole recording, as they come.
 
     Where windows overlap, their values are averaged with weights that rise linearly from each
     window's edges, so that no seam shows. What is held is what later windows may still change.
 
     Example:
-        >>> joiner = Joiner()
-        >>> joiner.add(0, np.zeros((4, 1), np.float32))
-        >>> joiner.add(2, np.ones((4, 1), np.float32))
-        >>> joiner.take(3)[:, 0].tolist()
+        >>> joined = OverlapAdd()
+        >>> joined.add(0, np.zeros((4, 1), np.float32))
+        >>> joined.add(2, np.ones((4, 1), np.float32))
+        >>> joined.take(3)[:, 0].tolist()
         [0.0, 0.0, 0.25]
-        >>> joiner.take()[:, 0].tolist()
+        >>> joined.take()[:, 0].tolist()
         [0.75, 1.0, 1.0]
     """
 
@@ -164,13 +195,13 @@ class Joiner:
         rows = self._total.reshape(-1, values.shape[1])  # the first window tells the size
         self._total = np.concatenate((rows, np.zeros((missing, values.shape[1]))))
         self._weight = np.concatenate((self._weight, np.zeros((missing, 1))))
-        centres = np.arange(len(values)) + 0.5
-        rise = np.minimum(centres, len(values) - centres)[:, None]
+        centers = np.arange(len(values)) + 0.5
+        rise = np.minimum(centers, len(values) - centers)[:, None]
         self._total[start:stop] += rise * values
         self._weight[start:stop] += rise
 
     def take(self, before: int | None = None) -> NDArray[np.float32]:
-        """Give the steps that no later window will reach, each once.
+        """Return the steps that no later window will reach, each once.
 
         Args:
             before: The earliest step of any later window; None if there is none to come.
@@ -185,92 +216,149 @@ class Joiner:
         return steps
 
 
-def steps_to_rows(steps: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:
-    """Repeat each step of 0.8 s on the grid of 0.1 s; the last step fills what is left over.
+@dataclass(frozen=True)
+class TimeAxis:
+    """The steps at which a network answers, and the rows on which its answers are given.
 
-    Args:
-        steps: (steps, labels).
-        n_rows: Rows to give: ceil(duration / 0.1).
-
-    Returns:
-        (n_rows, labels).
+    Attributes:
+        sample_rate: The model's, in Hz.
+        step_samples: Samples of a step.
+        rows_per_step: Rows of a step.
 
     Example:
-        >>> steps_to_rows(np.array([[1.0], [2.0]]), 18)[[0, 7, 8, 17], 0].tolist()
-        [1.0, 1.0, 2.0, 2.0]
+        >>> axis = TimeAxis.of(ModelSpec("v3", "joint"))
+        >>> axis.step, axis.hop, axis.n_rows(n_samples=441_000, sample_rate=44_100)
+        (0.8, 0.1, 100)
     """
-    step_of_row = np.minimum(np.arange(n_rows) // ROWS_PER_STEP, len(steps) - 1)
-    return steps[step_of_row]
+
+    sample_rate: int
+    step_samples: int
+    rows_per_step: int
+
+    @classmethod
+    def of(cls, spec: ModelSpec, *, fine: bool = False) -> TimeAxis:
+        """Return a checkpoint's axis; the fine one has the steps before its last pooling."""
+        rate, step = spec.frontend.sample_rate, spec.step_samples
+        if fine:
+            return cls(rate, step // spec.time_pooling, 1)
+        return cls(rate, step, spec.rows_per_step)
+
+    @property
+    def step(self) -> float:
+        """From one step to the next, in seconds."""
+        return self.step_samples / self.sample_rate
+
+    @property
+    def hop(self) -> float:
+        """From one row to the next, in seconds."""
+        return self.step_samples / self.rows_per_step / self.sample_rate
+
+    def n_rows(self, n_samples: int, sample_rate: int) -> int:
+        """Return how many rows a recording has at its own rate, free of rounding."""
+        return -(-n_samples * self.sample_rate * self.rows_per_step) // -(
+            -self.step_samples * sample_rate
+        )
+
+    def n_steps(self, n_samples: int, sample_rate: int) -> int:
+        """Return how many steps a recording has, a partial one included."""
+        return -(-self.n_rows(n_samples, sample_rate) // self.rows_per_step)
+
+    def first_step(self, window: Window) -> int:
+        """Return the index of the step with which a window begins."""
+        return window[0] // self.step_samples
+
+    def rows(self, steps: NDArray[np.float32], n_rows: int | None = None) -> NDArray[np.float32]:
+        """Repeat each step on the grid of rows; the last step fills what is left over.
+
+        Args:
+            steps: (steps, labels).
+            n_rows: Rows to return; by default those of the steps.
+
+        Returns:
+            (n_rows, labels).
+
+        Example:
+            >>> axis = TimeAxis.of(ModelSpec("v3", "joint"))
+            >>> axis.rows(np.array([[1.0], [2.0]]), 18)[[0, 7, 8, 17], 0].tolist()
+            [1.0, 1.0, 2.0, 2.0]
+        """
+        if n_rows is None:
+            return np.repeat(steps, self.rows_per_step, axis=0)
+        return steps[np.minimum(np.arange(n_rows) // self.rows_per_step, len(steps) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
-class Passage:
-    """A window of a recording, to be heard once for all tasks that want it.
+class Chunk:
+    """A window of a recording, to be inferred once for all outputs that read it.
 
     Attributes:
         window: Where it lies, in samples.
-        tasks: Who wants it: tasks, or ``"embedding"``.
-        waveforms: (channels, samples), its own memory.
+        outputs: What to infer: tasks, ``"embedding"`` or ``"fine_event"``.
+        waveforms: (channels, samples), its own memory; with the silence that it is padded with.
     """
 
     window: Window
-    tasks: frozenset[str]
+    outputs: frozenset[str]
     waveforms: Floats
 
 
-class Splitter:
-    """Give every window as soon as its samples are there and nothing to come can change it.
+class SlidingWindows:
+    """Cut every window as soon as its samples are there and nothing to come can change it.
 
     What is held is as much as the longest window needs, and the block that came last.
 
     Args:
-        grids: Task → its windows.
+        grids: Output → its windows.
 
     Attributes:
         n_samples: How many samples have come.
         longest: Length of the longest window, in samples: so many are held, if they have come.
 
     Example:
-        >>> splitter = Splitter({"tag": Grid(size=4, hop=4)})
-        >>> [passage.window for passage in splitter.push(np.zeros((1, 6), np.float32))]
+        >>> windows = SlidingWindows({"tag": Grid(size=4, hop=4)})
+        >>> [chunk.window for chunk in windows.push(np.zeros((1, 6), np.float32))]
         [(0, 4)]
-        >>> [passage.window for passage in splitter.close()]
+        >>> [chunk.window for chunk in windows.close()]
         [(2, 6)]
     """
 
     def __init__(self, grids: Mapping[str, Grid]) -> None:
         self._grids = dict(grids)
-        self._given = dict.fromkeys(grids, 0)
+        self._n_cut = dict.fromkeys(grids, 0)
         self.longest = max(grid.size for grid in grids.values())
         self._kept = np.zeros((0, 0), np.float32)
         self._first = 0  # number of the first sample that is kept
         self.n_samples = 0
 
-    def push(self, block: Floats) -> list[Passage]:
-        """Take the next samples, (channels, samples), and give the windows that are certain."""
+    def push(self, block: Floats) -> list[Chunk]:
+        """Take the next samples, (channels, samples), and return the windows that are certain."""
         self._append(block)
         self.n_samples += block.shape[1]
-        return self._passages(is_end=False)
+        return self._chunks(is_end=False)
 
-    def close(self) -> list[Passage]:
-        """Give the windows that end with the recording."""
-        return self._passages(is_end=True) if self.n_samples else []
+    def close(self) -> list[Chunk]:
+        """Return the windows that end with the recording."""
+        return self._chunks(is_end=True) if self.n_samples else []
 
-    def _passages(self, *, is_end: bool) -> list[Passage]:
-        tasks_of: dict[Window, set[str]] = defaultdict(set)
-        for task, grid in self._grids.items():
-            windows = grid.windows(self.n_samples, first=self._given[task])
+    def _chunks(self, *, is_end: bool) -> list[Chunk]:
+        outputs_of: dict[tuple[Window, int], set[str]] = defaultdict(set)
+        for output, grid in self._grids.items():
+            windows = grid.windows(self.n_samples, first=self._n_cut[output])
             windows = windows if is_end else windows[:-1]
-            self._given[task] += len(windows)
+            self._n_cut[output] += len(windows)
             for window in windows:
-                tasks_of[window].add(task)
-        return [Passage(w, frozenset(tasks), self.cut(w)) for w, tasks in tasks_of.items()]
+                outputs_of[window, grid.shortest].add(output)
+        return [
+            Chunk(window, frozenset(outputs), self.cut(window, shortest))
+            for (window, shortest), outputs in outputs_of.items()
+        ]
 
-    def cut(self, window: Window) -> Floats:
-        """Give the waveforms of a window that begins at most `longest` samples ago."""
+    def cut(self, window: Window, shortest: int = 0) -> Floats:
+        """Return the waveforms of a window that begins at most `longest` samples ago."""
         start, stop = window
-        cut: Floats = self._kept[:, start - self._first : stop - self._first].copy()
-        return cut
+        n_missing = max(0, shortest - (stop - start))
+        cut: Floats = self._kept[:, start - self._first : stop - self._first]
+        return np.pad(cut, ((0, 0), (0, n_missing))) if n_missing else cut.copy()
 
     def _append(self, block: Floats) -> None:
         """Add a block behind what is still needed, in memory that is seldom moved."""
@@ -283,3 +371,11 @@ class Splitter:
             self._kept, self._first = room, self.n_samples - n_needed
             n_filled = n_needed
         self._kept[:, n_filled : n_filled + n_new] = block
+
+
+def sliding_windows(blocks: Iterable[Floats], grids: Mapping[str, Grid]) -> Iterator[Chunk]:
+    """Cut the windows of a recording that comes in blocks (channels, samples)."""
+    windows = SlidingWindows(grids)
+    for block in blocks:
+        yield from windows.push(block)
+    yield from windows.close()

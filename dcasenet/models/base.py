@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from dcasenet.models.blocks import mean_over_mel
 from dcasenet.spec import TASKS, Task, check_tasks
 
 # Task → its released head's last layer, which has one output for each label.
@@ -82,6 +85,46 @@ class ThreeTasks(nn.Module, ABC):
             for task in linear
         }
         return dataclasses.replace(outputs, **given)
+
+    def fine_events(self, log_mel: Tensor) -> Tensor:
+        """Return the events' logits at steps of 0.16 s, before the last pooling in time.
+
+        The convolutions are run once; the last pooling at each of its offsets, and from there the
+        GRU and the head. A step takes the pooling that is centered on it; those at the edges, for
+        which there is none, take the nearest.
+
+        Args:
+            log_mel: (batch, 128, frames), at least 40 frames.
+
+        Returns:
+            (batch, frames // 8, n_events).
+        """
+        maps, (over_mel, over_time) = self.unpooled(log_mel)
+        n_fine = maps.shape[3]
+        starts = range(min(over_time, n_fine - over_time + 1))
+        poolings = [nnf.avg_pool2d(maps[..., start:], (over_mel, over_time)) for start in starts]
+        logits = [self.events_of(mean_over_mel(pooled)) for pooled in poolings]
+        n_starts = n_fine - over_time + 1
+        fine = logits[0].new_empty(len(maps), n_starts, logits[0].shape[2])
+        for start, values in zip(starts, logits, strict=True):
+            fine[:, start::over_time] = values
+        centered = torch.arange(n_fine, device=maps.device) - (over_time - 1) // 2
+        return fine[:, centered.clamp(0, n_starts - 1)]
+
+    def events_of(self, sequence: Tensor) -> Tensor:
+        """Return the events' logits from the sequence (batch, steps, channels) of the GRUs."""
+        embedding, for_events = self.embed(sequence)
+        if "event" in self.linear:
+            return self.linear["event"](embedding)  # type: ignore[no-any-return]
+        return self.event_head(for_events)  # type: ignore[no-any-return,operator]
+
+    @abstractmethod
+    def unpooled(self, log_mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the GRUs' maps before the last pooling, and that pooling (mel bins, steps)."""
+
+    @abstractmethod
+    def embed(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the GRUs on a sequence: the embedding, and what of it the event head reads."""
 
     @abstractmethod
     def answer(self, log_mel: Tensor, tasks: Sequence[Task], *, embed: bool) -> Outputs:

@@ -53,9 +53,12 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
+        return nnf.avg_pool2d(self.convolve(x), self.pool)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Run the block up to its pooling."""
         x = nnf.relu(self.norm1(self.conv1(x)))
-        x = nnf.relu(self.norm2(self.conv2(x)))
-        return nnf.avg_pool2d(x, self.pool)
+        return nnf.relu(self.norm2(self.conv2(x)))
 
 
 class SqueezeExcitation(nn.Module):

@@ -97,7 +97,7 @@ class DcaseNetV1(ThreeTasks):
 
     def answer(self, log_mel: Tensor, tasks: Sequence[Task], *, embed: bool) -> Outputs:
         """Answer tasks by the paper's heads; see `ThreeTasks`."""
-        embedding = self.gru(mean_over_mel(self.top(self.trunk(log_mel[:, None]))))[0]
+        embedding, _ = self.embed(mean_over_mel(self.top(self.trunk(log_mel[:, None]))))
         scene = None
         if "scene" in tasks:
             heard = self.scene_block(embedding.transpose(1, 2))
@@ -108,6 +108,15 @@ class DcaseNetV1(ThreeTasks):
             tag=self.tag_head(embedding.mean(dim=1)) if "tag" in tasks else None,
             event=self.event_head(embedding) if "event" in tasks else None,
         )
+
+    def unpooled(self, log_mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the GRU's map before the last pooling; see `ThreeTasks`."""
+        return self.top.convolve(self.trunk(log_mel[:, None])), self.top.pool
+
+    def embed(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the GRU; see `ThreeTasks`."""
+        embedding = self.gru(sequence)[0]
+        return embedding, embedding
 
 
 class DcaseNetV2(ThreeTasks):
@@ -177,13 +186,22 @@ class DcaseNetV2(ThreeTasks):
             scene = self.scene_head(code)
             if not embed:
                 return Outputs(scene=scene)
-        embedding = self.gru(mean_over_mel(self.top(common)))[0]
+        embedding, _ = self.embed(mean_over_mel(self.top(common)))
         return Outputs(
             embedding=embedding,
             scene=scene,
             tag=self.tag_head(embedding.mean(dim=1)) if "tag" in tasks else None,
             event=self.event_head(embedding) if "event" in tasks else None,
         )
+
+    def unpooled(self, log_mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the GRU's map before the last pooling; see `ThreeTasks`."""
+        return self.top.convolve(self.trunk(log_mel[:, None])), self.top.pool
+
+    def embed(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the GRU; see `ThreeTasks`."""
+        embedding = self.gru(sequence)[0]
+        return embedding, embedding
 
 
 class DcaseNetV3(ThreeTasks):
@@ -253,14 +271,24 @@ class DcaseNetV3(ThreeTasks):
             if not embed:
                 return Outputs(scene=scene)
         sequence = mean_over_mel(torch.cat((self.common(shared), scene_map), dim=1))
-        heard_for_events = self.event_gru(sequence)[0]
-        embedding = torch.cat((self.tag_gru(sequence)[0], heard_for_events), dim=2)
+        embedding, for_events = self.embed(sequence)
         return Outputs(
             embedding=embedding,
             scene=scene,
             tag=self.tag_head(embedding.mean(dim=1)) if "tag" in tasks else None,
-            event=self.event_head(heard_for_events) if "event" in tasks else None,
+            event=self.event_head(for_events) if "event" in tasks else None,
         )
+
+    def unpooled(self, log_mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the GRUs' maps before the last pooling; see `ThreeTasks`."""
+        shared = self.trunk(log_mel[:, None])
+        maps = torch.cat((self.common.convolve(shared), self.scene_block.convolve(shared)), dim=1)
+        return maps, self.common.pool
+
+    def embed(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """Run both GRUs side by side; see `ThreeTasks`."""
+        for_events = self.event_gru(sequence)[0]
+        return torch.cat((self.tag_gru(sequence)[0], for_events), dim=2), for_events
 
 
 NETWORKS: dict[str, type[DcaseNetV1 | DcaseNetV2 | DcaseNetV3]] = {

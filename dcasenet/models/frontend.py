@@ -6,6 +6,7 @@ and is carried by each checkpoint as a `FrontEndSettings`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log10
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,10 @@ class LogMel(nn.Module):
         self.register_buffer("mean", torch.zeros(settings.n_mels), persistent=stored)
         self.register_buffer("deviation", torch.ones(settings.n_mels), persistent=stored)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LogMel:
+        """Move the front end, as ``to`` and ``half`` do, but leave it float32."""
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the normalised log-mel of each waveform of a batch."""
         return self.normalize(self.log_mel(waveform))
@@ -101,8 +106,7 @@ class LogMel(nn.Module):
         if waveform.shape[-1] < shortest:
             repeats = -(-shortest // waveform.shape[-1])
             waveform = waveform.repeat(1, repeats)[:, :shortest]
-        relative = s.normalization == "level"
-        if relative:
+        if s.normalization == "level":
             waveform = waveform - waveform.mean(dim=1, keepdim=True)
         emphasised = waveform[:, 1:] - s.pre_emphasis * waveform[:, :-1]
         spectrum = torch.stft(
@@ -119,7 +123,11 @@ class LogMel(nn.Module):
         mel = self.mel_filters @ power
         while mel.shape[-1] < MIN_FRAMES:
             mel = torch.cat((mel, mel), dim=-1)
-        if relative:
+        return self.compress(mel)
+
+    def compress(self, mel: Tensor) -> Tensor:
+        """Take the logarithm of mel power, with ``"level"`` relative to the loudest 0.18 s."""
+        if self.settings.normalization == "level":
             return (mel / loudest_level(mel) + LEVEL_FLOOR).log()
         return torch.where(mel == 0, SILENCE, mel).log()
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from dcasenet.audio.preprocess import prepare, read_each
 from dcasenet.errors import WeightsError
 from dcasenet.inference.windowing import TAG_WINDOW
-from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.onnx.quantize import Ranges, measure
 from dcasenet.onnx.runtime import long_enough
 from dcasenet.results import Floats
@@ -41,12 +40,9 @@ def weights_digest(model: SoundModel) -> str:
         >>> weights_digest(dcasenet.load("v3", stage="open"))[:7]
         'sha256:'
     """
-    network = model.network
-    if isinstance(network, ComposedNetwork):
-        for task in network.tasks:
-            network.member(task)
+    model.networks  # loads those that were not needed so far
     state = hashlib.sha256(json.dumps(model.spec.to_dict()["frontend"], sort_keys=True).encode())
-    for name, tensor in sorted(tensors_of(model.frontend, network).items()):
+    for name, tensor in sorted(tensors_of(model.frontend, model.network).items()):
         state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         state.update(tensor.numpy().data)
     return f"sha256:{state.hexdigest()}"

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.models.frontend import MIN_FRAMES, SILENCE, LogMel
-from dcasenet.models.fused import FusedPart, Twins
-from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.models.frontend import MIN_FRAMES, LogMel
+from dcasenet.models.fused import FusedPart, fuse
 from dcasenet.onnx.runtime import EMBEDDING, embedding_of
 from dcasenet.spec import Task
 
@@ -66,7 +65,13 @@ class GraphLogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the normalised log-mel of each waveform of a batch."""
+        return self.frontend.normalize(self.frontend.compress(_doubled(self.mel(waveform))))
+
+    def mel(self, waveform: Tensor) -> Tensor:
+        """Return mel power, (batch, n_mels, frames)."""
         s = self.frontend.settings
+        if s.normalization == "level":
+            waveform = waveform - waveform.mean(dim=1, keepdim=True)
         emphasised = waveform[:, 1:] - s.pre_emphasis * waveform[:, :-1]
         # The window is shorter than the transform: what it leaves out need not be padded.
         before = (s.n_fft - s.win_length) // 2
@@ -74,9 +79,7 @@ class GraphLogMel(nn.Module):
         edges = (s.n_fft // 2 - before, s.n_fft // 2 - after)
         padded = nnf.pad(emphasised[:, None], edges, mode="reflect")[:, 0]
         mel = self.filters @ self._power(padded)
-        mel = mel.reshape(s.n_mels, waveform.shape[0], -1).transpose(0, 1)
-        mel = _doubled(mel)
-        return self.frontend.normalize(torch.where(mel == 0, SILENCE, mel).log())
+        return mel.reshape(s.n_mels, waveform.shape[0], -1).transpose(0, 1)
 
     def _power(self, padded: Tensor) -> Tensor:
         """Give the power spectrum of every frame, (bins as `_reordered`, batch × frames)."""
@@ -136,13 +139,11 @@ class Graph(nn.Module):
         self.log_mel = GraphLogMel(model.frontend)
         self.tasks = tuple(tasks)
         self.names: list[str] = []
-        network = model.network
-        self.network: nn.Module | None = None
+        networks = model.networks
+        self.network = _whole(networks[None]) if None in networks else None
         self.members = nn.ModuleDict()
-        if isinstance(network, ComposedNetwork):
-            self.members.update({task: _whole(network.member(task)) for task in tasks})
-        else:
-            self.network = _whole(network)
+        if self.network is None:
+            self.members.update({task: _whole(networks[task]) for task in tasks})
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         """Answer a batch of waveforms."""
@@ -164,14 +165,14 @@ class Graph(nn.Module):
 
 def _whole(network: nn.Module) -> nn.Module:
     """Give a network as a graph has it: batch norm folded, a batch never cut in pieces."""
-    twin = Twins().of(network)
-    if twin is network:
+    fused = fuse(network)
+    if fused is network:
         shared = {id(t): t for t in (*network.parameters(), *network.buffers())}
         return copy.deepcopy(network, shared).eval()
-    for part in twin.modules():
+    for part in fused.modules():
         if isinstance(part, FusedPart):
             part.in_pieces = False
-    return twin
+    return fused
 
 
 def _doubled(mel: Tensor) -> Tensor:

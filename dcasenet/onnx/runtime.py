@@ -7,8 +7,8 @@
     model = dcasenet.onnx.load("open.onnx")
     model.analyze("recording.wav")
 
-`dcasenet.onnx.export` or ``dcasenet export`` writes the file. Without torch, install the package
-with ``pip install --no-deps dcasenet`` and ``pip install numpy soundfile soxr onnxruntime``.
+`dcasenet.onnx.export` or ``dcasenet export`` writes the file. `dcasenet.load` with
+``runtime="auto"`` or ``"onnx"`` does without torch, too, where a file ships or is cached.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from dcasenet.spec import ModelSpec, Task
 
 # Names in the file: the graph's input, its embedding, and the metadata's entry for the spec.
 WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
+# The metadata's entry for the digest of the published weights file, in files that ship.
+SOURCE = "dcasenet_source"
 
 
 def embedding_of(task: Task) -> str:
@@ -35,33 +38,43 @@ def embedding_of(task: Task) -> str:
     return f"{task}_{EMBEDDING}"
 
 
+class _Origin(NamedTuple):
+    """What a session is made from: the arguments of `model_of`."""
+
+    source: Path | bytes
+    name: str
+    threads: int | None
+
+
 class OnnxSoundModel(SoundVerbs[Floats]):
     """An exported model, ready to be asked; `load` makes it.
 
     Its verbs are those of `SoundVerbs`, with the results of the model that was exported;
-    embeddings are arrays. Threads may share it.
+    embeddings are arrays. Threads may share it; it can be copied and pickled.
 
     Attributes:
         spec: Labels, front-end settings, thresholds, licence and origin, as in the file.
         session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
+        source: Digest of the published weights file that it was exported from, where it says so.
     """
 
-    def __init__(self, spec: ModelSpec, session: Any) -> None:
+    def __init__(self, spec: ModelSpec, session: Any, origin: _Origin) -> None:
         self.spec = spec
         self.session = session
+        self._origin = origin
+        self.source = session.get_modelmeta().custom_metadata_map.get(SOURCE)
         self._outputs = {output.name for output in session.get_outputs()}
         self._options = _only_what_is_asked()
 
     def infer(
-        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> Mapping[str, Floats]:
         """Run the graph on a batch, for the outputs asked for alone; see `SoundVerbs.infer`.
 
         Raises:
             TaskNotAvailableError: The file was exported without what is asked for.
         """
-        names: dict[str, str] = {task: task for task in tasks}
-        names = names or {EMBEDDING: self._embedding(trunk)}
+        names = {name: self._embedding(trunk) if name == EMBEDDING else name for name in outputs}
         missing = set(names.values()) - self._outputs
         if missing:
             raise TaskNotAvailableError(
@@ -78,6 +91,11 @@ class OnnxSoundModel(SoundVerbs[Floats]):
 
     def _embedding(self, trunk: Task) -> str:
         return embedding_of(trunk) if self.spec.members else EMBEDDING
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        source, name, threads = self._origin  # a session can be neither copied nor sent
+        content = source.read_bytes() if isinstance(source, Path) else source
+        return partial(model_of, spec=self.spec), (content, name, threads)
 
     def __repr__(self) -> str:
         answers = ", ".join(f"{len(self.spec.labels(t))} {t} labels" for t in self.spec.tasks)
@@ -115,13 +133,16 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSou
     return model_of(path, str(path), threads)
 
 
-def model_of(source: Path | bytes, name: str, threads: int | None = None) -> OnnxSoundModel:
+def model_of(
+    source: Path | bytes, name: str, threads: int | None = None, *, spec: ModelSpec | None = None
+) -> OnnxSoundModel:
     """Make the model of an exported file, or of its content.
 
     Args:
         source: The file, or what is in it.
         name: What to call it in messages.
         threads: As for `load`.
+        spec: What describes it now; by default what the file says.
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -140,7 +161,11 @@ def model_of(source: Path | bytes, name: str, threads: int | None = None) -> Onn
             f"{name} is an ONNX file, but says nothing about its labels. Give one that "
             f"'dcasenet export' wrote."
         )
-    return OnnxSoundModel(ModelSpec.from_dict(json.loads(described[SPEC])), runner)
+    try:
+        spec = spec or ModelSpec.from_dict(json.loads(described[SPEC]))
+    except (ValueError, RecursionError, WeightsError) as error:
+        raise WeightsError(f"{name} carries a damaged description of itself: {error}") from error
+    return OnnxSoundModel(spec, runner, _Origin(source, name, threads))
 
 
 def session(source: Path | bytes, threads: int | None = None) -> Any:

@@ -30,7 +30,7 @@ def assemble(
         origin: Which checkpoint and file it is, for messages.
 
     Returns:
-        The front end and the network, in evaluation mode.
+        The front end and the network, in evaluation mode and without gradients.
 
     Raises:
         WeightsError: The architecture is unknown, or tensors are missing, extra or misshapen.
@@ -42,7 +42,7 @@ def assemble(
     _check(tensors, expected, origin)
     frontend.load_state_dict(_part(tensors, FRONTEND), assign=True)
     network.load_state_dict(_part(tensors, NETWORK), assign=True)
-    return frontend.eval(), network.eval()
+    return frontend.eval(), network.eval().requires_grad_(False)
 
 
 def empty_network(

@@ -110,7 +110,7 @@ def spec_of_metadata(metadata: Mapping[str, str] | None, path: Path) -> ModelSpe
         return None
     try:
         return ModelSpec.from_dict(json.loads(text))
-    except (ValueError, WeightsError) as error:
+    except (ValueError, RecursionError, WeightsError) as error:
         raise WeightsError(f"{path} carries a damaged description of itself: {error}") from error
 
 

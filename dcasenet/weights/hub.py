@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
-from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
 from dcasenet.weights import checkpoint
 from dcasenet.weights.builder import tensors_of
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
 
+# Bytes: that of a checkpoint with a thousand labels has 0.1 MB.
+LARGEST_CONFIG = 16 << 20
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
@@ -88,13 +89,11 @@ def save_folder(model: SoundModel, folder: Path, address: str | None = None) -> 
 
 
 def _write(model: SoundModel, folder: Path, address: str) -> None:
-    spec, network = model.spec, model.network
-    if isinstance(network, ComposedNetwork):
-        for task in network.tasks:
-            tensors = tensors_of(model.frontend, network.member(task))
-            checkpoint.write(folder / f"{task}.safetensors", tensors, member_spec(spec, task))
-    else:
-        checkpoint.write(folder / WEIGHTS, tensors_of(model.frontend, network), spec)
+    spec, networks = model.spec, model.networks
+    for task, name in Config(spec).weights.items():
+        tensors = tensors_of(model.frontend, networks[task])
+        own = spec if task is None else member_spec(spec, task)
+        checkpoint.write(folder / name, tensors, own)
     config = {
         "library_name": "dcasenet",
         "spec": spec.to_dict(),
@@ -135,12 +134,14 @@ def read_config(folder: Path) -> Config | None:
             f"written by save_pretrained."
         )
     try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError(f"it has more than {LARGEST_CONFIG} bytes")
         values = json.loads(path.read_text("utf-8"))
         digests = dict(values["digests"])
         if not all(str(digest).startswith("sha256:") for digest in digests.values()):
             raise ValueError("a digest does not begin with 'sha256:'")
         return Config(ModelSpec.from_dict(values["spec"]), digests)
-    except (ValueError, TypeError, KeyError, WeightsError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, WeightsError) as error:
         raise WeightsError(
             f"{path} is not the configuration of a dcasenet model ({type(error).__name__}: "
             f"{error}). Give a folder or repository written by save_pretrained or push_to_hub."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +184,5 @@ def spec_of_entry(entry: Mapping[str, Any], label_sets: Mapping[str, list[str]])
         values[LABEL_FIELDS[task]] = labels
     threshold = values.get("thresholds")
     if isinstance(threshold, int | float):
-        values["thresholds"] = {}
-        spec = ModelSpec.from_dict(values)
-        return replace(spec, thresholds=dict.fromkeys(spec.events, float(threshold)))
+        values["thresholds"] = dict.fromkeys(values.get("events", ()), float(threshold))
     return ModelSpec.from_dict(values)

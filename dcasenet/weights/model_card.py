@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from dcasenet.spec import ModelSpec, Task
+from dcasenet.text import json_line, markdown, one_line
 
 # Licences whose lower-case names are the Hugging Face Hub's own.
 HUB_LICENCES = (
@@ -47,16 +47,16 @@ def model_card(spec: ModelSpec, address: str) -> str:
     """
     sections = [
         _header(spec),
-        f"# DcaseNet {spec.name}, {spec.stage}",
+        f"# DcaseNet {markdown(spec.name)}, {markdown(spec.stage)}",
         f"Answers: {', '.join(spec.tasks)}. Width {spec.width:g}.",
         _usage(spec, address),
         *(_labels(spec, task) for task in spec.tasks),
         _metrics(spec),
         _front_end(spec),
         "## Licence and origin\n\n"
-        f"- Licence of the weights: {spec.licence}\n"
-        f"- Training data: {spec.training_data}\n"
-        f"- Source: {spec.source or 'not stated'}",
+        f"- Licence of the weights: {markdown(spec.licence)}\n"
+        f"- Training data: {markdown(spec.training_data)}\n"
+        f"- Source: {markdown(spec.source or 'not stated')}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -69,7 +69,7 @@ def _header(spec: ModelSpec) -> str:
         "---",
         "library_name: dcasenet",
         f"license: {licence if known else 'other'}",
-        *([] if known else [f"license_name: {json.dumps(spec.licence)}"]),
+        *([] if known else [f"license_name: {_quoted(spec.licence)}"]),
         "pipeline_tag: audio-classification",
         "tags:",
         *(f"- {HUB_TAGS[task]}" for task in spec.tasks),
@@ -82,25 +82,38 @@ def _usage(spec: ModelSpec, address: str) -> str:
     calls = "\n".join(f'model.{VERBS[task]}("recording.wav")' for task in spec.tasks)
     return (
         "## Use\n\n```python\nimport dcasenet\n\n"
-        f"model = dcasenet.load({json.dumps(address, ensure_ascii=False)})\n{calls}\n```"
+        f"model = dcasenet.load({_quoted(address)})\n{calls}\n```"
     )
 
 
 def _labels(spec: ModelSpec, task: Task) -> str:
-    labels = ", ".join(f"`{label}`" for label in spec.labels(task))
+    labels = ", ".join(map(_code, spec.labels(task)))
     return f"## Labels: {task} ({len(spec.labels(task))})\n\n{labels}"
+
+
+def _code(text: str) -> str:
+    """Return text as inline code; what Markdown would not take for it is escaped as HTML."""
+    text = one_line(text)
+    if set(text).isdisjoint("`<>&|"):
+        return f"`{text}`"
+    return f"<code>{markdown(text)}</code>"
+
+
+def _quoted(text: str) -> str:
+    """Return text as a string of JSON, which YAML and Python read as well, without HTML in it."""
+    return json_line(text).replace("<", "\\u003c")
 
 
 def _metrics(spec: ModelSpec) -> str:
     rows = [
-        f"| {task} | {name} | {value:g} |"
+        f"| {markdown(task)} | {markdown(name)} | {value:g} |"
         for task, values in spec.metrics.items()
         for name, value in values.items()
     ]
     if not rows:
         return ""
     table = "\n".join(["| task | figure | value |", "|---|---|---|", *rows])
-    return f"## Figures\n\n{table}\n\n{spec.protocol}".rstrip()
+    return f"## Figures\n\n{table}\n\n{markdown(spec.protocol)}".rstrip()
 
 
 def _front_end(spec: ModelSpec) -> str:

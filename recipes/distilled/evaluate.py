@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 import dcasenet
+from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.model import SoundModel
 from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_activity, segment_counts
@@ -101,6 +102,8 @@ def ask(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
     tag_rows, scene_rows = [], []
     for clip in clips:
         analysis = model.analyze(waveform_of(clip), SAMPLE_RATE)
+        if analysis.tags is None or analysis.scene is None:
+            raise TaskNotAvailableError(f"{model.spec.stage} has no tags or no environments.")
         tag_rows.append([analysis.tags.probabilities[name] for name in model.spec.tags])
         scene_rows.append([analysis.scene.probabilities[name] for name in model.spec.scenes])
     return Answers(np.array(tag_rows), np.array(scene_rows))

@@ -146,7 +146,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
-        y = self.block(x)
+        y: Tensor = self.block(x)
         return x + y if self.around else y
 
 
@@ -210,7 +210,8 @@ class Teacher(nn.Module):
 
     def head(self, x: Tensor) -> Tensor:
         """Return logits from an embedding, (…, 384) to (…, 527)."""
-        return self.classifier["5"](nnf.hardswish(self.classifier["2"](x)))  # type: ignore[no-any-return]
+        logits: Tensor = self.classifier["5"](nnf.hardswish(self.classifier["2"](x)))
+        return logits
 
 
 def _read_block(

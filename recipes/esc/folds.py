@@ -67,7 +67,7 @@ def embed(frontend: LogMel, network: nn.Module, clips: EscClips, batch: int = 64
     network.eval()
     found = []
     with torch.no_grad():
-        for waveform in clips.waveform.split(batch):
+        for waveform in torch.split(clips.waveform, batch):
             outputs = network(frontend(waveform.float() / 32_768.0), ())
             found.append(outputs.embedding.mean(dim=1).float())
     return torch.cat(found)
@@ -112,7 +112,8 @@ class _Classifier(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         embedding = self.network(log_mel, ()).embedding
-        return self.head(nnf.dropout(embedding.mean(dim=1), 0.2, self.training))
+        logits: Tensor = self.head(nnf.dropout(embedding.mean(dim=1), 0.2, self.training))
+        return logits
 
 
 def fine_tune(
@@ -155,7 +156,7 @@ def fine_tune(
             logits = model(log_mel).float()
         loss = nnf.cross_entropy(logits, truth, label_smoothing=s.smoothing)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         schedule.step()
@@ -208,7 +209,7 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
 def _accuracy(frontend: LogMel, model: nn.Module, clips: EscClips) -> float:
     guesses = [
         model(frontend(waveform.float() / 32_768.0)).argmax(dim=1)
-        for waveform in clips.waveform.split(64)
+        for waveform in torch.split(clips.waveform, 64)
     ]
     return float((torch.cat(guesses) == clips.target).float().mean())
 

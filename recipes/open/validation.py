@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from dcasenet.inference.windowing import scene_windows
+from dcasenet.inference.windowing import released_windows
 from dcasenet.spec import TASKS, Task
 from dcasenet.train.data.dataset import Part
 from dcasenet.train.data.soundscapes import Mix, Soundscape
@@ -103,7 +103,7 @@ def _plan(
         whole = (0, n_samples)
         asked: dict[tuple[int, int], list[Task]] = defaultdict(list)
         if clip.label in scene and "scene" in wanted:
-            for window in scene_windows(n_samples, rate):
+            for window in released_windows("scene", n_samples, rate):
                 asked[window].append("scene")
         if clip.label in tag and "tag" in wanted:
             asked[whole].append("tag")

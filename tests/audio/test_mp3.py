@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from dcasenet.audio import libsndfile
 from dcasenet.audio.crc import crc16
-from dcasenet.audio.decoder import decode
+from dcasenet.audio.decoder import FileReader, decode
 from dcasenet.audio.mp3 import find_stretches
 from dcasenet.errors import AudioError
 from tests.fixtures.recordings import RATE, SECONDS, N, encode, without_tag
@@ -200,6 +201,12 @@ def test_frames_alone_do_not_make_an_mp3() -> None:
         decode(b"ID3\4\0\0\0\0\0\0" * 200_000 + MP3, "a.mp3")
 
 
+@pytest.fixture
+def no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libsndfile._Helper, "_waiting", [])
+
+
+@pytest.mark.usefixtures("no_helper")
 def test_where_no_process_can_be_started_it_is_decoded_in_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -209,12 +216,33 @@ def test_where_no_process_can_be_started_it_is_decoded_in_this_one(
     assert warnings == ()
 
 
+@pytest.mark.usefixtures("no_helper")
 def test_a_decoder_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        libsndfile, "_command", lambda: [libsndfile.sys.executable, "-c", "import os; os.abort()"]
-    )
+    monkeypatch.setattr(libsndfile, "_START", "import os; os.abort()")
     with pytest.raises(AudioError, match="The decoder died of it"):
         decode(without_tag(MP3), "a.mp3")
+    monkeypatch.undo()
+    assert decode(without_tag(MP3), "a.mp3")[2] == ()
+
+
+@pytest.mark.usefixtures("no_helper")
+def test_one_process_decodes_one_file_after_the_other() -> None:
+    data, waiting = without_tag(MP3), libsndfile._Helper._waiting
+    first = decode(data, "a.mp3")[0]
+    (helper,) = waiting
+    np.testing.assert_array_equal(decode(data, "a.mp3")[0], first)
+    assert waiting == [helper]
+    with FileReader(data, "a.mp3") as reader:  # which is left in the middle
+        next(iter(reader))
+    assert helper._process.poll() is not None
+    with ThreadPoolExecutor(3) as pool:
+        for samples, *_ in pool.map(decode, [data] * 6, ["a.mp3"] * 6):
+            np.testing.assert_array_equal(samples, first)
+    assert len(waiting) == 1
+    waiting[0]._process.kill()
+    waiting[0]._process.wait()
+    np.testing.assert_array_equal(decode(data, "a.mp3")[0], first)
+    waiting.pop().end()
 
 
 def test_layer_two_is_decoded() -> None:

@@ -19,7 +19,7 @@ from dcasenet import AudioError, SoundModel
 from dcasenet.audio import decoder
 from dcasenet.audio.io import Reader
 from dcasenet.audio.prefetch import ahead
-from dcasenet.audio.preprocess import Incoming
+from dcasenet.audio.preprocess import StreamedAudio
 from dcasenet.batch.incremental import write_results
 from dcasenet.inference.verbs import SoundVerbs
 
@@ -210,7 +210,7 @@ def test_a_file_that_is_removed_or_replaced_is_read_to_its_end(
     blocks_of(20_000)
     expected = model.analyze(path)
     with Reader(path) as reader:
-        sound = Incoming(reader, model.spec)
+        sound = StreamedAudio(reader, model.spec)
         path.unlink()
         soundfile.write(path, bursts(5, seed=1), RATE)
         assert sum(block.shape[1] for block in sound.blocks()) == 20 * RATE

@@ -23,12 +23,16 @@ LENGTHS = st.integers(1, 200 * RATE)
 
 def test_scene_of_ten_seconds_is_the_authors_three_crops() -> None:
     # Of 239,999 pre-emphasised samples: [:120000], [60000:180000], [-120000:].
-    assert scene_windows(240_000, RATE) == [(0, 120_001), (60_000, 180_001), (119_999, 240_000)]
+    assert released_windows("scene", 240_000, RATE) == [
+        (0, 120_001),
+        (60_000, 180_001),
+        (119_999, 240_000),
+    ]
 
 
 @given(LENGTHS)
 def test_scene_windows(n: int) -> None:
-    windows = scene_windows(n, RATE)
+    windows = released_windows("scene", n, RATE)
     assert windows[0][0] == 0
     assert windows[-1][1] == n
     if n <= 120_001:
@@ -42,7 +46,7 @@ def test_scene_windows(n: int) -> None:
 
 @given(LENGTHS)
 def test_tag_windows(n: int) -> None:
-    windows = tag_windows(n, RATE)
+    windows = released_windows("tag", n, RATE)
     assert windows[-1][1] == n
     if n <= 30 * RATE:
         assert windows == [(0, n)]

@@ -100,7 +100,7 @@ def test_stops_where_a_loss_is_not_a_number_and_keeps_the_last_good_state(
         broken.n_steps = 0
 
     broken._load = load_and_spoil  # type: ignore[method-assign]
-    with pytest.raises(DcasenetError, match="open/event.* not numbers at batch 0"):
+    with pytest.raises(DcasenetError, match=r"open/event.* not numbers at batch 0"):
         broken.run(tmp_path)
     assert (tmp_path / "state.pt").read_bytes() == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -35,8 +36,8 @@ class AudioFolder(SoundDataset):
             stay together; by default each file is a recording.
 
     Raises:
-        DcasenetError: There are no class folders, no recordings, or two classes of one name; or a
-            side has a class that training has not.
+        DcasenetError: There are no class folders, no recordings, or two classes of one name; a
+            class has no recording to learn from; or a side has a class that training has not.
         ValueError: The task or the share is none.
 
     Example:
@@ -108,11 +109,12 @@ def _classes(
     if loose:
         left_out.append(f"{len(loose)} recordings lie in no class folder: {listed(loose)}.")
     check_distinct((path.name for path in _folders(folder)), folder)
+    lost: list[Path] = []
     for path in _folders(folder):
         try:
             recordings = list_recordings([path])
         except AudioError:
-            left_out.append(f"The class folder {path.name!r} holds no recording.")
+            lost.append(path)
             continue
         label = path.name.strip()
         examples += [
@@ -125,7 +127,22 @@ def _classes(
             )
             for name in recordings
         ]
+    # Where no class has any, the folder is of another kind, which is said later.
+    if lost and examples and part == "train":
+        raise DcasenetError(_lost(lost[0]))
+    left_out += [f"The class folder {path.name!r} holds no recording." for path in lost]
     return examples, left_out
+
+
+def _lost(folder: Path) -> str:
+    """Say that a class has nothing to learn from, and what its folder holds instead."""
+    suffixes = Counter(path.suffix.lower() for path in folder.rglob("*") if path.is_file())
+    held = listed([f"{n} {suffix or 'without a suffix'}" for suffix, n in suffixes.most_common()])
+    return (
+        f"The class {folder.name!r} has no recording to learn from: {folder} holds "
+        f"{held or 'no files'}. Add recordings that end in {', '.join(sorted(SUFFIXES))}, or "
+        f"remove the folder to do without the class."
+    )
 
 
 def _labels(folder: Path, examples: Iterable[Example]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.crops import trim_silence
 from dcasenet.train.data.dataset import Part
-from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.data.targets import TrueEvent
 
 FADE = 0.01  # seconds: an event's ends are faded so that cutting makes no click
@@ -41,6 +40,17 @@ class SourceClip(Protocol):
 
 
 AnyClip = TypeVar("AnyClip", bound=SourceClip)
+
+
+class ClipStore(Protocol):
+    """Where the waveforms of clips are: a `WaveformStore`, or anything like it."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the waveforms, in Hz."""
+
+    def waveform(self, item: Any, /) -> NDArray[np.float32]:
+        """Return the waveform of a clip, (samples,)."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class Mixer(Generic[AnyClip]):
         self,
         events: Sequence[Burst[AnyClip]],
         backgrounds: Sequence[AnyClip],
-        store: WaveformStore,
+        store: ClipStore,
         mix: Mix | None = None,
     ) -> None:
         parts = {burst.clip.part for burst in events} | {clip.part for clip in backgrounds}

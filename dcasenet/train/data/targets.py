@@ -21,7 +21,7 @@ class TrueEvent:
 
 
 def step_targets(
-    events: Sequence[TrueEvent], n_events: int, duration: float
+    events: Sequence[TrueEvent], n_events: int, duration: float, step: float = STEP
 ) -> NDArray[np.float32]:
     """Give the truth at the network's steps: overlap ÷ the most that the event could overlap.
 
@@ -32,19 +32,20 @@ def step_targets(
         events: Truth in seconds.
         n_events: Number of event labels.
         duration: Length of the soundscape, in seconds.
+        step: Seconds of a step of the network.
 
     Returns:
-        (steps, n_events), steps = duration // 0.8.
+        (steps, n_events), steps = duration // step.
 
     Example:
         >>> step_targets([TrueEvent(0, 0.7, 1.1)], n_events=1, duration=2.4)[:, 0].round(2).tolist()
         [0.25, 0.75, 0.0]
     """
-    n_steps = int(duration / STEP + 1e-9)
+    n_steps = int(duration / step + 1e-9)
     targets = np.zeros((n_steps, n_events), np.float32)
-    starts = np.arange(n_steps) * STEP
+    starts = np.arange(n_steps) * step
     for event in events:
-        overlap = np.minimum(starts + STEP, event.offset) - np.maximum(starts, event.onset)
-        share = overlap / min(STEP, event.offset - event.onset)
+        overlap = np.minimum(starts + step, event.offset) - np.maximum(starts, event.onset)
+        share = overlap / min(step, event.offset - event.onset)
         targets[:, event.label] = np.maximum(targets[:, event.label], share)
     return targets.clip(0.0, 1.0)

@@ -168,14 +168,25 @@ def _student(teacher: SoundVerbs[Any], student: SoundModel | float) -> SoundMode
                     f"({', '.join(spec.labels(task)[:3])}, …). Give a width, such as 0.5, for a "
                     "new student."
                 )
+        if own.step != spec.step:
+            raise ValueError(
+                f"The student's steps are {own.step:g} s and the teacher's {spec.step:g} s. Give a "
+                f"student with time_pooling={spec.time_pooling}."
+            )
         begun = dataclasses.replace(spec, name=own.name, width=own.width, heads=own.heads)
         begun = dataclasses.replace(begun, frontend=own.frontend, resampler=own.resampler)
         network, frontend = copy.deepcopy(student.network), copy.deepcopy(student.frontend)
+        network.requires_grad_(True)
     else:
         begun = dataclasses.replace(spec, width=float(student), heads={})
         n_scenes, n_tags, n_events = (len(spec.labels(task)) or 1 for task in TASKS)
         network = create(
-            spec.name, n_scenes=n_scenes, n_tags=n_tags, n_events=n_events, width=begun.width
+            spec.name,
+            n_scenes=n_scenes,
+            n_tags=n_tags,
+            n_events=n_events,
+            width=begun.width,
+            time_pooling=begun.time_pooling,
         )
         frontend = LogMel(spec.frontend)
         if isinstance(teacher, SoundModel):

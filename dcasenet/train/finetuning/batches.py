@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dcasenet.spec import STEP
 from dcasenet.train.data.crops import crop, trim_silence
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.finetuning.data import Material
@@ -66,8 +65,9 @@ class TuningBatches(Dataset[TuningBatch]):
         self._seconds = recipe.clip_seconds
         if material.task == "event":
             rate = material.store.sample_rate
+            step = material.step
             longest = max(len(material.store.waveform(e)) for e in examples) / rate
-            self._seconds = STEP * np.ceil(min(EVENT_SECONDS, longest) / STEP - 1e-9)
+            self._seconds = step * np.ceil(min(EVENT_SECONDS, longest) / step - 1e-9)
 
     def __len__(self) -> int:
         return steps_per_epoch(self._material, self._recipe)

@@ -31,10 +31,10 @@ from dcasenet.train.finetuning.learning import (
     recipe_for,
 )
 from dcasenet.train.finetuning.probe import (
-    Heard,
+    Embedded,
     answered,
     choose_head,
-    hear,
+    embed,
     labelled,
     train_head,
 )
@@ -215,7 +215,7 @@ def learn_after(
     """
     if freeze == "trunk" and report.decay is not None:
         question = verb(model.spec, material.task)
-        train = list(hear(model, question, material.train, material))
+        train = list(embed(model, question, material.train, material))
         (head,) = train_head(model.spec, material, train, (report.decay,))
         tuned = with_linear_head(model, head, material, Verdict({}, dict(report.thresholds)))
     else:
@@ -266,18 +266,18 @@ def _probes(
     """Try a linear head for each fold, on embeddings that are computed once."""
     material = rounds[0]
     every = [example for part in parts for example in part]
-    question = verb(model.spec, material.task)
-    found = zip(every, hear(model, question, every, material), strict=True)
-    heard: dict[str, Heard] = {example.key: one for example, one in found}
+    query = verb(model.spec, material.task)
+    found = zip(every, embed(model, query, every, material), strict=True)
+    embedded: dict[str, Embedded] = {example.key: one for example, one in found}
     answering = verb(labelled(model.spec, material), material.task)
     for own, part in zip(rounds, parts, strict=True):
         head, verdict = choose_head(
             model.spec,
             own,
-            [heard[example.key] for example in own.train],
-            [heard[example.key] for example in own.validation],
+            [embedded[example.key] for example in own.train],
+            [embedded[example.key] for example in own.validation],
         )
-        results = [answered(heard[example.key], head, answering, own.task) for example in part]
+        results = [answered(embedded[example.key], head, answering, own.task) for example in part]
         thresholds = verdict.thresholds or None
         judged = judge(own, part, results, thresholds)
         yield _Tried(judged, results, head.decay, judged.thresholds)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.errors import DcasenetError
-from dcasenet.spec import ModelSpec, Task
+from dcasenet.spec import STEP, ModelSpec, Task
 from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.label_tables import check_distinct, listed
 from dcasenet.train.data.splits import hold_out, recording_of
@@ -34,6 +34,7 @@ class Material:
         validation: What decides when to stop; may be empty.
         store: The waveforms.
         notes: What was left out or could not be held out, a sentence each.
+        step: Seconds of a step of the network.
     """
 
     name: str
@@ -43,25 +44,26 @@ class Material:
     validation: tuple[Example, ...]
     store: WaveformStore
     notes: tuple[str, ...] = ()
+    step: float = STEP
 
     def targets(self, example: Example) -> list[int]:
         """Give the indices of the labels that an example carries."""
         return [self.labels.index(label) for label in labels_of(example, self.task) or ()]
 
     def step_truth(self, example: Example, start: int, seconds: float) -> NDArray[np.float32]:
-        """Give the events' truth at the network's steps of a stretch, (steps, labels).
+        """Return the events' truth at the network's steps of a stretch, (steps, labels).
 
         Args:
             example: One of the examples.
             start: First sample of the stretch.
-            seconds: Its length: the steps in it times 0.8 s.
+            seconds: Its length: a number of steps.
         """
         offset = start / self.store.sample_rate
         events = [
             TrueEvent(self.labels.index(e.label), e.onset - offset, e.offset - offset)
             for e in example.events or ()
         ]
-        return step_targets(events, len(self.labels), seconds)
+        return step_targets(events, len(self.labels), seconds, self.step)
 
 
 def gather(data: SoundDataset, spec: ModelSpec, share: float, seed: int, folder: Path) -> Material:
@@ -93,7 +95,9 @@ def gather(data: SoundDataset, spec: ModelSpec, share: float, seed: int, folder:
     train = tuple(example for example in usable if example.part == "train")
     _check_every_label(data, train, examples)
     validation = tuple(example for example in usable if share and example.part == "validation")
-    return Material(data.name, data.task, data.labels, train, validation, store, tuple(notes))
+    return Material(
+        data.name, data.task, data.labels, train, validation, store, tuple(notes), spec.step
+    )
 
 
 def labels_of(example: Example, task: Task) -> list[str] | None:

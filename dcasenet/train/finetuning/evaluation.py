@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.audio.preprocess import Prepared
-from dcasenet.inference.pipeline import answer_each
-from dcasenet.inference.postprocess import Decoding, Question, which_events, which_scene, which_tags
+from dcasenet.audio.preprocess import AudioInfo, LoadedAudio
+from dcasenet.inference.pipeline import answer_prepared
+from dcasenet.inference.postprocess import Decoding, Query, event_query, scene_query, tag_query
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Events
-from dcasenet.spec import ROW, ROWS_PER_SECOND, ModelSpec, Task
+from dcasenet.spec import ModelSpec, Task
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.finetuning.data import Material
@@ -42,45 +42,40 @@ class Verdict:
         return next(iter(self.figures.values()), float("nan"))
 
 
-def verb(spec: ModelSpec, task: Task) -> Question[Any]:
-    """Give the question that the verb of a task puts to recordings."""
+def verb(spec: ModelSpec, task: Task) -> Query[Any]:
+    """Return what the verb of a task wants to know of recordings."""
     if task == "scene":
-        return which_scene(spec)
+        return scene_query(spec)
     if task == "tag":
-        return which_tags(spec, None)
-    return which_events(spec, Decoding(dict.fromkeys(spec.events, UNTUNED)))
+        return tag_query(spec, None)
+    return event_query(spec, Decoding(dict.fromkeys(spec.events, UNTUNED)))
 
 
 def ask(
     model: SoundVerbs[Any],
-    question: Question[Any],
+    query: Query[Any],
     examples: Sequence[Example],
     store: WaveformStore,
     trunk: Task = "tag",
 ) -> Iterator[Any]:
-    """Put a question to examples, in order, as a verb puts it to files.
+    """Answer a query about examples, in order, as a verb does about files.
 
     Args:
         model: Any runtime.
-        question: What is asked.
+        query: What is to be known.
         examples: Examples that the store has.
         store: Their waveforms, at the model's rate.
         trunk: Whose embedding, where tasks have networks of their own.
     """
-    sounds = (prepared(example, store) for example in examples)
-    return answer_each(sounds, question, partial(model.infer, trunk=trunk), model.spec)
+    recordings = (prepared(example, store) for example in examples)
+    return answer_prepared(recordings, query, partial(model.infer, trunk=trunk), model.spec)
 
 
-def prepared(example: Example, store: WaveformStore) -> Prepared:
-    """Give a decoded example as a model hears it."""
-    waveform, rate = store.waveform(example), store.sample_rate
-    return Prepared(
-        waveforms=waveform[None],
-        sample_rate=rate,
-        duration=len(waveform) / rate,
-        n_rows=-(-len(waveform) * ROWS_PER_SECOND // rate),
-        source=str(example.path),
-        warnings=(),
+def prepared(example: Example, store: WaveformStore) -> LoadedAudio:
+    """Return a decoded example, at the model's rate."""
+    waveform = store.waveform(example)
+    return LoadedAudio(
+        waveform[None], AudioInfo(len(waveform), store.sample_rate, str(example.path))
     )
 
 
@@ -146,15 +141,17 @@ def segments(
     material: Material, example: Example, events: Events
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Give truth and highest probability of each segment of 1 s, both (segments, labels)."""
+    # Rows of 0.16 s do not fill a segment evenly: each counts in the one in which it begins.
     rows = events.probabilities
-    per_segment = round(SEGMENT / ROW)
-    n_segments = -(-len(rows) // per_segment)
+    n_segments = int(np.ceil(len(rows) * events.hop / SEGMENT - 1e-6))
+    segment_of_row = (np.arange(len(rows)) * events.hop / SEGMENT + 1e-6).astype(int)
+    highest = np.zeros((n_segments, rows.shape[1]), np.float32)
+    np.maximum.at(highest, segment_of_row, rows)
     timed = [
         (material.labels.index(event.label), event.onset, event.offset)
         for event in example.events or ()
     ]
-    padded = np.pad(rows, ((0, n_segments * per_segment - len(rows)), (0, 0)))
     return (
         segment_activity(timed, len(material.labels), n_segments * SEGMENT, SEGMENT),
-        padded.reshape(n_segments, per_segment, -1).max(axis=1),
+        highest,
     )

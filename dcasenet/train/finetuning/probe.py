@@ -1,7 +1,7 @@
 """The linear probe: one linear layer on embeddings that are computed once.
 
-It hears the very windows that the verb will hear, one example each: the scene's 5 s, the tags' 30
-s, each step of the events'. So what is trained is what answers.
+It reads the very windows that the verb will read, one example each, or each step of the events'
+windows. So what is trained is what answers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dcasenet.audio.preprocess import Facts
+from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import DcasenetError
-from dcasenet.inference.postprocess import Answers, Question, Split
+from dcasenet.inference.postprocess import Decoder, InferredChunk, Query
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Floats
-from dcasenet.spec import STEP, ModelSpec, Task
+from dcasenet.spec import ModelSpec, Task
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.finetuning.data import Material
 from dcasenet.train.finetuning.evaluation import Verdict, ask, judge, verb
@@ -38,18 +39,22 @@ MIN_DEVIATION = 1e-4
 
 
 @dataclass(frozen=True)
-class Heard:
+class Embedded:
     """A recording with the embedding of each of its windows.
 
     Attributes:
-        item: The recording.
-        split: Its windows.
-        embeddings: For each window, (1, embedding size), or (steps, embedding size) for events.
+        info: The recording.
+        chunks: Its windows, with an ``"embedding"`` of (1, 1, embedding size), or (1, steps,
+            embedding size) for events.
     """
 
-    item: Facts
-    split: Split
-    embeddings: tuple[Floats, ...]
+    info: AudioInfo
+    chunks: tuple[InferredChunk, ...]
+
+    @property
+    def embeddings(self) -> tuple[Floats, ...]:
+        """For each window, (1, embedding size) or (steps, embedding size)."""
+        return tuple(chunk.outputs["embedding"][0] for chunk in self.chunks)
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,14 @@ def fit_head(model: SoundVerbs[Any], material: Material) -> tuple[Head, Verdict]
     Raises:
         DcasenetError: The model's embeddings or the loss are not finite.
     """
-    question = verb(model.spec, material.task)
-    train = list(hear(model, question, material.train, material))
-    held = list(hear(model, question, material.validation, material))
+    query = verb(model.spec, material.task)
+    train = list(embed(model, query, material.train, material))
+    held = list(embed(model, query, material.validation, material))
     return choose_head(model.spec, material, train, held)
 
 
 def choose_head(
-    spec: ModelSpec, material: Material, train: Sequence[Heard], held: Sequence[Heard]
+    spec: ModelSpec, material: Material, train: Sequence[Embedded], held: Sequence[Embedded]
 ) -> tuple[Head, Verdict]:
     """Train a linear head on embeddings; see `fit_head`.
 
@@ -116,59 +121,67 @@ def choose_head(
     answering = verb(labelled(spec, material), task)
     trials: list[tuple[Head, Verdict]] = []
     for head in train_head(spec, material, train, DECAYS):
-        results = [answered(heard, head, answering, task) for heard in held]
+        results = [answered(item, head, answering, task) for item in held]
         trials.append((head, judge(material, material.validation, results)))
     return max(trials, key=lambda trial: trial[1].score)  # of equals the strongest decay
 
 
 def train_head(
-    spec: ModelSpec, material: Material, train: Sequence[Heard], decays: Sequence[float]
+    spec: ModelSpec, material: Material, train: Sequence[Embedded], decays: Sequence[float]
 ) -> list[Head]:
     """Train a linear head with each of some weight decays.
 
     Raises:
         DcasenetError: The embeddings or the loss are not finite.
     """
-    inputs = np.concatenate([window for heard in train for window in heard.embeddings])
+    inputs = np.concatenate([window for item in train for window in item.embeddings])
     if not np.isfinite(inputs).all():
         raise DcasenetError(
             f"The embeddings of {spec.name} {spec.stage!r} are not finite. Are its weights?"
         )
     targets = np.concatenate(
-        [_targets(heard, e, material) for heard, e in zip(train, material.train, strict=True)]
+        [_targets(item, e, material) for item, e in zip(train, material.train, strict=True)]
     )
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
     return [solve(x, y, material.task, decay) for decay in decays]
 
 
-def hear(
+def embed(
     model: SoundVerbs[Any],
-    question: Question[Any],
+    query: Query[Any],
     examples: Sequence[Example],
     material: Material,
-) -> Iterator[Heard]:
-    """Embed the windows that a verb hears of each example."""
+) -> Iterator[Embedded]:
+    """Embed the windows that a verb reads of each example."""
     task = material.task
-
-    def decode(item: Facts, windows: Split, answers: Answers) -> Heard:
-        steps = [values[0] for values in answers["embedding"]]
-        if task != "event":
-            steps = [values.mean(axis=0, keepdims=True) for values in steps]
-        return Heard(item, {task: windows["embedding"]}, tuple(steps))
-
-    return ask(
-        model,
-        Question({"embedding": question.grids[task]}, decode),
-        examples,
-        material.store,
-        trunk=task,
-    )
+    embedding = Query({"embedding": query.grids[task]}, partial(_Embedding, task))
+    return ask(model, embedding, examples, material.store, trunk=task)
 
 
-def answered(heard: Heard, head: Head, question: Question[Any], task: Task) -> Any:
-    """Give the verb's result for a recording, from its embeddings and a head."""
-    logits = [head.logits(window, task) for window in heard.embeddings]
-    return question.decode(heard.item, heard.split, {task: logits})
+class _Embedding(Decoder[Embedded]):
+    """Keeps the windows' embeddings, averaged over the steps unless events are read from them."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._chunks: list[InferredChunk] = []
+
+    def add(self, chunk: InferredChunk) -> None:
+        steps = chunk.outputs["embedding"]
+        if self._task != "event":
+            steps = steps.mean(axis=1, keepdims=True)
+        self._chunks.append(dataclasses.replace(chunk, outputs={"embedding": steps}))
+
+    def result(self, info: AudioInfo) -> Embedded:
+        return Embedded(info, tuple(self._chunks))
+
+
+def answered(embedded: Embedded, head: Head, query: Query[Any], task: Task) -> Any:
+    """Return the verb's result for a recording, from its embeddings and a head."""
+    decoder = query.decoder()
+    for chunk, window in zip(embedded.chunks, embedded.embeddings, strict=True):
+        outputs = {task: head.logits(window, task)}
+        decoder.add(dataclasses.replace(chunk, outputs=outputs))
+    return decoder.result(embedded.info)
 
 
 def labelled(spec: ModelSpec, material: Material) -> ModelSpec:
@@ -220,13 +233,15 @@ def solve(inputs: Tensor, targets: Tensor, task: Task, decay: float) -> Head:
     return Head(weight, bias - weight @ mean, decay)
 
 
-def _targets(heard: Heard, example: Example, material: Material) -> NDArray[np.float32]:
+def _targets(item: Embedded, example: Example, material: Material) -> NDArray[np.float32]:
     """Give the truth of each window, or of each step of each window, (…, labels)."""
     if material.task != "event":
-        row = np.zeros((len(heard.embeddings), len(material.labels)), np.float32)
+        row = np.zeros((len(item.chunks), len(material.labels)), np.float32)
         row[:, material.targets(example)] = 1.0
         return row
-    windows = zip(heard.split["event"], heard.embeddings, strict=True)
     return np.concatenate(
-        [material.step_truth(example, start, len(steps) * STEP) for (start, _), steps in windows]
+        [
+            material.step_truth(example, chunk.window[0], len(steps) * material.step)
+            for chunk, steps in zip(item.chunks, item.embeddings, strict=True)
+        ]
     )

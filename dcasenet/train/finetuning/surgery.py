@@ -36,10 +36,10 @@ def own_network(model: SoundModel, task: Task) -> tuple[ModelSpec, nn.Module]:
     Raises:
         TaskNotAvailableError: The model has networks per task, and none for this one.
     """
-    if not isinstance(model.network, ComposedNetwork):
+    if not model.spec.members:
         return model.spec, model.network
     require(model.spec, task)
-    return member_spec(model.spec, task), model.network.member(task)
+    return member_spec(model.spec, task), model.network_of(task)
 
 
 def with_linear_head(
@@ -97,7 +97,7 @@ def with_new_layer(model: SoundModel, material: Material, recipe: FinetuneRecipe
     sizes[f"n_{FIELDS[task]}"] = len(material.labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        fresh: Any = create(spec.name, **sizes, width=spec.width)
+        fresh: Any = create(spec.name, **sizes, width=spec.width, time_pooling=spec.time_pooling)
         for linear in spec.heads:
             n_labels = len(spec.labels(linear)) or 1
             fresh.give_linear_head(linear, n_labels, spec.embedding_size)

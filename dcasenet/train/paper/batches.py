@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dcasenet.errors import DcasenetError
-from dcasenet.inference.windowing import ROWS_PER_STEP
 from dcasenet.models.frontend import MIN_FRAMES
-from dcasenet.spec import ROW, TASKS, Task
+from dcasenet.spec import ROW, ROWS_PER_STEP, TASKS, Task
 from dcasenet.train.data.crops import crop, doubled
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.features import FeatureStore

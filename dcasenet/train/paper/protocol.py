@@ -21,8 +21,8 @@ from dcasenet.audio.preprocess import prepare
 from dcasenet.errors import DcasenetError
 from dcasenet.inference.events import decode_events
 from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.inference.windowing import tag_windows
-from dcasenet.spec import ROW, Task
+from dcasenet.inference.windowing import grid_of
+from dcasenet.spec import Task
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
 from dcasenet.train.metrics import classification, intervals
 from dcasenet.train.metrics.events import (
@@ -229,12 +229,12 @@ def _hear(model: SoundVerbs[Any], group: Sequence[Example], index_of: Mapping[st
     share = np.float32(len(listed) / MICROPHONES if listed else 1.0)
     probabilities = answer.probabilities * share
     labels, n_labels = model.spec.events, len(model.spec.events)
-    found = decode_events(probabilities, labels, ROW, THRESHOLD, duration=answer.duration)
+    found = decode_events(probabilities, labels, answer.hop, THRESHOLD, duration=answer.duration)
     events = [(index_of[e.label], e.onset, e.offset) for e in group[0].events or ()]
     return _Heard(
         events=events,
         found=[(labels.index(e.label), e.onset, e.offset) for e in found],
-        reference=segment_activity(events, n_labels, answer.duration, ROW),
+        reference=segment_activity(events, n_labels, answer.duration, answer.hop),
         prediction=probabilities > THRESHOLD,
         duration=answer.duration,
     )
@@ -242,7 +242,7 @@ def _hear(model: SoundVerbs[Any], group: Sequence[Example], index_of: Mapping[st
 
 def _tag_logits(model: SoundVerbs[Any], path: Path) -> NDArray[np.float32]:
     item = prepare(read(path), model.spec)
-    windows = tag_windows(item.n_samples, item.sample_rate)
+    windows = grid_of(model.spec, "tag").windows(item.n_samples)
     logits = [model.infer(item.waveforms[:, a:b], ["tag"])["tag"][0] for a, b in windows]
     return np.asarray(np.max(logits, axis=0))
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from dcasenet.inference.windowing import scene_windows, steps_to_rows
-from dcasenet.spec import ROW, Task
+from dcasenet.inference.windowing import TimeAxis, released_windows
+from dcasenet.spec import ROW, ModelSpec, Task
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.engine.validation import BATCH, Answers, Question, Stretch
@@ -98,13 +98,14 @@ class PaperExamination(Dataset[Question]):
         for index, example in enumerate(examples):
             channels[example.path].append(index)
         references, predictions = [], []
+        axis = TimeAxis.of(ModelSpec("v3", "paper"))
         for indices in channels.values():
             example = examples[indices[0]]
             duration = len(store.waveform(example)) / store.sample_rate
             events = [(labels.index(e.label), e.onset, e.offset) for e in example.events or ()]
             references.append(segment_activity(events, len(labels), duration, ROW))
             steps = np.stack([given[i][0] for i in indices]).mean(axis=0)
-            predictions.append(steps_to_rows(steps, len(references[-1])) > THRESHOLD)
+            predictions.append(axis.rows(steps, len(references[-1])) > THRESHOLD)
         score = paper_segment_score(np.concatenate(references), np.concatenate(predictions))
         return {"event_paper_f1": score.f1, "event_paper_error_rate": score.error_rate}
 
@@ -116,7 +117,7 @@ def _plan(task: Task, examples: Sequence[Example], store: WaveformStore) -> list
         n_samples = len(store.waveform(example))
         windows = [(0, n_samples)]
         if task == "scene":
-            windows = scene_windows(n_samples, store.sample_rate)
+            windows = released_windows("scene", n_samples, store.sample_rate)
         for start, stop in windows:
             alike[stop - start].append((index, start, stop))
     plan: list[list[Stretch]] = []

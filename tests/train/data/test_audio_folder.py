@@ -86,16 +86,34 @@ def test_a_class_with_one_clip_trains_and_is_said(miniatures: ModuleType, tmp_pa
 
 
 def test_what_is_no_class_or_no_recording_is_said(miniatures: ModuleType, tmp_path: Path) -> None:
-    root = miniatures.class_folders(tmp_path, rain=2, dog=2, empty=0)
+    root = miniatures.class_folders(tmp_path, rain=2, dog=2)
     miniatures.write_dog(root / "loose.wav")
     miniatures.write_dog(root / ".hidden" / "a.wav")
     (root / "dog" / "notes.txt").touch()
     data = AudioFolder(root)
     assert data.labels == ("dog", "rain")
-    assert data.left_out == (
-        "1 recordings lie in no class folder: loose.wav.",
-        "The class folder 'empty' holds no recording.",
-    )
+    assert data.left_out == ("1 recordings lie in no class folder: loose.wav.",)
+
+
+def test_a_class_that_lost_all_its_recordings_stops_it(
+    miniatures: ModuleType, tmp_path: Path
+) -> None:
+    root = miniatures.class_folders(tmp_path, rain=2, dog=2, siren=0)
+    with pytest.raises(DcasenetError, match=r"The class 'siren' has no recording.*holds no files"):
+        AudioFolder(root)
+    for name in ("1.xyz", "2.XYZ", "notes"):
+        (root / "siren" / name).touch()
+    says = r"siren holds 2 \.xyz, 1 without a suffix\. Add recordings that end in .*\.wav"
+    with pytest.raises(DcasenetError, match=says):
+        as_dataset(root, "scene")
+
+
+def test_a_class_may_be_missing_from_validation(miniatures: ModuleType, tmp_path: Path) -> None:
+    miniatures.class_folders(tmp_path / "train", rain=1, dog=1)
+    miniatures.class_folders(tmp_path / "validation", rain=0, dog=1)
+    data = AudioFolder(tmp_path)
+    assert data.labels == ("dog", "rain")
+    assert data.left_out == ("The class folder 'rain' holds no recording.",)
 
 
 def test_no_audio_at_all_is_an_error(miniatures: ModuleType, tmp_path: Path) -> None:

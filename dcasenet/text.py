@@ -1,0 +1,75 @@
+"""Text from strangers - labels, file names, metadata - made safe for where it is shown."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import unicodedata
+
+# Unicode categories that move a cursor, hide text or are no text: controls, formats such as
+# right-to-left overrides, lone surrogates, private use, line and paragraph separators.
+UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# A spreadsheet takes a cell that begins so for a formula.
+FORMULA = ("=", "+", "-", "@")
+
+
+def one_line(text: str) -> str:
+    r"""Return text on one line, without control characters: those are written as escapes.
+
+    Example:
+        >>> print(one_line("dog\x1b[2J\n"))
+        dog\x1b[2J\n
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in UNPRINTABLE else c for c in text)
+
+
+def spreadsheet_cell(text: object) -> str:
+    """Return text for a cell of a table: on one line, and never a formula.
+
+    A number stays as it is.
+
+    Example:
+        >>> spreadsheet_cell("=HYPERLINK(1)"), spreadsheet_cell("-0.5"), spreadsheet_cell("dog")
+        ("'=HYPERLINK(1)", '-0.5', 'dog')
+    """
+    text = one_line(str(text))
+    if not text.lstrip().startswith(FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def markdown(text: str) -> str:
+    r"""Return text as Markdown that shows it as it is: no HTML, links, code or cells of a table.
+
+    Example:
+        >>> print(markdown("<b> [x](y) `z` | w"))
+        &lt;b&gt; \[x\](y) \`z\` \| w
+    """
+    return html.escape(re.sub(r"([\\`\[\]|!*])", r"\\\1", one_line(text)), quote=False)
+
+
+def json_line(value: object) -> str:
+    r"""Return JSON on one line that no terminal takes for commands; its meaning stays the same.
+
+    Example:
+        >>> json_line({"label": "caf\u00e9 \x9b2J"})
+        '{"label": "café \\u009b2J"}'
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(
+        json.dumps(c)[1:-1] if unicodedata.category(c) in UNPRINTABLE else c for c in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,0 +1,233 @@
+"""From a trained student to the checkpoint that ships: calibration, thresholds, figures, credits.
+
+::
+
+    python -m recipes.distilled.release DATA TEACHER --checkpoint CHECKPOINT --cache DECODED.npz
+    --output dcasenet/data/distilled
+
+Everything that is chosen is chosen on the validation side; figures are of the test side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+import dcasenet
+from dcasenet.inference.model import SoundModel
+from dcasenet.spec import Context, ModelSpec
+from dcasenet.train.metrics.events import segment_activity
+from dcasenet.train.metrics.thresholds import best_thresholds
+from dcasenet.weights.checkpoint import read_spec, write, write_bytes
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all
+from recipes.distilled.evaluate import (
+    SEGMENT,
+    ask,
+    ask_teacher,
+    clip_figures,
+    event_table,
+    render,
+)
+from recipes.distilled.soundscapes import Scape, make_soundscapes
+from recipes.distilled.teacher import load_teacher
+from recipes.labels import LabelSets
+from recipes.pack import label_sets
+from recipes.recordings import Recording, read_recordings
+from recipes.students import N_TAUGHT_TAGS, Lecturer
+from recipes.tags import read_tags
+
+log = logging.getLogger(__name__)
+
+# One grid for all tasks, at what was trained on: mixtures of 5 and 10 s.
+WINDOW, HOP, SHORTEST = 10.0, 9.0, 5.0
+TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
+TRAINING_DATA = (
+    "{clips} recordings ({minutes} minutes), each CC0, CC BY, public domain or Apache-2.0; see "
+    "ATTRIBUTION.md. {teacher}"
+)
+TAUGHT = (
+    "Its teacher, EfficientAT mn04_as (MIT), learned from AudioSet (recordings from YouTube, which "
+    "are not part of the data here)."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Choose on validation, examine on test, write the files."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    decoded = decode_all(read_recordings(options.data), options.data, options.cache)
+    labels = label_sets(decoded)
+    tensors = load_file(options.checkpoint)
+    spec = read_spec(options.checkpoint)
+    if spec is None:
+        raise SystemExit(f"{options.checkpoint} says nothing about itself")
+    spec = dataclasses.replace(spec, stage=options.stage, context=one_grid())
+    path = options.output / "model.safetensors"
+    write(path, tensors, spec)
+    watched = [c for c in decoded if c.recording.split == "validation" and c.recording.open]
+    cooled = cool(tensors, scene_temperature(load(path), watched, labels))
+    write(path, cooled, spec)
+    scapes = make_soundscapes(decoded, labels, "validation", options.soundscapes)
+    spec = dataclasses.replace(spec, thresholds=thresholds(load(path), scapes, labels))
+    train = [c for c in decoded if c.recording.split == "train" and c.recording.open]
+    spec = dataclasses.replace(spec, **said_of(spec, train))
+    write(path, cooled, spec)
+    table = examine(load(path), decoded, labels, options)
+    spec = dataclasses.replace(spec, metrics=metrics_of(table))
+    write(path, cooled, spec)
+    write_bytes(options.output / "metrics.json", json.dumps(table, indent=1).encode())
+    write_bytes(options.output / "ATTRIBUTION.md", credits_of(train).encode())
+    log.info("\n%s", render(table))
+
+
+def load(path: Path) -> SoundModel:
+    """Load the checkpoint as a user would."""
+    return dcasenet.load("v3", weights=path)
+
+
+def one_grid() -> dict[str, Context]:
+    """Return the windows that all tasks read."""
+    pooling = {"scene": "mean", "tag": "max", "event": "overlap"}
+    return {task: Context(WINDOW, HOP, how, SHORTEST) for task, how in pooling.items()}
+
+
+def scene_temperature(model: SoundModel, clips: Sequence[Decoded], labels: LabelSets) -> float:
+    """Return the temperature at which the environments of validation are likeliest."""
+    known = [c for c in clips if labels.environment_of(c.recording) is not None]
+    target = np.array([labels.environment_of(clip.recording) for clip in known])
+    scene = ask(model, known).scene
+    logits = np.log(np.maximum(scene, 1e-12)) if scene is not None else np.zeros((0, 0))
+
+    def surprise(temperature: float) -> float:
+        scaled = logits / temperature
+        normal = np.log(np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1))
+        own = scaled[np.arange(len(target)), target] - scaled.max(axis=1)
+        return float((normal - own).mean())
+
+    chosen = float(min(TEMPERATURES, key=surprise))
+    log.info("scene temperature %.2f of %d recordings", chosen, len(known))
+    return chosen
+
+
+def cool(tensors: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
+    """Divide the environments' logits by a temperature, in the weights of their last layer."""
+    last = ("network.scene_head.weight", "network.scene_head.bias")
+    return {n: (v / temperature).to(v.dtype) if n in last else v for n, v in tensors.items()}
+
+
+def thresholds(model: SoundModel, scapes: Sequence[Scape], labels: LabelSets) -> dict[str, float]:
+    """Choose each event's threshold by segment-based F1 on soundscapes."""
+    references, curves = [], []
+    for scape in scapes:
+        events = model.detect_events(scape.waveform, SAMPLE_RATE)
+        duration = len(scape.waveform) / SAMPLE_RATE
+        true = [(e.label, e.onset, e.offset) for e in scape.events]
+        references.append(segment_activity(true, len(labels.events), duration, SEGMENT))
+        curves.append(_highest(events.probabilities, events.hop, len(references[-1])))
+    chosen = best_thresholds(np.concatenate(references), np.concatenate(curves))
+    return {label: round(value, 2) for label, value in zip(labels.events, chosen, strict=True)}
+
+
+def _highest(rows: NDArray[np.float32], hop: float, n_segments: int) -> NDArray[np.float32]:
+    """Return the highest probability of each segment, (segments, labels)."""
+    segment = np.minimum((np.arange(len(rows)) * hop / SEGMENT).astype(int), n_segments - 1)
+    highest = np.zeros((n_segments, rows.shape[1]), np.float32)
+    np.maximum.at(highest, segment, rows)
+    return highest
+
+
+def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
+    """Say what a checkpoint was trained on and by what."""
+    minutes = sum(len(clip.waveform) for clip in train) / SAMPLE_RATE / 60.0
+    taught = len(spec.tags) == N_TAUGHT_TAGS
+    return {
+        "training_data": TRAINING_DATA.format(
+            clips=len(train), minutes=round(minutes), teacher=TAUGHT if taught else ""
+        ).strip(),
+        "source": "Trained by python -m recipes.device and python -m recipes.train.",
+        "protocol": (
+            "Recordings and soundscapes of the test side of the split, no source of which was "
+            "trained on. Tags: over AudioSet classes that at least five test recordings are "
+            "labeled with. Events: soundscapes of 60 s, segments of 1 s, onsets within 200 ms. "
+            "Thresholds and temperature are chosen on validation."
+        ),
+    }
+
+
+def examine(
+    model: SoundModel, decoded: Sequence[Decoded], labels: LabelSets, options: argparse.Namespace
+) -> dict[str, dict[str, object]]:
+    """Return every figure of the test side, beside the teacher's."""
+    test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
+    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
+    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
+    table = {
+        "test": clip_figures(ask(model, test), test, labels, tags),
+        "teacher": clip_figures(ask_teacher(lecturer, test), test, labels, tags),
+    }
+    for name, folder in (("soundscapes", None), ("office", "dcase2016_task2")):
+        scapes = make_soundscapes(decoded, labels, "test", options.soundscapes, folder=folder)
+        table[name] = event_table(model, scapes, labels)
+    return table
+
+
+def metrics_of(table: dict[str, dict[str, object]]) -> dict[str, dict[str, float]]:
+    """Return the figures that the checkpoint carries: task → name → value."""
+    metrics: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, value in table["test"].items():
+        if isinstance(value, list):
+            task = "scene" if name.startswith("scene_") else "tag"
+            metrics[task][f"test_{name.removeprefix('scene_')}"] = value[0]
+    for where in ("soundscapes", "office"):
+        for name, value in table[where].items():
+            if isinstance(value, list):
+                metrics["event"][f"{where}_{name}"] = value[0]
+    return dict(metrics)
+
+
+def credits_of(clips: Sequence[Decoded]) -> str:
+    """Name everybody whose recordings were trained on, by author."""
+    by_author: dict[tuple[str, str], list[Recording]] = defaultdict(list)
+    for clip in clips:
+        by_author[clip.recording.author or "unknown", clip.recording.license].append(clip.recording)
+    lines = [
+        "# Recordings that this checkpoint learned from",
+        "",
+        "By author and license; each line is a file of the data and where it was published.",
+    ]
+    for (author, license_), recordings in sorted(by_author.items()):
+        lines += ["", f"## {_plain(author)} ({license_})", ""]
+        lines += [f"- {_plain(r.key)}: {_plain(r.origin)}" for r in recordings]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Keep a name on its line and out of Markdown's way."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("|", "/")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--stage", default="distilled")
+    parser.add_argument("--soundscapes", type=int, default=30)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
