@@ -37,13 +37,15 @@ from dcasenet.cli.options import (
     load_model,
 )
 from dcasenet.cli.output import Format, Report, fail, progress
+from dcasenet.cli.panels import PanelGroup
 from dcasenet.errors import DcasenetError
 
 app = typer.Typer(
     name="dcasenet",
+    cls=PanelGroup,
     help="Classify the scene, tag the sounds and detect the events of recordings.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
