@@ -74,7 +74,7 @@ def analyze(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     threshold: Threshold = None,
     top: Top = 5,
     form: FormatOption = Format.table,
@@ -121,7 +121,7 @@ def scene(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     form: FormatOption = Format.table,
 ) -> None:
     """Say where recordings were made."""
@@ -137,7 +137,7 @@ def tags(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     top: Top = 5,
     form: FormatOption = Format.table,
 ) -> None:
@@ -154,7 +154,7 @@ def events(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     threshold: Threshold = None,
     form: FormatOption = Format.table,
 ) -> None:
@@ -175,7 +175,7 @@ def embed(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     level: Annotated[Level, typer.Option(help="A vector a clip, or one every 0.8 s.")] = Level.clip,
     form: FormatOption = Format.table,
     output: Annotated[

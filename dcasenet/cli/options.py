@@ -34,6 +34,7 @@ class Precision(StrEnum):
 class Runtime(StrEnum):
     """What a model runs in."""
 
+    auto = "auto"
     torch = "torch"
     onnx = "onnx"
 
@@ -64,7 +65,10 @@ PrecisionOption: TypeAlias = Annotated[
     Precision, typer.Option("--precision", help="What the model computes in.")
 ]
 RuntimeOption: TypeAlias = Annotated[
-    Runtime, typer.Option("--runtime", help="What the model runs in.")
+    Runtime,
+    typer.Option(
+        "--runtime", help="What the model runs in; auto: onnx where a file is there, else torch."
+    ),
 ]
 Threshold: TypeAlias = Annotated[
     float | None,

@@ -68,7 +68,7 @@ def redact(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     form: FormatOption = Format.table,
 ) -> None:
     """Silence speech in copies of recordings, so that they can be shared.

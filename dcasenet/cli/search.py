@@ -63,7 +63,7 @@ def search(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     workers: Workers = None,
     form: FormatOption = Format.table,
 ) -> None:
@@ -78,6 +78,8 @@ def search(
             "Say where to search: dcasenet search dog.wav FOLDER, or dcasenet search --label dog "
             "FOLDER."
         )
+    if query is None and runtime is Runtime.auto:
+        runtime = Runtime.torch  # a label is looked up in the weights of the tag head
     loaded = load_model(model, stage, weights, device, precision, runtime)
     try:
         found = _index(loaded, places, index, workers)

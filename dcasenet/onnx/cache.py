@@ -1,11 +1,12 @@
-"""Models for ONNX Runtime that `dcasenet.load` exports by itself, and keeps in the cache.
+"""Models for ONNX Runtime that need no torch: those that ship, and those that `load` exported.
 
-::
+A checkpoint that ships inside the package may bring ``model.onnx`` and ``model.int8.onnx`` along;
+what `dcasenet.load` exports by itself is kept in the cache::
 
     <cache>/v3-onnx/<key>.<sha256 of this very file>.onnx
 
-The key is a hash of all that decides what is in the file: the weights, the spec, the precision and
-the code that exports. As for weights, a file is trusted because it hashes to its own name.
+The key is a hash of the weights, the spec, the precision and the package's version. As for
+weights, a file is trusted because it hashes to its own name.
 """
 
 from __future__ import annotations
@@ -14,47 +15,75 @@ import contextlib
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcasenet.models import fused
-from dcasenet.onnx import export, graph, quantize
-from dcasenet.onnx.calibration import shipped_ranges, weights_digest
+from dcasenet import __version__
 from dcasenet.onnx.runtime import OnnxSoundModel, model_of
-from dcasenet.weights.cache import cache_folder, is_intact, refuse_links
-from dcasenet.weights.checkpoint import write_bytes
-from dcasenet.weights.sources import Access, what
+from dcasenet.spec import ModelSpec
+from dcasenet.weights import manifest
+from dcasenet.weights.cache import cache_folder, is_intact
+from dcasenet.weights.sources import PACKAGE, Access, what
 
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
-# What is in a file follows from these.
-CODE = (export, fused, graph, quantize)
+# Precision → the file that a checkpoint inside the package may bring along.
+FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 
 logger = logging.getLogger("dcasenet")
 
 
-def exported(model: SoundModel, precision: str, access: Access) -> OnnxSoundModel:
-    """Give a model as it runs in ONNX Runtime: from the cache, else exported and kept there.
+def ready(spec: ModelSpec, precision: str, access: Access) -> OnnxSoundModel | None:
+    """Return a checkpoint of the manifest as a file that is there: shipped, else cached.
+
+    Args:
+        spec: The checkpoint, as the manifest has it.
+        precision: ``"float32"`` or ``"int8"``.
+        access: Its cache folder.
+
+    Returns:
+        The model, None where there is no file. Nothing is exported, and torch is not imported.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+    """
+    shipped = PACKAGE / "data" / spec.stage / FILES[precision]
+    if shipped.is_file():
+        model = model_of(shipped, str(shipped), spec=spec)
+        if model.source == published_digest(spec):
+            return model
+        logger.warning("%s was exported from other weights; it is left aside.", shipped)
+    return _cached(_folder(spec, access), _key(spec, precision, published_digest(spec)))
+
+
+def exported(
+    model: SoundModel, precision: str, access: Access, released: ModelSpec | None = None
+) -> OnnxSoundModel:
+    """Return a model as it runs in ONNX Runtime: from the cache, else exported and kept there.
 
     Args:
         model: The model.
         precision: ``"float32"`` or ``"int8"``.
         access: Its cache folder. One that cannot be written is named in a log and done without.
+        released: The checkpoint of the manifest that it is, if it is one: `ready` finds it then.
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
-        WeightsError: int8 has no ranges for these weights, or the folder in the cache is a link.
+        WeightsError: int8 has no ranges for these weights.
     """
+    from dcasenet.onnx import export
+    from dcasenet.onnx.calibration import weights_digest
+    from dcasenet.weights.checkpoint import write_bytes
+
     name = f"{what(model.spec)}, exported"
-    key = _key(model, precision)
-    folder = cache_folder(access.cache_dir) / f"{model.spec.name}-onnx"
-    refuse_links(folder)
-    for path in sorted(folder.glob(f"{key}.*.onnx")):
-        with contextlib.suppress(OSError):
-            if is_intact(path) and not path.is_symlink():
-                return model_of(path, str(path))
-            path.unlink()
+    folder = _folder(model.spec, access)
+    digest = published_digest(released) if released else weights_digest(model)
+    key = _key(model.spec, precision, digest)
+    found = _cached(folder, key)
+    if found is not None:
+        return found
     content = export.serialized(model, precision=precision)
     path = folder / f"{key}.{hashlib.sha256(content).hexdigest()}.onnx"
     try:
@@ -64,10 +93,36 @@ def exported(model: SoundModel, precision: str, access: Access) -> OnnxSoundMode
     return model_of(content, name)
 
 
-def _key(model: SoundModel, precision: str) -> str:
-    weights = weights_digest(model)
-    decides = [precision, weights, json.dumps(model.spec.to_dict(), sort_keys=True)]
-    decides += [Path(str(module.__file__)).read_text("utf-8") for module in CODE]
-    if precision == "int8":
-        decides.append(json.dumps(shipped_ranges(weights), sort_keys=True))
+def published_digest(spec: ModelSpec) -> str:
+    """Return the digest of a checkpoint's published file, or of its members' files, as one text.
+
+    Example:
+        >>> published_digest(manifest.find("v3", "joint"))[:12]
+        'git_blob_sha'
+    """
+    return " ".join(_digests(spec))
+
+
+def _digests(spec: ModelSpec) -> Iterator[str]:
+    if spec.file is not None:
+        yield spec.file.digest
+    for task, stage in sorted(spec.members.items()):
+        yield f"{task}={published_digest(manifest.find(spec.name, stage))}"
+
+
+def _folder(spec: ModelSpec, access: Access) -> Path:
+    return cache_folder(access.cache_dir) / f"{spec.name}-onnx"
+
+
+def _cached(folder: Path, key: str) -> OnnxSoundModel | None:
+    for path in sorted(folder.glob(f"{key}.*.onnx")):
+        with contextlib.suppress(OSError):
+            if is_intact(path):
+                return model_of(path, str(path))
+            path.unlink()
+    return None
+
+
+def _key(spec: ModelSpec, precision: str, weights: str) -> str:
+    decides = [__version__, precision, weights, json.dumps(spec.to_dict(), sort_keys=True)]
     return hashlib.sha256("\0".join(decides).encode()).hexdigest()[:12]

@@ -7,8 +7,8 @@
     model = dcasenet.onnx.load("open.onnx")
     model.analyze("recording.wav")
 
-`dcasenet.onnx.export` or ``dcasenet export`` writes the file. Without torch, install the package
-with ``pip install --no-deps dcasenet`` and ``pip install numpy soundfile soxr onnxruntime``.
+`dcasenet.onnx.export` or ``dcasenet export`` writes the file. `dcasenet.load` with
+``runtime="auto"`` or ``"onnx"`` does without torch, too, where a file ships or is cached.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from dcasenet.spec import ModelSpec, Task
 
 # Names in the file: the graph's input, its embedding, and the metadata's entry for the spec.
 WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
+# The metadata's entry for the digest of the published weights file, in files that ship.
+SOURCE = "dcasenet_source"
 
 
 def embedding_of(task: Task) -> str:
@@ -35,20 +38,31 @@ def embedding_of(task: Task) -> str:
     return f"{task}_{EMBEDDING}"
 
 
+class _Origin(NamedTuple):
+    """What a session is made from: the arguments of `model_of`."""
+
+    source: Path | bytes
+    name: str
+    threads: int | None
+
+
 class OnnxSoundModel(SoundVerbs[Floats]):
     """An exported model, ready to be asked; `load` makes it.
 
     Its verbs are those of `SoundVerbs`, with the results of the model that was exported;
-    embeddings are arrays. Threads may share it.
+    embeddings are arrays. Threads may share it; it can be copied and pickled.
 
     Attributes:
         spec: Labels, front-end settings, thresholds, licence and origin, as in the file.
         session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
+        source: Digest of the published weights file that it was exported from, where it says so.
     """
 
-    def __init__(self, spec: ModelSpec, session: Any) -> None:
+    def __init__(self, spec: ModelSpec, session: Any, origin: _Origin) -> None:
         self.spec = spec
         self.session = session
+        self._origin = origin
+        self.source = session.get_modelmeta().custom_metadata_map.get(SOURCE)
         self._outputs = {output.name for output in session.get_outputs()}
         self._options = _only_what_is_asked()
 
@@ -78,6 +92,11 @@ class OnnxSoundModel(SoundVerbs[Floats]):
 
     def _embedding(self, trunk: Task) -> str:
         return embedding_of(trunk) if self.spec.members else EMBEDDING
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        source, name, threads = self._origin  # a session can be neither copied nor sent
+        content = source.read_bytes() if isinstance(source, Path) else source
+        return partial(model_of, spec=self.spec), (content, name, threads)
 
     def __repr__(self) -> str:
         answers = ", ".join(f"{len(self.spec.labels(t))} {t} labels" for t in self.spec.tasks)
@@ -115,13 +134,16 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSou
     return model_of(path, str(path), threads)
 
 
-def model_of(source: Path | bytes, name: str, threads: int | None = None) -> OnnxSoundModel:
+def model_of(
+    source: Path | bytes, name: str, threads: int | None = None, *, spec: ModelSpec | None = None
+) -> OnnxSoundModel:
     """Make the model of an exported file, or of its content.
 
     Args:
         source: The file, or what is in it.
         name: What to call it in messages.
         threads: As for `load`.
+        spec: What describes it now; by default what the file says.
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -141,10 +163,10 @@ def model_of(source: Path | bytes, name: str, threads: int | None = None) -> Onn
             f"'dcasenet export' wrote."
         )
     try:
-        spec = ModelSpec.from_dict(json.loads(described[SPEC]))
+        spec = spec or ModelSpec.from_dict(json.loads(described[SPEC]))
     except (ValueError, RecursionError, WeightsError) as error:
         raise WeightsError(f"{name} carries a damaged description of itself: {error}") from error
-    return OnnxSoundModel(spec, runner)
+    return OnnxSoundModel(spec, runner, _Origin(source, name, threads))
 
 
 def session(source: Path | bytes, threads: int | None = None) -> Any:

@@ -1,8 +1,8 @@
-"""Measure the activation ranges of the open checkpoint, so that it becomes int8 without any data.
+"""Measure the activation ranges of a shipped checkpoint, so that it becomes int8 without any data.
 
 ::
 
-    python -m recipes.open.activation_ranges DATA
+    python -m recipes.open.activation_ranges DATA [--stage open]
 
 DATA holds the folder ``esc50`` (among those that the checkpoint was trained on). Listened to are
 clips of the training side alone, evenly spread over its classes. Has to be done again whenever the
@@ -37,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("data", type=Path, help="folder of the data folders")
     command.add_argument("--clips", type=int, default=CLIPS, help="how many to listen to")
     command.add_argument("--weights", type=Path, help="the checkpoint; by default the shipped one")
-    command.add_argument("--output", type=Path, default=PACKAGE / "data" / "open" / NAME)
+    command.add_argument("--stage", default="open", help="of a checkpoint that ships")
+    command.add_argument("--output", type=Path, help="by default beside the weights")
     options = command.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    model = load("v3", stage="open", weights=options.weights)
+    model = load("v3", stage=options.stage, weights=options.weights)
     clips = spread(training_clips(options.data), options.clips)
     paths = [options.data / clip.folder / "audio" / clip.filename for clip in clips]
     protocol = (
@@ -48,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "class. Of each tensor's values the range that 256 steps lose least of, by the mean square."
     )
     ranges = measure_on(model, traced(model, model.spec.tasks), paths)
-    write_ranges(options.output, model, ranges, protocol)
-    log.info("Wrote %s: %d layers, %d clips.", options.output, len(ranges), len(clips))
+    output = options.output or PACKAGE / "data" / options.stage / NAME
+    write_ranges(output, model, ranges, protocol)
+    log.info("Wrote %s: %d layers, %d clips.", output, len(ranges), len(clips))
 
 
 def training_clips(data: Path) -> list[Clip]:

@@ -32,7 +32,14 @@ def small_model(tiny_spec: ModelSpec) -> Callable[..., SoundModel]:
         spec = dataclasses.replace(tiny_spec, name=name, **changes)
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            network = create(name, n_scenes=4, n_tags=5, n_events=3, width=spec.width)
+            network = create(
+                name,
+                n_scenes=4,
+                n_tags=5,
+                n_events=3,
+                width=spec.width,
+                time_pooling=spec.time_pooling,
+            )
             for layer in network.modules():
                 if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
                     nn.init.uniform_(layer.running_mean, -0.2, 0.2)

@@ -99,6 +99,10 @@ def test_pairs_that_are_not_there(folder: Path) -> None:
             "runtime='onnx' with precision='float32', runtime='onnx' with precision='int8'",
         ):
             load(folder, runtime=runtime, precision=precision)
+    with pytest.raises(ValueError, match="runtime='auto' with precision='float16' is not there"):
+        load(folder, runtime="auto", precision="float16")
+    with pytest.raises(ValueError, match="device='cuda' cannot be used with runtime='onnx'"):
+        load(folder, runtime="auto", precision="int8", device="cuda")
     with pytest.raises(ValueError, match="device='cuda' cannot be used with runtime='onnx'"):
         load(folder, runtime="onnx", device="cuda")
 

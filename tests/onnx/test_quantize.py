@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dcasenet import ModelSpec, SoundModel, WeightsError, create, load
+from dcasenet import FrontEndSettings, ModelSpec, SoundModel, WeightsError, create, load
 from dcasenet.models.frontend import LogMel
 from dcasenet.onnx import calibration, runtime
 from dcasenet.onnx.calibration import NAME, shipped_ranges, weights_digest
@@ -45,6 +45,22 @@ def test_it_is_near_float32(name: str, small_model: Small, sounds: Sounds, noise
     model = small_model(name)
     content = serialized(model, precision="int8", calibrate=sounds)
     fast = runtime.model_of(content, "int8")
+    for n_samples in (1026, 24_000, 61_234):
+        waveforms = np.stack([noise(n_samples, seed) for seed in (10, 11)])
+        moved = np.abs(probabilities(fast, waveforms) - probabilities(model, waveforms))
+        assert 0 < moved.max() < 0.03
+
+
+def test_level_normalization_and_short_steps_in_8_bits(
+    small_model: Small, sounds: Sounds, noise: Noise
+) -> None:
+    settings = FrontEndSettings(normalization="level")
+    model = small_model("v3", time_pooling=1, frontend=settings)
+    model.frontend.mean.fill_(-6.0)
+    model.frontend.deviation.fill_(2.0)
+    content = serialized(model, precision="int8", calibrate=sounds)
+    fast = runtime.model_of(content, "int8")
+    assert fast.infer(noise(120_001)[None], ("event",))["event"].shape[1] == 251 // 8
     for n_samples in (1026, 24_000, 61_234):
         waveforms = np.stack([noise(n_samples, seed) for seed in (10, 11)])
         moved = np.abs(probabilities(fast, waveforms) - probabilities(model, waveforms))

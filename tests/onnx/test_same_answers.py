@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +80,31 @@ def test_a_fixed_normalization(
     model.frontend.deviation.uniform_(1.0, 3.0)
     file = to_onnx(model, tmp_path / "model.onnx")
     assert_alike(model, runtime.load(file), noise(RATE)[None])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_level_normalization_and_short_steps(
+    name: str, tmp_path: Path, noise: Noise, assert_alike: Alike, small_model: Small
+) -> None:
+    model = small_model(name, time_pooling=1, frontend=FrontEndSettings(normalization="level"))
+    model.frontend.mean.fill_(-6.0)
+    model.frontend.deviation.uniform_(1.0, 3.0)
+    loaded = runtime.load(to_onnx(model, tmp_path / "model.onnx"))
+    assert loaded.spec.step == pytest.approx(0.16)
+    for n_samples in (33, 1026, 4800, 19_201, 120_001):
+        waveforms = np.stack([noise(n_samples), 1e-3 * noise(n_samples, 1) + 0.2])
+        assert_alike(model, loaded, waveforms)
+    steps = loaded.infer(noise(120_001)[None], ("event",))["event"].shape[1]
+    assert steps == 251 // 8
+    assert_alike(model, loaded, np.zeros((1, RATE), np.float32))
+
+
+def test_a_copy_and_a_pickle_answer_alike(exported: runtime.OnnxSoundModel, noise: Noise) -> None:
+    waveforms = noise(RATE)[None]
+    expected = exported.infer(waveforms, ("tag",))["tag"]
+    for other in (copy.deepcopy(exported), pickle.loads(pickle.dumps(exported))):
+        assert other.spec == exported.spec
+        np.testing.assert_array_equal(other.infer(waveforms, ("tag",))["tag"], expected)
 
 
 def test_real_recordings(

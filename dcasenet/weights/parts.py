@@ -1,0 +1,121 @@
+"""A name, a file, a folder or a Hugging Face repository becomes a front end and a network."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from torch import nn
+
+from dcasenet.errors import UnknownModelError, WeightsError
+from dcasenet.models.frontend import LogMel
+from dcasenet.models.per_task import ComposedNetwork
+from dcasenet.spec import ModelSpec, Task
+from dcasenet.weights import cache, checkpoint, hub, manifest, sources
+from dcasenet.weights.builder import assemble
+from dcasenet.weights.sources import Access
+
+# "org/name" or "org/name@revision" (a branch, tag or commit).
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
+Parts: TypeAlias = "tuple[ModelSpec, LogMel, nn.Module]"
+
+
+def parts_of(name: StrPath, stage: str, weights: StrPath | None, access: Access) -> Parts:
+    """Find out what a name is, and read it.
+
+    Args:
+        name: As for `dcasenet.load`.
+        stage: Of a name in the manifest.
+        weights: A file or folder to read instead.
+        access: How files may be reached.
+
+    Returns:
+        The spec, the front end and the network, on the CPU.
+
+    Raises:
+        UnknownModelError: No model or stage has this name.
+        OfflineError: A file would have to be downloaded, and may not be.
+        ChecksumError: A file is not the one that was published.
+        WeightsError: A file is missing, damaged, unreachable, or fits no network.
+    """
+    if weights is not None:
+        return _from_weights(str(name), Path(weights), access)
+    if isinstance(name, str) and name in manifest.ARCHITECTURES:
+        return _from_manifest(manifest.find(name, stage), access)
+    text, path = os.fspath(name), Path(name).expanduser()
+    if text and path.is_dir():
+        return _from_folder(path)
+    if path.is_file():
+        return _from_file(path, "v3")
+    if isinstance(name, Path) or path.suffix in WEIGHTS_SUFFIXES or text.endswith(("/", os.sep)):
+        raise WeightsError(
+            f"There is no file or folder {path} (in {Path.cwd()}). Give a weights file, a folder "
+            f"written by save_pretrained, a released name such as 'v3', or a Hugging Face "
+            f"repository such as 'org/name'."
+        )
+    if REPOSITORY.fullmatch(text):
+        return _from_folder(hub.download_repository(text, access))
+    known = list(dict.fromkeys(spec.name for spec in manifest.available_models()))
+    raise UnknownModelError(
+        "model", text, known, "Or give a weights file, a folder, or a repository 'org/name'."
+    )
+
+
+def _from_manifest(spec: ModelSpec, access: Access) -> Parts:
+    if spec.members:
+        loaders = {
+            task: partial(_network_of_stage, spec.name, stage, access)
+            for task, stage in spec.members.items()
+        }
+        return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
+    path = cache.obtain(spec, access)
+    tensors = checkpoint.read(path).tensors
+    return spec, *assemble(tensors, spec, f"{sources.what(spec)}: {path}")
+
+
+def _network_of_stage(name: str, stage: str, access: Access) -> nn.Module:
+    return _from_manifest(manifest.find(name, stage), access)[2]
+
+
+def _from_weights(name: str, path: Path, access: Access) -> Parts:
+    path = path.expanduser()
+    if name not in manifest.ARCHITECTURES:
+        raise UnknownModelError("architecture", name, manifest.ARCHITECTURES)
+    parts = _from_folder(path) if path.is_dir() else _from_file(path, name)
+    if parts[0].name != name:
+        raise WeightsError(
+            f"{path} holds a {parts[0].name}, not a {name}. Load it as "
+            f"dcasenet.load({parts[0].name!r}, weights=…) or dcasenet.load({str(path)!r})."
+        )
+    return parts
+
+
+def _from_file(path: Path, name: str) -> Parts:
+    """Load one file; `name` is the architecture of those that do not say."""
+    tensors, spec = checkpoint.read(path)
+    spec = spec or checkpoint.spec_for(tensors, name, str(path))
+    return spec, *assemble(tensors, spec, f"{sources.what(spec)}: {path}")
+
+
+def _from_folder(path: Path) -> Parts:
+    config = hub.read_config(path)
+    if config is None:
+        return _from_file(path / hub.WEIGHTS, "v3")
+    spec = config.spec
+    if spec.members:
+        loaders = {task: partial(_network_of_folder, path, config, task) for task in spec.members}
+        return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
+    weights = hub.verified(path, config, hub.WEIGHTS)
+    return spec, *assemble(checkpoint.read(weights).tensors, spec, str(weights))
+
+
+def _network_of_folder(path: Path, config: hub.Config, task: Task) -> nn.Module:
+    weights = hub.verified(path, config, config.weights[task])
+    spec = hub.member_spec(config.spec, task)
+    return assemble(checkpoint.read(weights).tensors, spec, str(weights))[1]
