@@ -202,7 +202,8 @@ class WindowPool:
         return pooled
 
     def _joined(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-        return one + other if self._pooling == "mean" else np.maximum(one, other)
+        joined: NDArray[Any] = one + other if self._pooling == "mean" else np.maximum(one, other)
+        return joined
 
 
 class _WindowDecoder(Decoder[Result_co]):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcasenet import AudioError, Event, SoundModel, TaskNotAvailableError
-from dcasenet.inference.stream import StreamUpdate, Provisional, Stream
+from dcasenet.inference.stream import Provisional, Stream, StreamUpdate
 from dcasenet.inference.verbs import SoundVerbs
 
 RATE = 24_000
