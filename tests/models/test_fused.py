@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from dcasenet import Outputs, SoundModel, create, load
+from dcasenet import SoundModel, create, load
 from dcasenet.models import fused
 from dcasenet.models.dcasenet import NETWORKS
 from dcasenet.models.frontend import LogMel
@@ -102,6 +102,7 @@ def test_the_plain_network_stays_plain(
     assert type(model.network) is type(tiny_model.network)
     after = model.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+    model.requires_grad_(True)
     model.network(networks.log_mels()).tag.sum().backward()
     assert model.network.trunk[0].conv1.weight.grad.abs().sum() > 0
     assert model.network.tag_gru.weight_ih_l0.grad.abs().sum() > 0
@@ -180,7 +181,7 @@ def test_a_model_in_bfloat16(tiny_model: SoundModel, noise: Noise) -> None:
         SoundModel(tiny_model.spec, tiny_model.frontend, tiny_model.network, "half")
 
 
-def test_members_have_twins(networks: ModuleType, tiny_model: SoundModel, noise: Noise) -> None:
+def test_members_are_fused(networks: ModuleType, tiny_model: SoundModel, noise: Noise) -> None:
     network = ComposedNetwork(
         {task: lambda s=i: networks.plain(seed=s) for i, task in enumerate(TASKS)}
     )
@@ -195,38 +196,35 @@ def test_members_have_twins(networks: ModuleType, tiny_model: SoundModel, noise:
             np.testing.assert_allclose(got[task], getattr(expected, task), atol=1e-4)
         for task in TASKS:
             trunk = networks.answers(network.member(task), log_mel, ()).embedding
-            got = model.infer(waveforms, (), task)["embedding"]
+            got = model.infer(waveforms, ("embedding",), task)["embedding"]
             np.testing.assert_allclose(got, trunk, atol=1e-4)
 
     check()
     with torch.no_grad():
         network.member("event").trunk[0].conv1.weight.mul_(1.5)
+    model.refresh()
     check()
     assert set(model.infer(waveforms, ("tag",))) == {"tag"}
 
 
-def test_threads_make_one_twin(networks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[nn.Module] = []
-    make = fused._twin
-    monkeypatch.setattr(fused, "_twin", lambda *a: made.append(a[0]) or make(*a))
-    network, twins, log_mel = networks.plain(), Twins(), networks.log_mels()
+def test_threads_share_a_model(tiny_model: SoundModel, noise: Noise) -> None:
+    model, waveform = copy.deepcopy(tiny_model), noise(RATE)
+    expected = tiny_model.tag(waveform, RATE).values
     barrier = threading.Barrier(8)
-    got: list[Outputs] = []
+    got: list[np.ndarray] = []
 
-    def ask() -> None:
+    def tag() -> None:
         barrier.wait()
-        got.append(networks.answers(twins.of(network), log_mel))
+        got.append(model.tag(waveform, RATE).values)
 
-    for _ in range(2):
-        threads = [threading.Thread(target=ask) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        with torch.no_grad():
-            network.trunk[0].conv1.weight.mul_(1.5)
-    assert len(made) == 2
-    assert len(got) == 16
+    threads = [threading.Thread(target=tag) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 8
+    for values in got:
+        np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
 def test_models_can_be_copied_and_pickled(tiny_model: SoundModel, noise: Noise) -> None:

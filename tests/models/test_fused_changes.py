@@ -1,10 +1,8 @@
-"""The fast twin follows whatever is done to the plain network."""
+"""The verbs follow what is done to the network: by themselves, or after `refresh`."""
 
 from __future__ import annotations
 
 import copy
-import gc
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 
@@ -16,7 +14,8 @@ from torch.nn.utils import parametrizations, prune
 
 from dcasenet import SoundModel
 from dcasenet.models.dcasenet import NETWORKS
-from dcasenet.models.fused import Twins
+from dcasenet.models.fused import fuse
+from dcasenet.spec import TASKS
 
 RATE = 24_000
 Noise = Callable[..., np.ndarray]
@@ -111,48 +110,58 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_a_change_is_heard(
-    networks: ModuleType, change: Callable[[nn.Module], None], dtype: torch.dtype
+def test_a_change_counts_after_refresh(
+    networks: ModuleType,
+    tiny_model: SoundModel,
+    noise: Noise,
+    change: Callable[[nn.Module], None],
 ) -> None:
-    network, twins, log_mel = networks.plain(), Twins(dtype), networks.log_mels()
-    before = networks.answers(twins.of(network), log_mel)
-    change(network)
-    now = networks.answers(twins.of(network), log_mel)
-    afresh = networks.answers(Twins(dtype).of(network), log_mel)
-    assert networks.difference(now, afresh) == 0
-    assert networks.difference(now, before) > 1e-5
-    assert networks.difference(now, networks.answers(network, log_mel)) < (
-        1e-4 if dtype == torch.float32 else 0.3
-    )
+    model = SoundModel(tiny_model.spec, tiny_model.frontend, networks.plain())
+    waveforms = noise(2 * RATE)[None]
+    before = model.infer(waveforms, TASKS)
+    change(model.network)
+    model.refresh()
+    now = model.infer(waveforms, TASKS)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(waveforms), TASKS)
+    for task in TASKS:
+        np.testing.assert_allclose(now[task], getattr(expected, task).numpy(), atol=1e-3)
+    assert max(np.abs(now[task] - before[task]).max() for task in TASKS) > 1e-5
 
 
-def test_addresses_that_come_again(networks: ModuleType) -> None:
-    network, twins, log_mel = networks.plain(), Twins(), networks.log_mels()
-    weight = network.common.conv1.weight
-    for _ in range(10):
-        for _ in range(2):  # the second may well lie where the one before the first did
-            weight.data = weight.data.roll(1, 0)
-        twin = twins.of(network)
-        assert (
-            networks.difference(networks.answers(twin, log_mel), networks.answers(network, log_mel))
-            < 1e-4
-        )
+def of_load_state_dict(model: SoundModel) -> None:
+    other = {n: v * 1.5 if v.is_floating_point() else v for n, v in model.state_dict().items()}
+    model.load_state_dict(other)
 
 
-def test_an_unchanged_network_keeps_its_twin(
-    networks: ModuleType, monkeypatch: pytest.MonkeyPatch
+def of_training(model: SoundModel) -> None:
+    model.train()
+    with torch.no_grad():
+        model.network.trunk[0].conv1.weight.mul_(1.5)
+    model.eval()
+
+
+def of_a_cast(model: SoundModel) -> None:
+    with torch.no_grad():
+        model.network.trunk[0].conv1.weight.mul_(1.5)
+    model.double()
+
+
+@pytest.mark.parametrize("change", [of_load_state_dict, of_training, of_a_cast])
+def test_a_change_by_the_modules_own_methods_counts_at_once(
+    networks: ModuleType, tiny_model: SoundModel, noise: Noise, change: Callable[[SoundModel], None]
 ) -> None:
-    network, twins = networks.plain(), Twins()
-    twin = twins.of(network)
-    networks.answers(network, networks.log_mels())
-    networks.answers(twin, networks.log_mels())
-    network(networks.log_mels()).tag.sum().backward()
-    network.zero_grad()
-    network.train()
-    network.eval()
-    assert twins.of(network) is twin
+    model = SoundModel(tiny_model.spec, tiny_model.frontend, networks.plain())
+    waveforms = noise(2 * RATE)[None]
+    before = model.infer(waveforms, ("event",))["event"]
+    change(model)
+    now = model.infer(waveforms, ("event",))["event"]
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(waveforms), ("event",)).event.float().numpy()
+    np.testing.assert_allclose(now, expected, atol=1e-3)
+    assert np.abs(now - before).max() > 1e-5
+    assert model.frontend.window.dtype == torch.float32
 
 
 def test_answers_are_those_of_evaluation(tiny_model: SoundModel, noise: Noise) -> None:
@@ -166,14 +175,6 @@ def test_answers_are_those_of_evaluation(tiny_model: SoundModel, noise: Noise) -
         np.testing.assert_array_equal(got.scene.values, expected.scene.values)
     assert model.network.training
     assert model.network.trunk[0].norm1.num_batches_tracked == 0
-
-
-def test_a_network_that_is_let_go_takes_its_twin_along(networks: ModuleType) -> None:
-    twins, network = Twins(), networks.plain()
-    twin = weakref.ref(twins.of(network))
-    del network
-    gc.collect()
-    assert twin() is None
 
 
 class Doubled(NETWORKS["v3"]):  # type: ignore[misc]
@@ -217,13 +218,6 @@ def of_another_class(network: nn.Module) -> None:
 def test_what_is_not_known_is_run_as_it_is(
     networks: ModuleType, change: Callable[[nn.Module], None]
 ) -> None:
-    network, twins = networks.plain(), Twins()
-    twins.of(network)
+    network = networks.plain()
     change(network)
-    assert twins.of(network) is network
-
-
-def test_inference_tensors_are_run_as_they_are(networks: ModuleType) -> None:
-    with torch.inference_mode():  # they count no writes
-        network = networks.plain()
-        assert Twins().of(network) is network
+    assert fuse(network) is network
