@@ -83,16 +83,16 @@ class Nothing(SoundVerbs[Floats]):
         self.spec = spec
 
     def infer(
-        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> dict[str, Floats]:
         n_windows, n_samples = waveforms.shape
         n_steps = max(1, (n_samples - 2) // 480 // 40)
         return {
-            task: np.zeros(
-                (n_windows, *((n_steps,) if task == "event" else ()), len(self.spec.labels(task))),
+            name: np.zeros(
+                (n_windows, *((n_steps,) if name == "event" else ()), len(self.spec.labels(name))),
                 np.float32,
             )
-            for task in tasks
+            for name in outputs
         }
 
     def as_array(self, values: Floats) -> Floats:

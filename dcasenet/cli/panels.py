@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from typer import Context
-    from typer._click import HelpFormatter
+    from typer._click import Context, HelpFormatter
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Recordings": ("analyze", "scene", "tags", "events", "embed"),

@@ -198,10 +198,12 @@ class WindowPool:
         total, n_windows = counted[0]
         for values, n in counted[1:]:
             total, n_windows = self._joined(total, values), n_windows + n
-        return total / n_windows if self._pooling == "mean" else total
+        pooled: NDArray[Any] = total / n_windows if self._pooling == "mean" else total
+        return pooled
 
     def _joined(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-        return one + other if self._pooling == "mean" else np.maximum(one, other)
+        joined: NDArray[Any] = one + other if self._pooling == "mean" else np.maximum(one, other)
+        return joined
 
 
 class _WindowDecoder(Decoder[Result_co]):
@@ -219,6 +221,7 @@ class _WindowDecoder(Decoder[Result_co]):
         """Return a window's probabilities (labels,) from its logits (channels, labels)."""
 
     def add(self, chunk: InferredChunk) -> None:
+        """Take the next window; see `Decoder`."""
         probabilities = self.probabilities(chunk.outputs[self._task])
         self._pool.add(probabilities, chunk.level)
         self._probabilities.append(probabilities)
@@ -244,12 +247,14 @@ class SceneDecoder(_WindowDecoder[Scene]):
         self._labels = spec.scenes
 
     def probabilities(self, logits: Floats) -> NDArray[Any]:
+        """Return the softmax, averaged over channels."""
         scores = logits.astype(np.float64)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         mean: NDArray[Any] = (scores / scores.sum(axis=1, keepdims=True)).mean(axis=0)
         return mean
 
     def result(self, info: AudioInfo) -> Scene:
+        """Return the result; see `Decoder`."""
         return Scene(labels=self._labels, **self.fields(info))
 
 
@@ -261,10 +266,12 @@ class TagDecoder(_WindowDecoder[Tags]):
         self._labels, self._top = spec.tags, top
 
     def probabilities(self, logits: Floats) -> NDArray[Any]:
+        """Return the sigmoid, averaged over channels."""
         mean: NDArray[Any] = _sigmoid(logits).mean(axis=0)
         return mean
 
     def result(self, info: AudioInfo) -> Tags:
+        """Return the result; see `Decoder`."""
         return Tags(labels=self._labels, limit=self._top, **self.fields(info))
 
 
@@ -279,9 +286,11 @@ class FramewiseDecoder(Decoder[Events]):
         self._steps = _JoinedSteps(self._axis)
 
     def add(self, chunk: InferredChunk) -> None:
+        """Take the next window; see `Decoder`."""
         self._steps.add(chunk.window, step_probabilities(chunk.outputs[self._output]))
 
     def result(self, info: AudioInfo) -> Events:
+        """Return the result; see `Decoder`."""
         n_rows = self._axis.n_rows(info.n_samples, info.sample_rate)
         probabilities = self._axis.rows(self._steps.joined(), n_rows)
         options = self._options
@@ -314,11 +323,13 @@ class AnalysisDecoder(Decoder[Analysis]):
         self._decoders = {task: (tuple(q.grids), q.decoder()) for task, q in queries.items()}
 
     def add(self, chunk: InferredChunk) -> None:
+        """Take the next window; see `Decoder`."""
         for outputs, decoder in self._decoders.values():
             if not chunk.outputs.keys().isdisjoint(outputs):
                 decoder.add(chunk)
 
     def result(self, info: AudioInfo) -> Analysis:
+        """Return the result; see `Decoder`."""
         results = {task: decoder.result(info) for task, (_, decoder) in self._decoders.items()}
         return Analysis(
             scene=results.get("scene"),
@@ -338,11 +349,13 @@ class ClipEmbeddingDecoder(Decoder[Array]):
         self._as_array = as_array
 
     def add(self, chunk: InferredChunk) -> None:
+        """Take the next window; see `Decoder`."""
         # The windows of one recording have equally many steps, or nearly so.
         mean = chunk.outputs["embedding"].mean(axis=(0, 1), dtype=np.float64)
         self._pool.add(mean, chunk.level)
 
     def result(self, info: AudioInfo) -> Array:
+        """Return the result; see `Decoder`."""
         return self._as_array(self._pool.pooled().astype(np.float32))
 
 
@@ -355,9 +368,11 @@ class FrameEmbeddingDecoder(Decoder[Embedding[Array]]):
         self._as_array = as_array
 
     def add(self, chunk: InferredChunk) -> None:
+        """Take the next window; see `Decoder`."""
         self._steps.add(chunk.window, chunk.outputs["embedding"][0])
 
     def result(self, info: AudioInfo) -> Embedding[Array]:
+        """Return the result; see `Decoder`."""
         # Silence that a short recording is padded with has steps, too.
         n_steps = self._axis.n_steps(info.n_samples, info.sample_rate)
         values = self._steps.joined()[:n_steps]

@@ -255,9 +255,8 @@ class TimeAxis:
 
     def n_rows(self, n_samples: int, sample_rate: int) -> int:
         """Return how many rows a recording has at its own rate, free of rounding."""
-        return -(-n_samples * self.sample_rate * self.rows_per_step) // -(
-            -self.step_samples * sample_rate
-        )
+        length = n_samples * self.sample_rate * self.rows_per_step
+        return -(-length // (self.step_samples * sample_rate))
 
     def n_steps(self, n_samples: int, sample_rate: int) -> int:
         """Return how many steps a recording has, a partial one included."""

@@ -83,7 +83,8 @@ class LogMel(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LogMel:
         """Move the front end, as ``to`` and ``half`` do, but leave it float32."""
-        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+        super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Give the normalised log-mel of each waveform of a batch."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcasenet.audio.preprocess import prepare, read_each
 from dcasenet.errors import WeightsError
-from dcasenet.inference.windowing import TAG_WINDOW
+from dcasenet.inference.windowing import grid_of
 from dcasenet.onnx.quantize import Ranges, measure
 from dcasenet.onnx.runtime import long_enough
 from dcasenet.results import Floats
@@ -40,7 +40,7 @@ def weights_digest(model: SoundModel) -> str:
         >>> weights_digest(dcasenet.load("v3", stage="open"))[:7]
         'sha256:'
     """
-    model.networks  # loads those that were not needed so far
+    _ = model.networks  # loads those that were not needed so far
     state = hashlib.sha256(json.dumps(model.spec.to_dict()["frontend"], sort_keys=True).encode())
     for name, tensor in sorted(tensors_of(model.frontend, model.network).items()):
         state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -131,5 +131,5 @@ def _heard(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
     """Give each recording as the model hears it."""
     for recording in read_each(recordings, None, channels_last=False):
         prepared = prepare(recording, model.spec)
-        waveform = prepared.waveforms[:, : round(TAG_WINDOW * prepared.sample_rate)]
+        waveform = prepared.waveforms[:, : grid_of(model.spec, "tag").size]
         yield long_enough(waveform, model.spec)

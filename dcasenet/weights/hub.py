@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
 from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
@@ -182,40 +182,58 @@ def save_pretrained(model: SoundModel, folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def push_to_hub(
-    model: SoundModel, repo: str, *, private: bool | None = None, token: str | None = None
-) -> str:
-    """Upload a model to the Hugging Face Hub, in one commit.
+class PushOptions(TypedDict, total=False):
+    """Options of an upload, as `Push` has them."""
 
-    Args:
-        model: The model.
-        repo: Repository, ``"org/name"``; made if it does not exist.
-        private: Whether a new repository is private; by default as the organisation has it.
-        token: Access token; by default the one that ``hf auth login`` stored.
+    commit_message: str | None
+    private: bool | None
+    token: str | bool | None
+    revision: str | None
+    create_pr: bool
 
-    Returns:
-        What `dcasenet.load` takes to get exactly this upload: ``"org/name@<commit>"``.
+
+@dataclass(frozen=True)
+class Push:
+    """How a model is uploaded; see `SoundModel.push_to_hub`."""
+
+    repo_id: str
+    commit_message: str | None = None
+    private: bool | None = None
+    token: str | bool | None = None
+    revision: str | None = None
+    create_pr: bool = False
+
+
+def push_to_hub(model: SoundModel, push: Push) -> str:
+    """Upload a model to the Hugging Face Hub, in one commit; see `SoundModel.push_to_hub`.
 
     Raises:
         WeightsError: The Hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
 
-    api = HfApi(token=token)
+    api = HfApi(token=push.token)
+    message = push.commit_message or f"DcaseNet {model.spec.name}, {model.spec.stage}"
     with TemporaryDirectory(prefix="dcasenet-") as folder:
-        save_folder(model, Path(folder), address=repo)
         try:
             with _quiet(progress=True):
-                made = api.create_repo(repo, private=private, exist_ok=True)
+                made = api.create_repo(push.repo_id, private=push.private, exist_ok=True)
+                if push.revision is not None and not push.create_pr:
+                    api.create_branch(made.repo_id, branch=push.revision, exist_ok=True)
+                save_folder(model, Path(folder), address=made.repo_id)
                 commit = api.upload_folder(
                     repo_id=made.repo_id,
                     folder_path=folder,
-                    commit_message=f"DcaseNet {model.spec.name}, {model.spec.stage}",
+                    commit_message=message,
+                    revision=push.revision,
+                    create_pr=push.create_pr,
                 )
+        except WeightsError:
+            raise
         except _hub_errors() as error:
             raise WeightsError(
-                f"{repo} cannot be uploaded to {api.endpoint}: {error} Check the name and that "
-                f"your token may write there ('hf auth login')."
+                f"{push.repo_id} cannot be uploaded to {api.endpoint}: {error} Check the name and "
+                f"that your token may write there ('hf auth login')."
             ) from error
     return f"{made.repo_id}@{commit.oid}"
 
@@ -271,7 +289,8 @@ def _file(repo: str, revision: str | None, name: str, access: Access, again: boo
                     revision=revision,
                     cache_dir=root,
                     local_files_only=access.offline,
-                    force_download=again,
+                    force_download=again or (access.again and not access.offline),
+                    token=access.token,
                 )
             )
     except LocalEntryNotFoundError as error:

@@ -30,12 +30,12 @@ class FakeModel(SoundVerbs[Floats]):
         self.gain = gain
 
     def infer(
-        self, waveforms: Floats, tasks: Sequence[Task], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> Mapping[str, Floats]:
         loudness = waveforms.std(axis=1) * 10 * self.gain
         crossings = (np.diff(np.sign(waveforms), axis=1) != 0).mean(axis=1)
         values = np.stack([loudness, crossings], axis=1).astype(np.float32)
-        return {"embedding": values[:, None]} if not tasks else {"tag": values}
+        return {"embedding": values[:, None]} if "embedding" in outputs else {"tag": values}
 
     def as_array(self, values: Floats) -> Floats:
         return values

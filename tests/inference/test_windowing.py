@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcasenet.inference.windowing import (
-    Joiner,
+    OverlapAdd,
+    TimeAxis,
     event_grid,
-    scene_grid,
-    scene_windows,
-    steps_to_rows,
-    tag_grid,
-    tag_windows,
+    grid_of,
+    released_windows,
 )
+from dcasenet.spec import ModelSpec
 
 RATE = 24_000
+JOINT = ModelSpec("v3", "joint")
+AXIS = TimeAxis.of(JOINT)
 LENGTHS = st.integers(1, 200 * RATE)
 
 
@@ -62,7 +63,11 @@ def test_tag_windows(n: int) -> None:
 def test_all_windows_but_the_last_are_certain_whatever_follows(
     n: int, more: int, window_and_hop: tuple[float, float]
 ) -> None:
-    for grid in (scene_grid(RATE), tag_grid(RATE), event_grid(RATE, *window_and_hop)):
+    for grid in (
+        grid_of(JOINT, "scene"),
+        grid_of(JOINT, "tag"),
+        event_grid(JOINT, *window_and_hop),
+    ):
         certain, whole = grid.windows(n)[:-1], grid.windows(n + more)
         assert whole[: len(certain)] == certain
         assert grid.windows(n + more, first=len(certain)) == whole[len(certain) :]
@@ -73,7 +78,7 @@ def test_all_windows_but_the_last_are_certain_whatever_follows(
 @given(LENGTHS, st.sampled_from([(60.0, 48.0), (10.0, 2.4), (9.6, 9.6), (0.8, 0.8)]))
 def test_event_windows(n: int, window_and_hop: tuple[float, float]) -> None:
     window, hop = window_and_hop
-    windows = event_grid(RATE, window, hop).windows(n)
+    windows = event_grid(JOINT, window, hop).windows(n)
     if n <= window * RATE:
         assert windows == [(0, n)]
         return
@@ -105,12 +110,12 @@ def test_event_windows(n: int, window_and_hop: tuple[float, float]) -> None:
 )
 def test_windows_that_do_not_work_are_refused(window: float, hop: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        event_grid(RATE, window, hop)
+        event_grid(JOINT, window, hop)
 
 
 def joined(parts: list[np.ndarray], firsts: list[int], *, at_once: bool) -> np.ndarray:
     """The joined steps, taken at the end or as soon as they are final."""
-    joiner, taken = Joiner(), []
+    joiner, taken = OverlapAdd(), []
     for part, first in zip(parts, firsts, strict=True):
         if not at_once:
             taken.append(joiner.take(before=first))
@@ -145,5 +150,5 @@ def test_overlaps_fade_from_one_window_to_the_next() -> None:
 
 def test_rows_repeat_each_step_eight_times_and_the_tail_takes_the_last() -> None:
     steps = np.array([[1.0], [2.0]], dtype=np.float32)
-    assert steps_to_rows(steps, 21)[:, 0].tolist() == [1.0] * 8 + [2.0] * 13
-    assert steps_to_rows(steps[:1], 3)[:, 0].tolist() == [1.0] * 3
+    assert AXIS.rows(steps, 21)[:, 0].tolist() == [1.0] * 8 + [2.0] * 13
+    assert AXIS.rows(steps[:1], 3)[:, 0].tolist() == [1.0] * 3

@@ -18,7 +18,7 @@ from dcasenet import Outputs, SoundModel, create, load
 from dcasenet.models import fused
 from dcasenet.models.dcasenet import NETWORKS
 from dcasenet.models.frontend import LogMel
-from dcasenet.models.fused import Twins
+from dcasenet.models.fused import fuse
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import TASKS, FrontEndSettings, Task
 from dcasenet.weights.key_map import rename
@@ -32,7 +32,7 @@ Noise = Callable[..., np.ndarray]
 def test_float32_is_the_network(networks: ModuleType, name: str, tasks: tuple[Task, ...]) -> None:
     for width in (0.125, 0.3):
         network, log_mel = networks.plain(name, width), networks.log_mels()
-        twin = Twins().of(network)
+        twin = fuse(network)
         assert twin is not network
         assert (
             networks.difference(
@@ -47,7 +47,7 @@ def test_full_width(networks: ModuleType, name: str) -> None:
     network, log_mel = networks.plain(name, 1.0), networks.log_mels(2, 81)
     assert (
         networks.difference(
-            networks.answers(Twins().of(network), log_mel), networks.answers(network, log_mel)
+            networks.answers(fuse(network), log_mel), networks.answers(network, log_mel)
         )
         < 1e-4
     )
@@ -55,7 +55,7 @@ def test_full_width(networks: ModuleType, name: str) -> None:
 
 def test_no_batch_norm_is_left(networks: ModuleType) -> None:
     for name in NETWORKS:
-        kinds = {type(module) for module in Twins().of(networks.plain(name)).modules()}
+        kinds = {type(module) for module in fuse(networks.plain(name)).modules()}
         assert not kinds & {nn.BatchNorm1d, nn.BatchNorm2d}
 
 
@@ -66,7 +66,7 @@ def test_a_batch_in_pieces_is_the_batch(
     network, log_mel = networks.plain(), networks.log_mels(batch, 251)
     monkeypatch.setattr(fused, "PIECE_FRAMES", 600)  # two clips at a time
     heard: list[int] = []
-    twin = Twins().of(network)
+    twin = fuse(network)
     twin.trunk.inner[0].register_forward_hook(lambda _, x, __: heard.append(len(x[0])))
     assert (
         networks.difference(networks.answers(twin, log_mel), networks.answers(network, log_mel))
@@ -79,7 +79,7 @@ def test_a_convolution_without_norm_is_copied_before_it_is_cast(networks: Module
     network = networks.plain("v2")
     network.scene_branch = nn.Sequential(nn.Conv2d(32, 32, 3), nn.ReLU()).eval()
     exact = networks.answers(network, networks.log_mels())
-    fast = networks.answers(Twins(torch.bfloat16).of(network), networks.log_mels())
+    fast = networks.answers(fuse(network, torch.bfloat16), networks.log_mels())
     assert network.scene_branch[0].weight.dtype == torch.float32
     assert network.scene_branch[0].weight.requires_grad
     assert networks.difference(exact, fast) < 0.1
@@ -88,7 +88,7 @@ def test_a_convolution_without_norm_is_copied_before_it_is_cast(networks: Module
 def test_what_is_not_folded_is_shared(networks: ModuleType) -> None:
     network = networks.plain()
     own = {tensor.data_ptr() for tensor in network.parameters()}
-    copied = [n for n, t in Twins().of(network).named_parameters() if t.data_ptr() not in own]
+    copied = [n for n, t in fuse(network).named_parameters() if t.data_ptr() not in own]
     parts = {name.split(".")[0] for name in copied}
     assert parts == {"trunk", "common", "scene_block", "scene_branch"}
 
@@ -121,7 +121,7 @@ def test_bfloat16_on_synthetic_sound(networks: ModuleType, noise: Noise) -> None
         network = networks.plain(name, 0.25)
         exact, fast = (
             networks.answers(network, log_mel),
-            networks.answers(Twins(torch.bfloat16).of(network), log_mel),
+            networks.answers(fuse(network, torch.bfloat16), log_mel),
         )
         for one, two in zip(
             networks.probabilities(exact), networks.probabilities(fast), strict=True
@@ -139,7 +139,7 @@ def test_bfloat16_on_recordings(
         log_mel = torch.from_numpy(golden[f"{clip}/logmel"])[None]
         exact, fast = (
             networks.answers(network, log_mel),
-            networks.answers(Twins(torch.bfloat16).of(network), log_mel),
+            networks.answers(fuse(network, torch.bfloat16), log_mel),
         )
         for one, two in zip(
             networks.probabilities(exact), networks.probabilities(fast), strict=True
@@ -160,7 +160,7 @@ def test_bfloat16_of_a_trained_checkpoint(shared: Path) -> None:
 
 
 def test_bfloat16_is_of_the_convolutions_but_the_first(networks: ModuleType) -> None:
-    twin = Twins(torch.bfloat16).of(networks.plain())
+    twin = fuse(networks.plain(), torch.bfloat16)
     kinds = {name: tensor.dtype for name, tensor in twin.named_parameters()}
     parts = ("trunk", "common", "scene_block", "scene_branch")
     for name, dtype in kinds.items():

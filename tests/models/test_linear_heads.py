@@ -16,11 +16,11 @@ from dcasenet.errors import WeightsError
 from dcasenet.inference.model import SoundModel
 from dcasenet.models.dcasenet import NETWORKS, create
 from dcasenet.models.frontend import LogMel
-from dcasenet.models.fused import Twins
+from dcasenet.models.fused import fuse
 from dcasenet.onnx import runtime
 from dcasenet.onnx.export import to_onnx
 from dcasenet.spec import TASKS, ModelSpec, Task
-from dcasenet.weights import checkpoint, hub
+from dcasenet.weights import checkpoint
 from dcasenet.weights.builder import assemble
 
 RATE = 24_000
@@ -60,7 +60,7 @@ def test_a_linear_head_reads_the_embedding(name: str) -> None:
             alone = network(log_mel, tasks=(task,))
             torch.testing.assert_close(getattr(alone, task), layer(heard))
             assert [other for other in TASKS if getattr(alone, other) is not None] == [task]
-        twin = Twins().of(network)
+        twin = fuse(network)
         assert twin is not network
         for task in TASKS:
             torch.testing.assert_close(
@@ -132,7 +132,7 @@ def test_it_is_pushed_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     model = model_with("v3", ("scene",))
-    assert hub.push_to_hub(model, "me/mine") == "me/mine@abc"
+    assert model.push_to_hub("me/mine") == "me/mine@abc"
     assert dcasenet.load(tmp_path).spec == model.spec
 
 

@@ -179,7 +179,7 @@ def answered(embedded: Embedded, head: Head, query: Query[Any], task: Task) -> A
     """Return the verb's result for a recording, from its embeddings and a head."""
     decoder = query.decoder()
     for chunk, window in zip(embedded.chunks, embedded.embeddings, strict=True):
-        outputs = {task: head.logits(window, task)}
+        outputs: dict[str, Floats] = {task: head.logits(window, task)}
         decoder.add(dataclasses.replace(chunk, outputs=outputs))
     return decoder.result(embedded.info)
 
