@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.errors import AudioError
+
 Kind: TypeAlias = Literal[
     "file", "level", "clipping", "dc", "silence", "bandwidth", "antiphase", "length", "channels"
 ]
@@ -163,8 +165,8 @@ _LOUD = (
 _CLIPPED = "what is added by that sounds like noise and clicks."
 _OFFSET = "the recorder adds a constant voltage."
 _NARROW = (
-    "it is telephone sound, or was resampled from it, and the model was trained on more: expect "
-    "lower probabilities."
+    "it is telephone sound or was resampled from it, and models that were trained on wider sound "
+    "are wrong more often."
 )
 _CHANNELS = "if this is a batch of clips, pass them as a list: list(batch)."
 
@@ -224,3 +226,15 @@ def _last_band(levels: NDArray[np.float64]) -> int:
         if below - above[:2].mean() >= CLIFF and below - above.max() >= REMAINS:
             return band
     return len(levels)
+
+
+def refuse_doubtful(warnings: tuple[str, ...]) -> None:
+    """Make warnings an error.
+
+    Raises:
+        AudioError: There is one.
+    """
+    if warnings:
+        raise AudioError(
+            f"{' '.join(warnings)} With strict=True that is an error; without it, a warning."
+        )
