@@ -28,6 +28,9 @@ Threshold: TypeAlias = "float | Mapping[str, float] | None"
 Channels: TypeAlias = Literal["mix", "each"] | int
 Resolution: TypeAlias = Literal["step", "fine"]
 
+# Seconds (24 h): a small file may state, or hold, days.
+MAX_DURATION = 86_400.0
+
 
 class Options(TypedDict, total=False):
     """Options of every verb: how audio is read.
@@ -37,7 +40,7 @@ class Options(TypedDict, total=False):
             other; ``"each"`` averages the answers about each (the authors' protocol for four
             microphones); a number chooses one, the first being 0.
         channels_last: Whether arrays are (samples, channels).
-        max_duration: How long a recording may be, in seconds; None for any length.
+        max_duration: How long a recording may be, in seconds, by default 24 h; None for any length.
         strict: Whether anything doubtful about a recording is an error.
     """
 

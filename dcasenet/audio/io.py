@@ -151,8 +151,7 @@ class Reader:
             is_sound = levels.see(block)
             if is_sound:  # else the rest is read to say all that is wrong
                 samples = block if self._file else scaled(block)
-                if samples.size:
-                    self._meter.add(samples)
+                self._meter.add(samples)
                 yield samples
         if not is_sound:
             raise levels.fault(self.sample_rate, self.source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -18,7 +19,7 @@ from dcasenet.audio.resample import Resampler
 from dcasenet.errors import AudioError
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec
-from dcasenet.types import Audio, Audios, Channels, Rate, check_number
+from dcasenet.types import MAX_DURATION, Audio, Audios, Channels, Rate, check_number
 
 # Seconds for which it is decided whether channels cancel each other.
 CANCEL_SECONDS = 0.1
@@ -41,12 +42,12 @@ class ReadOptions:
 
     channels: Channels = "mix"
     channels_last: bool = False
-    max_duration: float | None = None
+    max_duration: float | None = MAX_DURATION
     strict: bool = False
 
     def __post_init__(self) -> None:
         check_channels_option(self.channels)
-        if self.max_duration is not None:
+        if self.max_duration not in (None, math.inf):
             accepted = "give seconds, or None for any length"
             check_number("max_duration", self.max_duration, 0, accepted=accepted)
 

@@ -105,7 +105,9 @@ class Meter:
         return self._spectrum.end()
 
     def add(self, block: Samples) -> None:
-        """Take the next samples, (channels, samples), at least one."""
+        """Take the next samples, (channels, samples)."""
+        if not block.size:
+            return
         low, high = block.min(axis=1), block.max(axis=1)
         self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
         self._sum += block.sum(axis=1, dtype=np.float64)
