@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from dcasenet.cli.options import (
     FormatOption,
     Level,
     Model,
+    Overwrite,
     Paths,
     Precision,
     PrecisionOption,
@@ -93,12 +95,13 @@ def analyze(
     workers: Workers = None,
     restart: Restart = False,
     engine: EngineOption = Engine.local,
+    overwrite: Overwrite = False,
 ) -> None:
     """Answer every task that the model has: scene, tags and events."""
     job = Job(output, workers, restart, engine, form)
     job.check()
     if plot is not None:
-        _check_plot(plot, files, output)
+        _check_plot(plot, files, output, overwrite)
     loaded = load_model(model, stage, weights, device, precision, runtime)
     if output is not None:
         job.analyze(loaded, files, threshold, top)
@@ -208,7 +211,7 @@ def embed(
     _for_each(files, form, answer)
 
 
-def _check_plot(plot: Path, files: Sequence[Path], output: Path | None) -> None:
+def _check_plot(plot: Path, files: Sequence[Path], output: Path | None, overwrite: bool) -> None:
     if output is not None:
         raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
     if len(files) != 1:
@@ -217,6 +220,15 @@ def _check_plot(plot: Path, files: Sequence[Path], output: Path | None) -> None:
         raise typer.BadParameter(
             f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
             f"{', '.join(PICTURES)}."
+        )
+    if overwrite or not os.path.lexists(plot):
+        return
+    from dcasenet.plot import is_plot
+
+    if not is_plot(plot):
+        raise typer.BadParameter(
+            f"--plot does not replace {plot}, which it did not draw. Give another name, or "
+            f"--overwrite."
         )
 
 

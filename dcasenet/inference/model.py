@@ -270,6 +270,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         self,
         save_directory: str | PathLike[str],
         *,
+        overwrite: bool = False,
         push_to_hub: bool = False,
         repo_id: str | None = None,
         **push: Unpack[PushOptions],
@@ -277,7 +278,9 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         """Write the model as a folder that `dcasenet.load` reads back; see `dcasenet.weights.hub`.
 
         Args:
-            save_directory: The folder; made if it does not exist.
+            save_directory: The folder; made if it does not exist. Files that this wrote before
+                are replaced.
+            overwrite: Whether other files of the same names are replaced as well.
             push_to_hub: Also upload the model, as the method of that name does.
             repo_id: Where to; by default the folder's name, in the user's own account.
             **push: Options of the method `push_to_hub`.
@@ -286,9 +289,10 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             The folder: ``config.json``, the weights as safetensors, a model card.
 
         Raises:
-            WeightsError: The folder cannot be written, or the Hub refuses.
+            WeightsError: The folder holds other files of these names, or cannot be written, or
+                the Hub refuses.
         """
-        folder = hub.save_pretrained(self, save_directory)
+        folder = hub.save_pretrained(self, save_directory, overwrite=overwrite)
         if push_to_hub:
             hub.push_to_hub(self, hub.Push(repo_id or folder.resolve().name, **push))
         return folder
