@@ -20,7 +20,7 @@ ORDER = (
     ("inference",),
     ("onnx",),
     ("loading",),
-    ("batch", "train"),
+    ("batch", "live", "train"),
     ("plot", "sklearn", "hear", "xares"),
     ("cli",),
 )
@@ -31,7 +31,7 @@ ORDER_OF_TRAINING = (
     ("finetuning", "distillation", "paper"),
 )
 # What runs without torch, by an exported file: all of these packages, and `dcasenet.onnx.load`.
-TORCH_FREE = ("types", "results", "audio", "batch", "cli")
+TORCH_FREE = ("types", "results", "audio", "batch", "live", "cli")
 
 
 def module_name(path: Path) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from dcasenet import __version__
-from dcasenet.cli import export, finetune, redact, reproduce, search, web
+from dcasenet.cli import export, finetune, listen, redact, reproduce, search, web
 from dcasenet.cli import weights as cli_weights
 from dcasenet.cli.batch import Job
 from dcasenet.cli.options import (
@@ -51,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (cli_weights, export, finetune, reproduce, search, redact, web):
+for module in (cli_weights, export, finetune, reproduce, search, redact, listen, web):
     module.register(app)
 
 PICTURES = (".png", ".svg", ".pdf")

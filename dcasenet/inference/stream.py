@@ -169,7 +169,10 @@ class StreamDecoder:
             self._join(steps, inferred)
             events = self._decoded_to_the_end(steps, decoder, info)
         return Provisional(
-            info.duration, scene, tags, tuple(replace(event, final=False) for event in events)
+            time=info.duration,
+            scene=scene,
+            tags=tags,
+            events=tuple(replace(event, final=False) for event in events),
         )
 
     def close(self, info: AudioInfo) -> StreamUpdate:
@@ -282,7 +285,9 @@ class Stream:
         self._interval = (
             None if latency is None else _looking_interval(latency, spec.step) * self._rate
         )
-        self._n_unseen = 0  # samples since the last look
+        # Samples since the last look. The first is as late as may be: the beginning alone, answered
+        # as if it were all, says little.
+        self._n_unseen = -spec.step * self._rate
         self._resampler = Resampler(self._rate, spec.frontend.sample_rate, spec.resampler)
         self._decoder = StreamDecoder(infer, spec, decoding)
         self._downmix: Downmix | None = None  # as soon as the number of channels is known
