@@ -5,7 +5,7 @@
     import dcasenet
 
     model = dcasenet.load("v3", stage="open")
-    model.analyze("recording.wav")
+    model.analyze(dcasenet.example())
 
 Importing the package imports nothing heavy: torch comes when a name below needs it.
 """
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from dcasenet.loading import load
     from dcasenet.models.base import Outputs
     from dcasenet.models.dcasenet import create
+    from dcasenet.recordings import example
     from dcasenet.results import Analysis, Embedding, Event, Events, Scene, ScoredLabel, Tags
     from dcasenet.spec import FrontEndSettings, ModelSpec
     from dcasenet.weights.manifest import available_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name → the module that it lives in, imported when the name is first used.
 _HOME = {
@@ -59,6 +60,7 @@ _HOME = {
     "available_models": "weights.manifest",
     "create": "models.dcasenet",
     "decode_events": "inference.events",
+    "example": "recordings",
     "load": "loading",
 }
 
@@ -85,6 +87,7 @@ __all__ = [
     "available_models",
     "create",
     "decode_events",
+    "example",
     "load",
 ]
 

@@ -7,6 +7,7 @@
     ├── UnknownModelError(ValueError)     a name or stage that does not exist
     ├── TaskNotAvailableError             a verb that this checkpoint cannot answer
     ├── JobError(OSError)                 a job on many files: its output cannot be made
+    ├── BrokerError(OSError)              an MQTT broker: reaching it, delivering to it
     └── WeightsError(OSError)             a weights file: reading, writing, downloading
         ├── ChecksumError                 its content is not what the manifest promises
         └── OfflineError                  it would have to be downloaded, and may not be
@@ -68,6 +69,10 @@ class TaskNotAvailableError(DcasenetError):
 
 class JobError(DcasenetError, OSError):
     """The output of a job on many files is taken, of another job, or cannot be written."""
+
+
+class BrokerError(DcasenetError, OSError):
+    """An MQTT broker cannot be reached, refuses, or was not there to take everything."""
 
 
 class WeightsError(DcasenetError, OSError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from dcasenet import __version__
 from dcasenet.audio.io import read
 from dcasenet.audio.preprocess import prepare
 from dcasenet.models.frontend import LogMel
@@ -57,7 +59,13 @@ def save_plot(
         _draw_events(lower, analysis.events, labels)
     lower.set_xlabel("seconds")
     lower.set_xlim(0, analysis.duration)
-    figure.savefig(path, dpi=120)
+    key = "Software" if Path(path).suffix == ".png" else "Creator"
+    figure.savefig(path, dpi=120, metadata={key: f"dcasenet {__version__}"})
+
+
+def is_plot(path: Path) -> bool:
+    """Tell whether a picture was drawn by `save_plot`: its metadata say so."""
+    return path.is_file() and re.search(rb"dcasenet \d+\.\d+", path.read_bytes()) is not None
 
 
 def _draw_log_mel(

@@ -152,6 +152,7 @@ class ModelSpec:
         selected_for: Task on which a joint checkpoint was selected, if it was on one.
         licence: Licence of the weights.
         training_data: What it was trained on, with the licence of the data.
+        datasets: Names of the data sets among it, for the metadata of a model card.
         metrics: Measured or published figures: task → name → value.
         protocol: How `metrics` were measured.
         source: Where the weights come from, for people.
@@ -175,6 +176,7 @@ class ModelSpec:
     selected_for: Task | None = None
     licence: str = "unknown"
     training_data: str = "unknown"
+    datasets: tuple[str, ...] = ()
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     protocol: str = ""
     source: str = ""
@@ -247,7 +249,7 @@ class ModelSpec:
         """
         try:
             values = dict(values)
-            for name in ("tasks", "scenes", "tags", "events"):
+            for name in ("tasks", "scenes", "tags", "events", "datasets"):
                 if name in values:
                     if not isinstance(values[name], list | tuple):
                         raise _unusable(name, values[name])
@@ -361,6 +363,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         and not (members and f.normalization != "clip"),
         "metrics": isinstance(spec.metrics, Mapping)
         and all(_is_name(task) and _is_figures(values) for task, values in spec.metrics.items()),
+        "datasets": all(_is_name(name) for name in spec.datasets),
         "selected_for": spec.selected_for is None or _is_task(spec.selected_for),
         **{
             name: _is_text(getattr(spec, name), LONGEST_TEXT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypedDict
 
@@ -14,19 +16,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Samples: TypeAlias = "NDArray[Any] | torch.Tensor"
-Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | bytes | Samples | tuple[Samples, int]"
+# A dictionary or a decoder of the library datasets, or one of torchcodec, is any object.
+Audio: TypeAlias = (
+    "str | os.PathLike[str] | BinaryIO | bytes | bytearray | memoryview | Samples "
+    "| tuple[Samples, int] | Mapping[str, Any]"
+)
 
 Audios: TypeAlias = "Sequence[Audio]"
 Rate: TypeAlias = "int | None"
 Threshold: TypeAlias = "float | Mapping[str, float] | None"
-Channels: TypeAlias = Literal["mix", "each"]
+Channels: TypeAlias = Literal["mix", "each"] | int
 Resolution: TypeAlias = Literal["step", "fine"]
+
+# Seconds (24 h): a small file may state, or hold, days.
+MAX_DURATION = 86_400.0
 
 
 class Options(TypedDict, total=False):
-    """Options of every verb."""
+    """Options of every verb: how audio is read.
 
+    Attributes:
+        channels: ``"mix"`` averages the channels, and takes the louder one where they cancel each
+            other; ``"each"`` averages the answers about each (the authors' protocol for four
+            microphones); a number chooses one, the first being 0.
+        channels_last: Whether arrays are (samples, channels).
+        max_duration: How long a recording may be, in seconds, by default 24 h; None for any length.
+        strict: Whether anything doubtful about a recording is an error.
+    """
+
+    channels: Channels
     channels_last: bool
+    max_duration: float | None
+    strict: bool
 
 
 class TagOptions(Options, total=False):
@@ -50,10 +71,42 @@ class EventOptions(AnalyzeOptions, total=False):
     window: float | None
     hop: float | None
     resolution: Resolution
-    channels: Channels
 
 
 class EmbedOptions(Options, total=False):
     """Options of `embed`, but for its level, which decides the result's type."""
 
     task: Task
+
+
+def check_number(
+    name: str,
+    value: object,
+    lowest: float,
+    highest: float = math.inf,
+    *,
+    accepted: str,
+    kind: type | tuple[type, ...] = numbers.Real,
+) -> None:
+    """Refuse what is no number, or out of range; text and truth values are no numbers.
+
+    Args:
+        name: Of the option.
+        value: What was given.
+        lowest: The lowest value accepted.
+        highest: The highest; infinity itself is never accepted.
+        accepted: What to say of what is, such as ``"give 0 to 1"``.
+        kind: `numbers.Integral` for whole numbers.
+
+    Raises:
+        ValueError: It is refused.
+
+    Example:
+        >>> check_number("top", "3", 1, accepted="give 1 or more")
+        Traceback (most recent call last):
+        ValueError: top='3' is no number; give 1 or more.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} is no number; {accepted}.")
+    if not lowest <= value <= highest or value == math.inf:  # type: ignore[operator]
+        raise ValueError(f"{name}={value} is out of range; {accepted}.")

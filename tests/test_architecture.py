@@ -13,14 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: each may import those before it and itself, never those after it.
 ORDER = (
-    ("text", "errors", "spec", "types", "results"),
+    ("text", "errors", "recordings", "spec", "types", "results"),
     ("audio",),
     ("models",),
     ("weights",),
     ("inference",),
     ("onnx",),
     ("loading",),
-    ("batch", "train"),
+    ("batch", "live", "train"),
     ("plot", "sklearn", "hear", "xares"),
     ("cli",),
 )
@@ -31,7 +31,7 @@ ORDER_OF_TRAINING = (
     ("finetuning", "distillation", "paper"),
 )
 # What runs without torch, by an exported file: all of these packages, and `dcasenet.onnx.load`.
-TORCH_FREE = ("types", "results", "audio", "batch", "cli")
+TORCH_FREE = ("types", "results", "audio", "batch", "live", "cli")
 
 
 def module_name(path: Path) -> str:

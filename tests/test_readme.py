@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+import dcasenet
 from dcasenet import cli, create
 from dcasenet.weights import manifest
 from dcasenet.weights.checksum import file_digest
@@ -26,7 +30,11 @@ from dcasenet.weights.key_map import NAMES
 
 ROOT = Path(__file__).parents[1]
 README = "README.md"
-DOCUMENTS = (README, "docs/training.md")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+# Pages with blocks that take long: they train, export or start Ray.
+SLOW = {"docs/training.md", "docs/guides/cluster.md"}
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+CALL = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 NUMBER = re.compile(r"\d+\.\d+")
 # Probabilities may differ in the last digit that is shown from one processor to the next.
 TOLERANCE = 0.011
@@ -75,6 +83,7 @@ def elsewhere(standin: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("DCASENET_OFFLINE", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copy(ROOT / "hubconf.py", tmp_path)
     some_sounds(tmp_path / "my_sounds")
@@ -119,43 +128,100 @@ class CloseEnough(doctest.OutputChecker):
         )
 
 
-def all_blocks(document: str) -> list[tuple[str, str]]:
-    text = (ROOT / document).read_text("utf-8")
-    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-
-
 def blocks(document: str, kind: str) -> str:
     return "\n".join(content for name, content in all_blocks(document) if name == kind)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+def all_blocks(document: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / document).read_text("utf-8"))
+
+
+def documents(kind: str | None = None) -> list[Any]:
+    """The documents that have a block of a kind, as parameters of a test."""
+    return [
+        pytest.param(document, marks=[pytest.mark.slow] if document in SLOW else [])
+        for document in (README, *PAGES)
+        if kind is None or any(name == kind for name, _ in all_blocks(document))
+    ]
+
+
+@pytest.mark.parametrize("document", [README, *PAGES])
 def test_there_are_only_blocks_that_are_tested(document: str) -> None:
     found = all_blocks(document)
+    fences = (ROOT / document).read_text("utf-8").count("```")
+    assert fences == 2 * len(found), "a block without a language is not tested"
     assert {name for name, _ in found} <= {"sh", "pycon", "console"}
     assert all("pip" in content for name, content in found if name == "sh")
-    assert "import dcasenet" in blocks(document, "pycon")
-    assert document != README or "$ dcasenet analyze" in blocks(document, "console")
+    calls = [call for name, text in found if name == "console" for call, _ in CALL.findall(text)]
+    assert all(call.startswith(("dcasenet ", "python ")) for call in calls)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+def test_readme_is_short_and_names_its_field() -> None:
+    text = (ROOT / README).read_text("utf-8")
+    assert len(text.splitlines()) <= 170
+    first = " ".join(text.split("![", 1)[0].split()).lower()
+    for words in ("acoustic scene classification", "audio tagging", "sound event detection"):
+        assert words in first
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for document in (README, *PAGES):
+        text = (ROOT / document).read_text("utf-8")
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            if "://" not in target:
+                assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"
+
+
+def test_figures_of_the_readme_are_those_of_the_checkpoints() -> None:
+    """What the table of checkpoints says of each is what its entry of the manifest says."""
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| .* \| (.+) \| (?:3 × )?([\d.]+) MB \| .*?(\w+) ([\d.]+)",
+        (ROOT / README).read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) >= 6
+    entries = json.loads((ROOT / "weights_manifest.json").read_text("utf-8"))["models"]
+    for stage, license_name, size, measure, figure in rows:
+        stage = {"joint": "joint-tag"}.get(stage, stage)
+        (entry,) = (e for e in entries if e["stage"] == stage)
+        assert license_name == entry.get("license", entry.get("licence"))
+        if "size" in entry.get("file", {}):  # the authors' files are known by their digest alone
+            assert float(size) == pytest.approx(entry["file"]["size"] / 1e6, rel=0.01)
+        names = {"accuracy": "accuracy_percent", "F1": "segment_f1_percent"}
+        task = {"accuracy": "scene", "F1": "event"}.get(measure, "tag")
+        wanted = {"test_lwlrap", "lwlrap_percent"} if measure == "lwlrap" else {names[measure]}
+        (true,) = (v for k, v in entry["metrics"][task].items() if k in wanted)
+        assert float(figure) == pytest.approx(true, abs=5e-4)
+
+
+@pytest.mark.parametrize("document", documents("pycon"))
 def test_python_blocks(elsewhere: Path, document: str) -> None:
-    test = doctest.DocTestParser().get_doctest(blocks(document, "pycon"), {}, document, document, 0)
+    content = blocks(document, "pycon")
+    test = doctest.DocTestParser().get_doctest(content, {}, document, document, 0)
     failures: list[str] = []
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     doctest.DocTestRunner(CloseEnough(), verbose=False, optionflags=flags).run(
         test, out=failures.append
     )
+    assert test.examples
     assert not failures, "".join(failures)
 
 
+@pytest.mark.parametrize("document", documents("console"))
 def test_command_blocks(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    document: str,
 ) -> None:
-    console = blocks(README, "console")
-    calls = re.findall(r"^\$ (dcasenet .*)\n((?:(?!\$ ).*\n)*)", console, re.MULTILINE)
-    assert len(calls) >= 3
+    calls = CALL.findall(blocks(document, "console"))
+    assert calls
     for call, shown in calls:
-        monkeypatch.setattr(sys, "argv", shlex.split(call, comments=True))
+        words = shlex.split(call, comments=True)
+        if words[0] == "python":
+            subprocess.run([sys.executable, *words[1:]], check=True)
+            continue
+        monkeypatch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as exit_:
             cli.main()
         captured = capsys.readouterr()
@@ -163,3 +229,32 @@ def test_command_blocks(
         if shown.strip():
             flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
             assert CloseEnough().check_output(shown, captured.out, flags), captured.out
+
+
+def test_the_shipped_recording_is_small_and_credited() -> None:
+    path = dcasenet.example()
+    assert path.is_relative_to(ROOT / "dcasenet")
+    assert path.stat().st_size < 100_000
+    assert soundfile.info(path).duration == pytest.approx(5, abs=0.01)
+    assert f"dcasenet/data/{path.name}" in (ROOT / "NOTICE").read_text("utf-8")
+
+
+def test_reference_names_everything_that_is_public() -> None:
+    page = (ROOT / "docs/api.md").read_text("utf-8")
+    named = set(re.findall(r"^::: dcasenet\.(\w+)$", page, re.MULTILINE))
+    assert set(dcasenet.__all__) - {"__version__"} <= named
+
+
+def test_architecture_is_drawn_from_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("drawing", ROOT / "tools/draw_architecture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    graph = drawing.imports(ROOT / "dcasenet")
+    assert "audio" in graph["inference"]
+    assert "cli" not in set().union(*graph.values())
+    shown = set(re.findall(r"<text[^>]*>(\w+)<", (ROOT / drawing.PICTURE).read_text("utf-8")))
+    assert shown == set(graph), "Type: python tools/draw_architecture.py"
+    with pytest.raises(ValueError, match="import each other"):
+        drawing.rows({"a": frozenset("b"), "b": frozenset("a")})

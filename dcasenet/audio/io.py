@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from dcasenet.audio import decoder
 from dcasenet.audio.libsndfile import BLOCK_VALUES, UNKNOWN_FRAMES
+from dcasenet.audio.quality import Finding, Meter
 from dcasenet.audio.validation import (
     Levels,
     arranged,
@@ -27,9 +29,13 @@ from dcasenet.audio.validation import (
 from dcasenet.errors import AudioError
 from dcasenet.types import Audio
 
+# Scheme of an address; a letter and a colon alone are a drive.
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+
 ACCEPTED = (
     "Accepted are a path, a binary file, bytes, a NumPy array or torch tensor with sample_rate=, "
-    "or a tuple (samples, sample_rate)."
+    "a tuple (samples, sample_rate), a dictionary with 'array' and 'sampling_rate' or with 'bytes' "
+    "or 'path', and a decoder of datasets or torchcodec."
 )
 
 
@@ -43,6 +49,7 @@ class Reader:
         audio: As in `read`.
         sample_rate: As in `read`.
         channels_last: As in `read`.
+        max_duration: As in `read`.
         place: What messages of faults on the way begin with.
 
     Attributes:
@@ -52,6 +59,7 @@ class Reader:
         source: What messages call it.
         n_samples: Length as far as it has been read, in samples.
         warnings: What is doubtful about it, complete after the last block.
+        place: As given.
 
     Example:
         >>> with Reader(np.zeros(8_000, np.int16), 8_000) as reader:
@@ -68,17 +76,17 @@ class Reader:
         sample_rate: int | None = None,
         *,
         channels_last: bool = False,
+        max_duration: float | None = None,
         place: str = "",
     ) -> None:
-        if isinstance(audio, tuple):
-            audio, sample_rate = _split_pair(audio, sample_rate)
-        self._place, self.n_samples = place, 0
+        audio, sample_rate, name = _opened(audio, sample_rate)
+        self.place, self._limit, self.n_samples = place, max_duration, 0
         self.warnings: tuple[str, ...] = ()
         self._closing = ExitStack()
         self._file: decoder.FileReader | None = None
         array = as_array(audio)
         if array is None:
-            self.source = _name(audio, sample_rate)
+            self.source = name or _name(audio, sample_rate)
             with ExitStack() as undoing:
                 self._file = undoing.enter_context(
                     decoder.FileReader(cast("decoder.File", audio), self.source)
@@ -102,7 +110,18 @@ class Reader:
         if not n_channels:
             raise self._empty()
         check_channels(n_channels, n_samples, self.source, channels_last)
+        if n_samples < UNKNOWN_FRAMES:
+            self._check_duration(n_samples)
         self.is_long = n_channels * n_samples > BLOCK_VALUES
+        self._meter = Meter(self.sample_rate, n_channels)
+
+    def _check_duration(self, n_samples: int) -> None:
+        if self._limit is not None and n_samples > self._limit * self.sample_rate:
+            raise AudioError(
+                f"{self.source} is {_hours(n_samples / self.sample_rate)} long or longer, and the "
+                f"limit is {_hours(self._limit)}. Accept longer ones with max_duration=, in "
+                "seconds (on the command line: --max-duration)."
+            )
 
     @property
     def duration(self) -> float:
@@ -121,21 +140,35 @@ class Reader:
         self._closing.close()
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        with placed(self._place):
+        with placed(self.place):
             yield from self._checked()
 
     def _checked(self) -> Iterator[NDArray[np.float32]]:
         levels, is_sound = Levels(), True
         for block in self._file or self._slices():
             self.n_samples += block.shape[1]
+            self._check_duration(self.n_samples)
             is_sound = levels.see(block)
             if is_sound:  # else the rest is read to say all that is wrong
-                yield block if self._file else scaled(block)
+                samples = block if self._file else scaled(block)
+                self._meter.add(samples)
+                yield samples
         if not is_sound:
             raise levels.fault(self.sample_rate, self.source)
         if not self.n_samples:
             raise self._empty()
-        self.warnings = (self._file.warnings if self._file else ()) + levels.warnings(self.source)
+        self.warnings = tuple(finding.message for finding in self.findings())
+
+    def findings(self) -> list[Finding]:
+        """Say what is doubtful about it, once all has been read."""
+        of_file = self._file.warnings if self._file else ()
+        found = [Finding("file", warning) for warning in of_file]
+        return found + self._meter.findings(self.source)
+
+    @property
+    def meter(self) -> Meter:
+        """What has been measured so far."""
+        return self._meter
 
     def _slices(self) -> Iterator[NDArray[Any]]:
         length = max(1, BLOCK_VALUES // self.n_channels)
@@ -165,6 +198,44 @@ def is_pair(audio: tuple[Any, ...]) -> bool:
     return len(audio) == 2 and any(number(part) is not None for part in audio)
 
 
+def _opened(audio: Any, sample_rate: Any) -> tuple[Any, Any, str]:
+    """Unpack what holds audio; return that, its rate if it has one, and what to call it, if known.
+
+    Raises:
+        AudioError: It holds nothing, or its rate and the one given differ.
+    """
+    if isinstance(audio, tuple):
+        return *_split_pair(audio, sample_rate), ""
+    if isinstance(audio, Mapping):
+        return _from_mapping(audio, sample_rate)
+    if hasattr(audio, "get_all_samples"):  # torchcodec's decoder, and that of datasets
+        audio = audio.get_all_samples()
+    if hasattr(audio, "pts_seconds") and hasattr(audio, "sample_rate"):  # its samples
+        return audio.data, _one_rate(audio.sample_rate, sample_rate, "decoder"), ""
+    if isinstance(audio, bytearray | memoryview):
+        audio = bytes(audio)
+    return audio, sample_rate, ""
+
+
+def _from_mapping(audio: Mapping[str, Any], sample_rate: Any) -> tuple[Any, Any, str]:
+    """Unpack a dictionary of the library datasets."""
+    array, content, path = (audio.get(key) for key in ("array", "bytes", "path"))
+    if array is not None and audio.get("sampling_rate") is not None:
+        if isinstance(array, list):
+            array = np.asarray(array)
+        return array, _one_rate(audio["sampling_rate"], sample_rate, "dictionary"), ""
+    if isinstance(content, bytes | bytearray | memoryview):
+        if sample_rate is None:
+            return bytes(content), None, path if isinstance(path, str) else ""
+        return bytes(content), sample_rate, ""
+    if isinstance(path, str | os.PathLike):
+        return path, sample_rate, ""
+    raise AudioError(
+        f"A dictionary with {', '.join(map(repr, audio)) or 'nothing'} is not audio. Accepted are "
+        "those with 'array' and 'sampling_rate', or with 'bytes' or 'path'."
+    )
+
+
 def _split_pair(pair: tuple[Any, ...], sample_rate: Any) -> tuple[Any, int]:
     if not is_pair(pair):
         raise AudioError(f"A tuple of {len(pair)} without a sample rate is not audio. {ACCEPTED}")
@@ -174,24 +245,43 @@ def _split_pair(pair: tuple[Any, ...], sample_rate: Any) -> tuple[Any, int]:
             f"The tuple has the sample rate ({samples!r}) first. Accepted is (samples, "
             "sample_rate): turn it round."
         )
-    rate = whole_rate(rate)
+    return samples, _one_rate(rate, sample_rate, "tuple")
+
+
+def _one_rate(stated: Any, sample_rate: Any, holder: str) -> int:
+    rate = whole_rate(stated)
     if sample_rate is not None and whole_rate(sample_rate) != rate:
         raise AudioError(
-            f"The tuple says {rate:,} Hz and sample_rate={sample_rate!r} was given as well. "
+            f"The {holder} says {rate:,} Hz and sample_rate={sample_rate!r} was given as well. "
             "Leave one of them out."
         )
-    return samples, rate
+    return rate
 
 
 def _name(file: Any, sample_rate: Any) -> str:
-    """What messages call what must be a path, bytes or a binary file, which state their rate."""
+    """Return what messages call what must be a path, bytes or a binary file.
+
+    Raises:
+        AudioError: It is none of these; or a rate is given, which they state themselves.
+    """
     if isinstance(file, str | os.PathLike):
         source = os.fsdecode(file)
+        _check_path(source)
     elif isinstance(file, bytes):
         source = "<bytes>"
+    elif hasattr(file, "buffer_read_into"):  # soundfile.SoundFile, whose read gives samples
+        raise AudioError(
+            "A soundfile.SoundFile is not audio itself. Pass what it was opened from, or its "
+            "samples: (file.read(always_2d=True).T, file.samplerate)."
+        )
     elif hasattr(file, "read"):
         name = getattr(file, "name", None)
         source = name if isinstance(name, str) else "<file>"
+    elif isinstance(file, Iterable):
+        raise AudioError(
+            f"{type(file).__name__} is no single audio. Pass several as a list: list(...). "
+            f"{ACCEPTED} Make numbers an array with np.asarray."
+        )
     else:
         raise AudioError(
             f"{type(file).__name__} is not audio. {ACCEPTED} Make numbers an array with np.asarray."
@@ -202,6 +292,26 @@ def _name(file: Any, sample_rate: Any) -> str:
             "the rate out for paths, files and bytes."
         )
     return source
+
+
+def _check_path(path: str) -> None:
+    if _ADDRESS.match(path):
+        raise AudioError(
+            f"{path} is an address, and nothing is downloaded. Save it first, for example with "
+            "urllib.request.urlretrieve(url, path), and pass the path."
+        )
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise AudioError(
+            f"The path {path!r} holds characters that no file name can have. Give the path of an "
+            "audio file."
+        ) from error
+
+
+def _hours(seconds: float) -> str:
+    """Write a long time."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds:,.1f} s"
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +335,12 @@ class Recording:
     source: str
     warnings: tuple[str, ...] = ()
 
-    is_long = False  # it need not be read any more
+    is_long, place = False, ""  # it need not be read any more
+
+    @property
+    def n_channels(self) -> int:
+        """How many channels."""
+        return len(self.samples)
 
     @property
     def n_samples(self) -> int:
@@ -257,32 +372,13 @@ def is_single(audio: object) -> bool:
     return is_pair(audio) if isinstance(audio, tuple) else not isinstance(audio, list)
 
 
-def mono(recording: Recording) -> NDArray[np.float32]:
-    """Average the channels of a recording.
-
-    Args:
-        recording: What `read` gave.
-
-    Returns:
-        The mean of the channels, shape (samples,).
-
-    Example:
-        >>> mono(read(np.array([[1.0, 0.0], [0.0, 0.0]]), 8_000))
-        array([0.5, 0. ], dtype=float32)
-    """
-    mean: NDArray[np.float32] = mixed(recording.samples)[0]
-    return mean
-
-
-def mixed(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average channels: (channels, samples) → (1, samples)."""
-    if len(samples) == 1:
-        return samples
-    mean: NDArray[np.float32] = samples.mean(axis=0, keepdims=True)
-    return mean
-
-
-def read(audio: Audio, sample_rate: int | None = None, *, channels_last: bool = False) -> Recording:
+def read(
+    audio: Audio,
+    sample_rate: int | None = None,
+    *,
+    channels_last: bool = False,
+    max_duration: float | None = None,
+) -> Recording:
     """Read one audio of any accepted kind and check it.
 
     Integers are scaled by their type: signed ones of b bits by 2**(b - 1), unsigned ones as
@@ -291,21 +387,26 @@ def read(audio: Audio, sample_rate: int | None = None, *, channels_last: bool = 
     Args:
         audio: A path; a binary file, read from where it stands and, if it can seek, put back
             there; the bytes of a file; an array or tensor, shape (samples,) or
-            (channels, samples); or a tuple of one of these two and its rate.
+            (channels, samples); a tuple of one of these two and its rate; a dictionary of the
+            library datasets, with ``array`` and ``sampling_rate`` or with ``bytes`` or ``path``;
+            or a decoder of datasets or torchcodec.
         sample_rate: Rate of an array or tensor in Hz, 1,000 to 384,000; files state theirs.
         channels_last: Whether an array or tensor is (samples, channels).
+        max_duration: How long it may be, in seconds; None for any length.
 
     Returns:
         The recording at its own rate: at least one sample, at most 64 channels.
 
     Raises:
-        AudioError: It is missing, unreadable, empty, not finite or misshapen; its rate is
-            unknown, given twice or out of range; or the file changes meanwhile.
+        AudioError: It is missing, unreadable, empty, not finite, misshapen or too long; its rate
+            is unknown, given twice or out of range; or the file changes meanwhile.
 
     Example:
         >>> read(np.array([0, 16_384, -32_768], np.int16), sample_rate=8_000).samples
         array([[ 0. ,  0.5, -1. ]], dtype=float32)
     """
-    with Reader(audio, sample_rate, channels_last=channels_last) as reader:
+    with Reader(
+        audio, sample_rate, channels_last=channels_last, max_duration=max_duration
+    ) as reader:
         samples = decoder.gather(reader, reader.n_channels)
         return Recording(samples, reader.sample_rate, reader.source, reader.warnings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,7 +15,7 @@ DEPTH = 2
 PATIENCE = 0.1
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
+def ahead(items: Iterable[Item]) -> Generator[Item]:
     """Give items in order, made in a thread of their own.
 
     An exception of the items is raised where it belongs: after those before it. When the iterator

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import math
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
+
+import numpy as np
 
 from dcasenet.audio.decoder import gather
-from dcasenet.audio.io import Reader, Recording, is_single, mixed, placed
+from dcasenet.audio.io import Reader, Recording, is_single, placed
+from dcasenet.audio.libsndfile import BLOCK_VALUES
 from dcasenet.audio.prefetch import ahead
+from dcasenet.audio.quality import Finding, refuse_doubtful
 from dcasenet.audio.resample import Resampler
+from dcasenet.errors import AudioError
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec
-from dcasenet.types import Audio, Audios, Channels, Rate
+from dcasenet.types import MAX_DURATION, Audio, Audios, Channels, Rate, check_number
+
+# Seconds for which it is decided whether channels cancel each other.
+CANCEL_SECONDS = 0.1
+# They do if their mean has less than this share of their mean energy: of two channels, that is a
+# correlation of -0.96; unrelated ones have one half.
+CANCEL_SHARE = 0.02
+# Another channel is louder only if it has so many times the energy of the first.
+LOUDER = 2.0
+# Seconds in which one is faded into the other.
+FADE_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How audio is read; see `dcasenet.types.Options`.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+
+    channels: Channels = "mix"
+    channels_last: bool = False
+    max_duration: float | None = MAX_DURATION
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        check_channels_option(self.channels)
+        if self.max_duration not in (None, math.inf):
+            accepted = "give seconds, or None for any length"
+            check_number("max_duration", self.max_duration, 0, accepted=accepted)
 
 
 @dataclass(frozen=True)
@@ -76,33 +113,56 @@ class LoadedAudio:
 
 
 class StreamedAudio:
-    """A recording that is read, mixed and resampled as its blocks are pulled.
+    """A recording that is read, mixed and resampled as its blocks are asked for.
 
-    A long one is read by a thread of its own, ahead of whoever pulls.
+    A long one is read by a thread of its own, ahead of its consumer.
 
     Args:
         recording: A `Reader`, or a `Recording` that has been read.
         spec: The model's.
-        channels: ``"mix"`` averages the channels, ``"each"`` leaves them.
+        channels: See `Downmix`.
+        strict: Whether anything doubtful is an error.
+
+    Raises:
+        AudioError: There is no such channel.
     """
 
     def __init__(
-        self, recording: Reader | Recording, spec: ModelSpec, channels: Channels = "mix"
+        self,
+        recording: Reader | Recording,
+        spec: ModelSpec,
+        channels: Channels = "mix",
+        *,
+        strict: bool = False,
     ) -> None:
-        self._recording, self._is_mixed = recording, channels == "mix"
-        self._resampler = Resampler(
-            recording.sample_rate, spec.frontend.sample_rate, spec.resampler
+        self._recording, self._rate, self._strict = recording, spec.frontend.sample_rate, strict
+        self._downmix = Downmix(
+            recording.sample_rate, recording.n_channels, channels, recording.source
         )
+        self._resampler = Resampler(recording.sample_rate, self._rate, spec.resampler)
 
-    def blocks(self) -> Iterator[Floats]:
+    def blocks(self) -> Generator[Floats]:
         """Yield the waveforms in blocks, (channels, samples) at the model's rate, once."""
         blocks = self._resampled()
         return ahead(blocks) if self._recording.is_long else blocks
 
-    def _resampled(self) -> Iterator[Floats]:
-        for samples in self._recording:
-            yield self._resampler.push(mixed(samples) if self._is_mixed else samples)
+    def _resampled(self) -> Generator[Floats]:
+        for samples in self._mixed():
+            # From 1 kHz, samples become 24 times as many.
+            length = BLOCK_VALUES * self._recording.sample_rate // (self._rate * len(samples))
+            for start in range(0, samples.shape[1], max(1, length)):
+                yield self._resampler.push(samples[:, start : start + max(1, length)])
+        if self._strict:
+            with placed(self._recording.place):
+                refuse_doubtful(self.info.warnings)
         rest = self._resampler.close()
+        if rest.size:
+            yield rest
+
+    def _mixed(self) -> Iterator[Floats]:
+        for samples in self._recording:
+            yield self._downmix.push(samples)
+        rest = self._downmix.close()
         if rest.size:
             yield rest
 
@@ -110,48 +170,213 @@ class StreamedAudio:
     def info(self) -> AudioInfo:
         """What is known of it after the last block."""
         recording = self._recording
+        found = self._downmix.findings(recording.source)
         return AudioInfo(
             n_samples=recording.n_samples,
             sample_rate=recording.sample_rate,
             source=recording.source,
-            warnings=recording.warnings,
+            warnings=(*recording.warnings, *(finding.message for finding in found)),
         )
+
+    def load(self, most: int | None = None) -> LoadedAudio | None:
+        """Read all of it.
+
+        Args:
+            most: How many values it may have at the model's rate, in all channels; None for any
+                number.
+
+        Returns:
+            The recording in memory; None if it has more.
+        """
+        blocks, n_values = [], 0
+        with contextlib.closing(self.blocks()) as stream:
+            for block in stream:
+                n_values += block.size
+                if most is not None and n_values > most:
+                    return None
+                if block.size:
+                    blocks.append(block)
+        return LoadedAudio(gather(blocks, len(blocks[0])), self.info)
+
+
+class Downmix:
+    """Choose or average the channels of a recording that comes in blocks.
+
+    Where they cancel each other, as in stereo of which one channel is inverted, the louder one is
+    taken instead. That is decided for a tenth of a second at a time, whatever the blocks.
+
+    Args:
+        sample_rate: In Hz.
+        n_channels: How many channels.
+        channels: ``"mix"`` averages them, ``"each"`` leaves them as they are, and a number chooses
+            one, the first being 0.
+        source: What messages call the recording.
+
+    Raises:
+        AudioError: There is no such channel.
+        ValueError: `channels` is none of these.
+
+    Example:
+        >>> downmix = Downmix(8_000, 2)
+        >>> left = np.ones((1, 800), np.float32)
+        >>> downmix.push(np.concatenate((left, 0 * left)))[0, :3]
+        array([0.5, 0.5, 0.5], dtype=float32)
+        >>> downmix.push(np.concatenate((left, -left)))[0, -3:]
+        array([1., 1., 1.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        n_channels: int,
+        channels: Channels = "mix",
+        source: str = "The recording",
+    ) -> None:
+        check_channels_option(channels)
+        if not isinstance(channels, str) and channels >= n_channels:
+            raise AudioError(
+                f"{source} has {n_channels} channel(s), and channels={channels} was given. "
+                f"Accepted are 0 to {n_channels - 1}, 'mix' and 'each'."
+            )
+        self._channels = channels
+        self._is_mixed = channels == "mix" and n_channels > 1
+        self._rate = sample_rate
+        self._length = max(1, round(CANCEL_SECONDS * sample_rate))
+        self._waiting = np.zeros((n_channels, 0), np.float32)
+        self._chosen: int | None = None  # the channel that was taken last; None of their mean
+        self._is_first = True
+        self._n_samples = self._n_cancelled = 0
+
+    def push(self, samples: Floats) -> Floats:
+        """Take the next samples, (channels, samples), and return what is decided."""
+        if not self._is_mixed:
+            return samples if self._channels in ("mix", "each") else self._one(samples)
+        waiting = np.concatenate((self._waiting, samples), axis=1)
+        n_ready = waiting.shape[1] // self._length * self._length
+        self._waiting = waiting[:, n_ready:]
+        return self._mix(waiting[:, :n_ready])
+
+    def close(self) -> Floats:
+        """Return the rest."""
+        rest, self._waiting = self._waiting, self._waiting[:, :0]
+        return self._mix(rest) if self._is_mixed else rest
+
+    def findings(self, source: str) -> list[Finding]:
+        """Say in how much of it the channels cancelled each other."""
+        if not self._n_cancelled:
+            return []
+        cancelled, all_of_it = self._n_cancelled / self._rate, self._n_samples / self._rate
+        return [
+            Finding(
+                "antiphase",
+                f"{source}: the channels cancel each other when averaged, in {cancelled:.1f} of "
+                f"{all_of_it:.1f} s; the louder one is used there. Choose with channels=0, 1, "
+                "... or 'each'.",
+            )
+        ]
+
+    def _one(self, samples: Floats) -> Floats:
+        number = cast("int", self._channels)
+        return samples[number : number + 1]
+
+    def _mix(self, samples: Floats) -> Floats:
+        mean: Floats = samples.mean(axis=0, keepdims=True)
+        parts = [slice(at, at + self._length) for at in range(0, samples.shape[1], self._length)]
+        self._n_samples += samples.shape[1]
+        for part in parts:
+            out, own = mean[:, part], samples[:, part]
+            energy, chosen = np.einsum("cs,cs->c", own, own), None
+            if float(np.vdot(out, out)) < CANCEL_SHARE * float(energy.mean()):
+                chosen = _louder(energy)
+                self._n_cancelled += out.shape[1]
+            if chosen is not None or self._chosen is not None:
+                out[:] = self._faded(own, out.copy(), chosen)
+            self._chosen = chosen
+            self._is_first = False
+        return mean
+
+    def _faded(self, part: Floats, mean: Floats, chosen: int | None) -> Floats:
+        """Take a channel, or the mean; at first, fade from what was taken before."""
+        new = mean if chosen is None else part[chosen : chosen + 1]
+        if self._chosen == chosen or self._is_first:
+            return new
+        old = mean if self._chosen is None else part[self._chosen : self._chosen + 1]
+        n_fade = min(part.shape[1], max(1, round(FADE_SECONDS * self._rate)))
+        weight = np.linspace(0, 1, n_fade, endpoint=False, dtype=np.float32)
+        faded = new.copy()
+        faded[:, :n_fade] = weight * new[:, :n_fade] + (1 - weight) * old[:, :n_fade]
+        return faded
+
+
+def check_channels_option(channels: Any) -> None:
+    """Refuse what names no way to treat channels.
+
+    Raises:
+        ValueError: It is neither ``"mix"``, ``"each"`` nor a whole number from 0 on.
+    """
+    is_number = isinstance(channels, int | np.integer) and not isinstance(channels, bool)
+    is_known = channels in ("mix", "each") if isinstance(channels, str) else is_number
+    if not is_known or (is_number and channels < 0):
+        raise ValueError(
+            f"channels={channels!r} is not known. Accepted are 'mix', 'each', and the number of a "
+            "channel, 0 being the first."
+        )
+
+
+def _louder(energies: Floats) -> int:
+    loudest = int(energies.argmax())
+    return loudest if energies[loudest] > LOUDER * energies[0] else 0
+
+
+def mono(recording: Recording, channels: Channels = "mix") -> Floats:
+    """Mix a recording, at its own rate.
+
+    Args:
+        recording: What `dcasenet.audio.io.read` returned.
+        channels: See `Downmix`; ``"each"`` makes no sense here.
+
+    Returns:
+        The waveform, shape (samples,).
+
+    Example:
+        >>> from dcasenet.audio.io import read
+        >>> mono(read(np.array([[1.0, 0.0], [0.0, 0.0]]), 8_000))
+        array([0.5, 0. ], dtype=float32)
+    """
+    downmix = Downmix(recording.sample_rate, recording.n_channels, channels, recording.source)
+    parts = [downmix.push(recording.samples), downmix.close()]
+    waveform: Floats = gather([part[:1] for part in parts], 1)[0]
+    return waveform
 
 
 def prepare(
     recording: Reader | Recording, spec: ModelSpec, channels: Channels = "mix"
 ) -> LoadedAudio:
-    """Mix the channels, unless each is wanted by itself, and bring them to the model's rate.
+    """Mix the channels, unless each is wanted, and bring them to the model's rate.
 
     Example:
         >>> from dcasenet.audio.io import read
-        >>> import numpy as np
         >>> prepare(read(np.zeros((2, 441)), 44_100), ModelSpec("v3", "mine")).waveforms.shape
         (1, 240)
     """
-    streamed = StreamedAudio(recording, spec, channels)
-    blocks = list(streamed.blocks())
-    return LoadedAudio(gather(blocks, len(blocks[0])), streamed.info)
+    return cast("LoadedAudio", StreamedAudio(recording, spec, channels).load())
 
 
 def prepare_each(
-    audio: Audio | Audios,
-    sample_rate: Rate,
-    spec: ModelSpec,
-    channels: Channels = "mix",
-    *,
-    channels_last: bool,
+    audio: Audio | Audios, sample_rate: Rate, spec: ModelSpec, options: ReadOptions
 ) -> Iterator[StreamedAudio]:
     """Open the one audio, or each of a sequence, one at a time, to be read at the model's rate.
 
     Raises:
         AudioError: One cannot be used; for a sequence, the message says which.
     """
-    for reader in read_each(audio, sample_rate, channels_last=channels_last):
-        yield StreamedAudio(reader, spec, channels)
+    for reader in read_each(audio, sample_rate, options):
+        yield StreamedAudio(reader, spec, options.channels, strict=options.strict)
 
 
-def read_each(audio: Audio | Audios, sample_rate: Rate, *, channels_last: bool) -> Iterator[Reader]:
+def read_each(
+    audio: Audio | Audios, sample_rate: Rate, options: ReadOptions = ReadOptions()
+) -> Iterator[Reader]:
     """Open the one audio, or each of a sequence, one at a time; it is closed with the next.
 
     Raises:
@@ -161,6 +386,12 @@ def read_each(audio: Audio | Audios, sample_rate: Rate, *, channels_last: bool) 
     for index, item in enumerate(audios, start=1):
         place = "" if is_single(audio) else f"Audio {index} of {len(audios)}: "
         with placed(place):
-            reader = Reader(item, sample_rate, channels_last=channels_last, place=place)
+            reader = Reader(
+                item,
+                sample_rate,
+                channels_last=options.channels_last,
+                max_duration=options.max_duration,
+                place=place,
+            )
         with reader:
             yield reader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -12,17 +13,18 @@ from dcasenet.errors import AudioError
 
 MIN_RATE, MAX_RATE = 1_000, 384_000  # Hz
 MAX_CHANNELS = 64
-# Full scale is 1. Mixing and lossy coding overshoot it by some dB, integers kept as floats by far.
-LOUD_PEAK = 1.5
 # From about 1e16 on, the float32 power of a frame (960 samples, summed and squared) overflows.
 MAX_PEAK = 1e12
 
 
 def number(value: Any) -> float | None:
-    """Give the Python number in a number, NumPy scalar or array of no dimension; else None."""
+    """Return the Python number in a number, NumPy scalar or array of no dimension; else None."""
     if getattr(value, "ndim", None) == 0:
-        value = value.item()
-    return value if isinstance(value, int | float) else None
+        try:
+            value = value.item()
+        except RuntimeError:  # a tensor without data
+            return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def whole_rate(value: Any) -> int:
@@ -36,9 +38,10 @@ def whole_rate(value: Any) -> int:
             "An array has no sample rate of its own. Pass it in Hz, for example sample_rate=44100."
         )
     hertz = number(value)
-    if hertz is None or hertz % 1 != 0:
+    if hertz is None or hertz % 1 != 0 or abs(hertz) > 2**63:  # of which not all have a text
+        shown = value if hertz is None or abs(hertz) < 2**63 else "beyond 64 bits"
         raise AudioError(
-            f"The sample rate is {value!r}. Accepted is a whole number of Hz, {MIN_RATE:,} to "
+            f"The sample rate is {shown!r}. Accepted is a whole number of Hz, {MIN_RATE:,} to "
             f"{MAX_RATE:,}."
         )
     return int(hertz)
@@ -61,8 +64,14 @@ def as_array(audio: Any) -> NDArray[Any] | None:
     """Give an array or tensor as an array, sharing its memory where it can; None for the rest.
 
     Raises:
-        AudioError: It is a tensor of a kind that NumPy does not know.
+        AudioError: Samples are masked, or it is a tensor of a kind that NumPy does not know.
     """
+    if isinstance(audio, np.ma.MaskedArray) and np.ma.is_masked(audio):
+        n_masked = int(np.ma.getmaskarray(audio).sum())
+        raise AudioError(
+            f"The array has {n_masked:,} masked samples, and what they stand for is not known. "
+            "Fill them: audio.filled(0) makes them silence."
+        )
     if isinstance(audio, np.ndarray | np.generic):
         return np.asarray(audio)
     loaded = sys.modules.get("torch")  # whoever has a tensor has imported torch
@@ -81,7 +90,7 @@ def as_array(audio: Any) -> NDArray[Any] | None:
 
 
 def arranged(array: NDArray[Any], channels_last: bool) -> NDArray[Any]:
-    """Give an array as (channels, samples), not copied.
+    """Return an array as (channels, samples), not copied unless it is of more than 64 bits.
 
     Raises:
         AudioError: Its type has no scale, or its shape is another one.
@@ -91,6 +100,10 @@ def arranged(array: NDArray[Any], channels_last: bool) -> NDArray[Any]:
         raise AudioError(
             f"The array's type {array.dtype} has no PCM full scale. Cast the samples to the type "
             "they were stored in (np.int16, np.int32), or divide them into floats in [-1, 1]."
+        )
+    if kind in "OUS" and array.size and isinstance(array.flat[0], str | bytes | os.PathLike):
+        raise AudioError(
+            f"An array of {array.size:,} paths is no single audio. Pass a list: list(paths)."
         )
     if kind not in "iuf":
         raise AudioError(
@@ -102,6 +115,9 @@ def arranged(array: NDArray[Any], channels_last: bool) -> NDArray[Any]:
             f"The array's shape is {array.shape}. Accepted are (samples,) and (channels, samples), "
             "one clip at a time; pass several clips as a list."
         )
+    if kind == "f" and size > 8:  # what float64 cannot hold becomes infinite, and is refused
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float64)
     if array.ndim == 1:
         return array[np.newaxis]
     return array.T if channels_last else array
@@ -163,15 +179,6 @@ class Levels:
         return AudioError(
             f"{source} has a peak of {self.peak:g} where full scale is 1. Accepted are peaks up to "
             f"{MAX_PEAK:g}: divide the samples by their full scale."
-        )
-
-    def warnings(self, source: str) -> tuple[str, ...]:
-        """Say what is doubtful about them."""
-        if self.peak <= LOUD_PEAK:
-            return ()
-        return (
-            f"{source}: the peak is {self.peak:g} where full scale is 1; if these are integers "
-            "kept as floats, divide them by their full scale (32,768 for 16 bits).",
         )
 
 

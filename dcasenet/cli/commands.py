@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import typer
 
 from dcasenet import __version__
-from dcasenet.cli import export, finetune, redact, reproduce, search, web
+from dcasenet.cli import export, finetune, listen, redact, reproduce, search, web
 from dcasenet.cli import weights as cli_weights
 from dcasenet.cli.batch import Job
 from dcasenet.cli.options import (
@@ -23,6 +24,7 @@ from dcasenet.cli.options import (
     FormatOption,
     Level,
     Model,
+    Overwrite,
     Paths,
     Precision,
     PrecisionOption,
@@ -37,17 +39,19 @@ from dcasenet.cli.options import (
     load_model,
 )
 from dcasenet.cli.output import Format, Report, fail, progress
+from dcasenet.cli.panels import PanelGroup
 from dcasenet.errors import DcasenetError
 
 app = typer.Typer(
     name="dcasenet",
+    cls=PanelGroup,
     help="Classify the scene, tag the sounds and detect the events of recordings.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (cli_weights, export, finetune, reproduce, search, redact, web):
+for module in (cli_weights, export, finetune, reproduce, search, redact, listen, web):
     module.register(app)
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -91,12 +95,13 @@ def analyze(
     workers: Workers = None,
     restart: Restart = False,
     engine: EngineOption = Engine.local,
+    overwrite: Overwrite = False,
 ) -> None:
     """Answer every task that the model has: scene, tags and events."""
     job = Job(output, workers, restart, engine, form)
     job.check()
     if plot is not None:
-        _check_plot(plot, files, output)
+        _check_plot(plot, files, output, overwrite)
     loaded = load_model(model, stage, weights, device, precision, runtime)
     if output is not None:
         job.analyze(loaded, files, threshold, top)
@@ -206,7 +211,7 @@ def embed(
     _for_each(files, form, answer)
 
 
-def _check_plot(plot: Path, files: Sequence[Path], output: Path | None) -> None:
+def _check_plot(plot: Path, files: Sequence[Path], output: Path | None, overwrite: bool) -> None:
     if output is not None:
         raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
     if len(files) != 1:
@@ -215,6 +220,15 @@ def _check_plot(plot: Path, files: Sequence[Path], output: Path | None) -> None:
         raise typer.BadParameter(
             f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
             f"{', '.join(PICTURES)}."
+        )
+    if overwrite or not os.path.lexists(plot):
+        return
+    from dcasenet.plot import is_plot
+
+    if not is_plot(plot):
+        raise typer.BadParameter(
+            f"--plot does not replace {plot}, which it did not draw. Give another name, or "
+            f"--overwrite."
         )
 
 

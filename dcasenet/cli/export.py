@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dcasenet.cli.options import Overwrite
 from dcasenet.cli.output import say
 from dcasenet.spec import TASKS
 
@@ -49,6 +50,7 @@ def export(
             help="Recordings that int8 is calibrated with; the stage open needs none.",
         ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model as one ONNX file: waveform in, answers out, its labels inside."""
     from dcasenet.audio.discovery import list_recordings
@@ -62,5 +64,7 @@ def export(
         )
     recordings = list_recordings([calibrate]) if calibrate else None
     loaded = load(model, stage=stage, weights=weights)
-    path = to_onnx(loaded, target, tasks, precision=precision, calibrate=recordings)
+    path = to_onnx(
+        loaded, target, tasks, precision=precision, calibrate=recordings, overwrite=overwrite
+    )
     say(f"{path}: {fmt}, {precision}, {path.stat().st_size / 1e6:.1f} MB")

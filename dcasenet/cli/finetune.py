@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dcasenet.cli.options import Model, Precision, Runtime, Stage, Weights, load_model
+from dcasenet.cli.options import Model, Overwrite, Precision, Runtime, Stage, Weights, load_model
 from dcasenet.cli.output import say, shown
 from dcasenet.spec import ModelSpec, Task
 
@@ -73,8 +73,12 @@ def finetune(
     work: Annotated[
         Path | None, typer.Option(help="For decoded audio and checkpoints, to go on from.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Teach a model the labels of your own recordings, and write it as a folder."""
+    from dcasenet.weights.hub import check_folder
+
+    check_folder(output, overwrite=overwrite)  # before anything is computed
     loaded = load_model(model, stage, weights, "cpu", Precision.float32, Runtime.torch)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets and advises
     try:
@@ -99,7 +103,7 @@ def finetune(
         tuned = teach(loaded, data, task.value, folds=report, **options)  # type: ignore[arg-type]
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    tuned.save_pretrained(output)
+    tuned.save_pretrained(output, overwrite=overwrite)
     _show(tuned.spec, task.value, output)
 
 

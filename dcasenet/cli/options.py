@@ -85,6 +85,9 @@ Workers: TypeAlias = Annotated[
 Restart: TypeAlias = Annotated[
     bool, typer.Option("--restart", help="Write --output anew, whatever is there.")
 ]
+Overwrite: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that dcasenet did not write, too.")
+]
 EngineOption: TypeAlias = Annotated[
     Engine, typer.Option("--engine", help="Where to run for --output: here, or on Ray.")
 ]

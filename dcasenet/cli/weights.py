@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from dcasenet.cli.options import Overwrite
 from dcasenet.cli.output import Format, printable, say
 from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import ModelSpec
@@ -77,12 +79,16 @@ def convert(
     model: Annotated[
         str, typer.Option(help="Architecture, where the file does not say it.")
     ] = "v3",
+    overwrite: Overwrite = False,
 ) -> None:
     """Turn a weights file into safetensors that carry labels, licence and settings."""
     from dcasenet.weights import checkpoint
+    from dcasenet.weights.hub import refusal
 
     if model not in manifest.ARCHITECTURES:
         raise typer.BadParameter(f"{model!r} is none of {', '.join(manifest.ARCHITECTURES)}.")
+    if not overwrite and os.path.lexists(target) and not _is_ours(target):
+        raise refusal(target)
     try:
         spec = checkpoint.convert(source, target, checkpoint.recognise(source, model))
     except OSError as error:
@@ -144,6 +150,16 @@ def _spec_of(model: str, stage: str) -> ModelSpec:
             f"a file that does."
         )
     return spec
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file is a safetensors file that describes itself."""
+    from dcasenet.weights import checkpoint
+
+    try:
+        return path.is_file() and checkpoint.read_spec(path) is not None
+    except WeightsError:
+        return False
 
 
 def _is_intact_folder(path: Path) -> bool:

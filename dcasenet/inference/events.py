@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.results import Event
+from dcasenet.types import check_number
 
 # Two times closer than this are the same: frame counts times a hop are not exact in binary.
 SAME_TIME = 1e-9
@@ -233,8 +234,7 @@ def thresholds_for(
             "every label its own."
         )
     for label in labels:
-        if not 0 <= chosen[label] <= 1:
-            raise ValueError(f"threshold={chosen[label]} is out of range; give 0 to 1.")
+        check_number("threshold", chosen[label], 0, 1, accepted="give 0 to 1")
     return {label: float(chosen[label]) for label in labels}
 
 
@@ -245,11 +245,11 @@ def _no_such_label(name: str, labels: Sequence[str]) -> str:
 
 
 def _check(hop: float, median: float, min_gap: float, min_duration: float) -> None:
-    if not hop > 0:
+    check_number("hop", hop, 0, accepted="give seconds above 0")
+    if hop == 0:
         raise ValueError(f"hop={hop} is not a time step; give seconds above 0.")
     for name, value in (("median", median), ("min_gap", min_gap), ("min_duration", min_duration)):
-        if not 0 <= value < np.inf:
-            raise ValueError(f"{name}={value} is out of range; give seconds, 0 or more.")
+        check_number(name, value, 0, accepted="give seconds, 0 or more")
 
 
 def _sum(curve: NDArray[np.floating]) -> float:

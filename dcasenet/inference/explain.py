@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 QUIET = 0.1
 # Seconds of audio whose gradients are held in memory at once.
 BATCH_SECONDS = 30.0
-WINDOW = 30.0  # seconds of a long recording that are explained at once
+LONGEST = 30.0  # seconds of a recording that are explained at once, at most
 SHARE = 0.8  # of the saliency, which the seconds that count hold
 SMOOTHING = 0.2  # seconds over which the saliency is averaged to find them
 
@@ -146,7 +147,10 @@ def explain(
     task, index = _find(model.spec, label, task)
     prepared = prepare(read(audio, sample_rate, channels_last=channels_last), model.spec)
     settings = model.spec.frontend
-    size = round(WINDOW * settings.sample_rate)  # a multiple of the hop: frames join
+    context = model.spec.context[task]
+    size = round(min(context.window, LONGEST) * settings.sample_rate)
+    size -= size % settings.hop_length  # frames of windows side by side join
+    shortest = round(context.shortest * settings.sample_rate)
     asked = _Logit(model.network_of(task), task, index)
     maps: list[Floats] = []
     spectra: list[Floats] = []
@@ -154,6 +158,7 @@ def explain(
     n_frames = 0
     for start, stop in Grid(size, size, settings.hop_length).windows(prepared.n_samples):
         waveform = torch.from_numpy(prepared.waveforms[:, start:stop]).to(model.device)
+        waveform = nnf.pad(waveform, (0, max(0, shortest - waveform.shape[1])))  # as the verbs do
         with torch.no_grad():
             log_mel = model.frontend.log_mel(waveform)
             features = model.frontend.normalize(log_mel)

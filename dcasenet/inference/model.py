@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,13 @@ from dcasenet.results import Floats
 from dcasenet.spec import TASKS, ModelSpec, Task
 from dcasenet.types import Audio, Rate
 from dcasenet.weights import hub
+from dcasenet.weights.parts import parts_of
+from dcasenet.weights.sources import Access, is_offline
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dcasenet.weights.hub import PushOptions
 
 # What the convolutions can compute in.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -218,29 +225,97 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             channels_last=channels_last,
         )
 
-    def save_pretrained(self, folder: str | PathLike[str]) -> Path:
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        stage: str = "joint",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+    ) -> SoundModel:
+        """Load a model by the name that other libraries' users know; see `dcasenet.load`.
+
+        Args:
+            pretrained_model_name_or_path: A Hugging Face repository ``"org/name"``, a model
+                directory or weights file, or a released name such as ``"v3"``.
+            stage: Which checkpoint of a released name.
+            revision: Branch, tag or commit of a repository; by default its main branch.
+            token: Access token; by default the one that ``hf auth login`` stored.
+            cache_dir: Cache folder; by default ``$DCASENET_HOME``, else the platform's.
+            local_files_only: Never to download.
+            force_download: Download a repository again although it is in the cache.
+
+        Returns:
+            The model, on the CPU, in evaluation mode.
+
+        Raises:
+            UnknownModelError, WeightsError: See `dcasenet.load`.
+
+        Example:
+            >>> SoundModel.from_pretrained("v3", stage="open").spec.tasks
+            ('scene', 'tag', 'event')
+        """
+        name = pretrained_model_name_or_path
+        if revision is not None and isinstance(name, str) and not Path(name).expanduser().exists():
+            name = f"{name}@{revision}"
+        offline = is_offline(local_files_only)
+        access = Access(cache_dir, offline, token=token, again=force_download)
+        return cls(*parts_of(name, stage, None, access))
+
+    def save_pretrained(
+        self,
+        save_directory: str | PathLike[str],
+        *,
+        overwrite: bool = False,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **push: Unpack[PushOptions],
+    ) -> Path:
         """Write the model as a folder that `dcasenet.load` reads back; see `dcasenet.weights.hub`.
 
         Args:
-            folder: Made if it does not exist.
+            save_directory: The folder; made if it does not exist. Files that this wrote before
+                are replaced.
+            overwrite: Whether other files of the same names are replaced as well.
+            push_to_hub: Also upload the model, as the method of that name does.
+            repo_id: Where to; by default the folder's name, in the user's own account.
+            **push: Options of the method `push_to_hub`.
 
         Returns:
             The folder: ``config.json``, the weights as safetensors, a model card.
 
         Raises:
-            WeightsError: The folder cannot be written.
+            WeightsError: The folder holds other files of these names, or cannot be written, or
+                the Hub refuses.
         """
-        return hub.save_pretrained(self, folder)
+        folder = hub.save_pretrained(self, save_directory, overwrite=overwrite)
+        if push_to_hub:
+            hub.push_to_hub(self, hub.Push(repo_id or folder.resolve().name, **push))
+        return folder
 
     def push_to_hub(
-        self, repo: str, *, private: bool | None = None, token: str | None = None
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
     ) -> str:
         """Upload the model to the Hugging Face Hub, in one commit; see `dcasenet.weights.hub`.
 
         Args:
-            repo: ``"org/name"``; made if it does not exist.
-            private: Whether a new repository is private; by default as the organisation has it.
+            repo_id: ``"org/name"``; made if it does not exist.
+            commit_message: What the commit says; by default which model it is.
+            private: Whether a new repository is private; by default as the organization has it.
             token: Access token; by default the one that ``hf auth login`` stored.
+            revision: Branch to commit to, made if it does not exist; by default the main one.
+            create_pr: Open a pull request instead.
 
         Returns:
             What `dcasenet.load` takes to get exactly this upload: ``"org/name@<commit>"``.
@@ -248,7 +323,8 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         Raises:
             WeightsError: The Hub refuses or cannot be reached.
         """
-        return hub.push_to_hub(self, repo, private=private, token=token)
+        push = hub.Push(repo_id, commit_message, private, token, revision, create_pr)
+        return hub.push_to_hub(self, push)
 
     def __repr__(self) -> str:
         counts = {"scene": "scenes", "tag": "tags", "event": "events"}

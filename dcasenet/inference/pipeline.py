@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, prepare_each
+from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, ReadOptions, prepare_each
 from dcasenet.inference.postprocess import InferredChunk, Query, Result
 from dcasenet.inference.windowing import Chunk, Grid, level_of, sliding_windows
 from dcasenet.results import Floats
@@ -39,8 +39,7 @@ def answer(
     query: Query[Result],
     infer: Infer,
     spec: ModelSpec,
-    *,
-    channels_last: bool = False,
+    options: ReadOptions,
 ) -> Iterator[Result]:
     """Answer a query about one audio or each of several, in order: the whole line.
 
@@ -50,14 +49,12 @@ def answer(
         query: What is to be known.
         infer: Featurizes a batch and runs the network on it.
         spec: The model's.
-        channels_last: Whether arrays are (samples, channels).
+        options: How audio is read.
 
     Raises:
         AudioError: A recording cannot be used, which may show only while it is read.
     """
-    recordings = prepare_each(  # read, prepare
-        audio, sample_rate, spec, query.channels, channels_last=channels_last
-    )
+    recordings = prepare_each(audio, sample_rate, spec, options)  # read, prepare
     return answer_prepared(recordings, query, infer, spec)
 
 

@@ -21,7 +21,7 @@ from dcasenet.inference.events import decode_events, thresholds_for
 from dcasenet.inference.windowing import Grid, OverlapAdd, TimeAxis, Window, event_grid, grid_of
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.types import Channels, Resolution, Threshold
+from dcasenet.types import Resolution, Threshold
 from dcasenet.weights.manifest import available_models
 
 Result = TypeVar("Result")
@@ -65,12 +65,10 @@ class Query(Generic[Result_co]):
     Attributes:
         grids: Output of the network → the windows that it reads.
         decoder: Makes what reads the result of a recording.
-        channels: ``"mix"`` or ``"each"``: what the network reads of several channels.
     """
 
     grids: Mapping[str, Grid]
     decoder: Callable[[], Decoder[Result_co]]
-    channels: Channels = "mix"
 
 
 @dataclass(frozen=True)
@@ -121,11 +119,11 @@ def tag_query(spec: ModelSpec, top: int | None) -> Query[Tags]:
     return Query({"tag": grid_of(spec, "tag")}, partial(TagDecoder, spec, top))
 
 
-def event_query(spec: ModelSpec, options: Decoding, channels: Channels = "mix") -> Query[Events]:
+def event_query(spec: ModelSpec, options: Decoding) -> Query[Events]:
     """Return what `detect_events` wants to know: probabilities averaged over channels, joined."""
     grid = event_grid(spec, options.window, options.hop)
     output = "fine_event" if is_fine(spec, options) else "event"
-    return Query({output: grid}, partial(FramewiseDecoder, spec, options), channels)
+    return Query({output: grid}, partial(FramewiseDecoder, spec, options))
 
 
 def analysis_query(spec: ModelSpec, options: Decoding) -> Query[Analysis]:
@@ -202,7 +200,8 @@ class WindowPool:
         return pooled
 
     def _joined(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-        return one + other if self._pooling == "mean" else np.maximum(one, other)
+        joined: NDArray[Any] = one + other if self._pooling == "mean" else np.maximum(one, other)
+        return joined
 
 
 class _WindowDecoder(Decoder[Result_co]):
@@ -368,7 +367,7 @@ class FrameEmbeddingDecoder(Decoder[Embedding[Array]]):
 
     def add(self, chunk: InferredChunk) -> None:
         """Take the next window; see `Decoder`."""
-        self._steps.add(chunk.window, chunk.outputs["embedding"][0])
+        self._steps.add(chunk.window, chunk.outputs["embedding"].mean(axis=0))
 
     def result(self, info: AudioInfo) -> Embedding[Array]:
         """Return the result; see `Decoder`."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.audio.io import mixed
-from dcasenet.audio.preprocess import AudioInfo
+from dcasenet.audio.preprocess import AudioInfo, Downmix
+from dcasenet.audio.quality import Meter
 from dcasenet.audio.resample import Resampler
 from dcasenet.audio.validation import (
     Levels,
@@ -169,7 +169,10 @@ class StreamDecoder:
             self._join(steps, inferred)
             events = self._decoded_to_the_end(steps, decoder, info)
         return Provisional(
-            info.duration, scene, tags, tuple(replace(event, final=False) for event in events)
+            time=info.duration,
+            scene=scene,
+            tags=tags,
+            events=tuple(replace(event, final=False) for event in events),
         )
 
     def close(self, info: AudioInfo) -> StreamUpdate:
@@ -282,12 +285,15 @@ class Stream:
         self._interval = (
             None if latency is None else _looking_interval(latency, spec.step) * self._rate
         )
-        self._n_unseen = 0  # samples since the last look
+        # Samples since the last look. The first is as late as may be: the beginning alone, answered
+        # as if it were all, says little.
+        self._n_unseen = -spec.step * self._rate
         self._resampler = Resampler(self._rate, spec.frontend.sample_rate, spec.resampler)
         self._decoder = StreamDecoder(infer, spec, decoding)
+        self._downmix: Downmix | None = None  # as soon as the number of channels is known
+        self._meter = Meter(self._rate, 1)
         self._n_channels: int | None = None
         self._n_samples = 0
-        self._warnings: tuple[str, ...] = ()
         self._is_closed = False
         self.rest = StreamUpdate()
 
@@ -301,7 +307,8 @@ class Stream:
 
         Args:
             samples: An array or tensor of any length, (samples,) or (channels, samples), of a type
-                as everywhere. Channels are averaged; their number stays the same.
+                as everywhere. Channels are averaged, a tenth of a second at a time; their number
+                stays the same.
             channels_last: It is (samples, channels).
 
         Raises:
@@ -314,11 +321,15 @@ class Stream:
         values = self._checked(samples, channels_last)
         self._is_closed = True  # if the network fails now, what comes next would be wrong
         update = StreamUpdate()
+        if self._downmix is None:
+            self._downmix = Downmix(self._rate, len(values), source=SOURCE)
+            self._meter = Meter(self._rate, len(values))
         length = max(1, PIECE_VALUES // len(values))
         for start in range(0, values.shape[1], length):
-            piece = mixed(scaled(values[:, start : start + length]))
+            piece = scaled(values[:, start : start + length])
             self._n_samples += piece.shape[1]
-            update += self._decoder.push(self._resampler.push(piece))
+            self._meter.add(piece)
+            update += self._decoder.push(self._resampler.push(self._downmix.push(piece)))
         if self._interval is not None and self._is_time_to_look(values.shape[1], self._interval):
             update = replace(update, provisional=self._decoder.preview())
         self._is_closed = False
@@ -329,9 +340,12 @@ class Stream:
         if self._is_closed:
             return StreamUpdate()
         self._is_closed = True
-        if self._n_samples:
-            info = AudioInfo(self._n_samples, self._rate, SOURCE, self._warnings)
-            update = self._decoder.push(self._resampler.close())
+        if self._n_samples and self._downmix is not None:
+            update = self._decoder.push(self._resampler.push(self._downmix.close()))
+            found = [*self._meter.findings(SOURCE), *self._downmix.findings(SOURCE)]
+            warnings = tuple(finding.message for finding in found)
+            info = AudioInfo(self._n_samples, self._rate, SOURCE, warnings)
+            update += self._decoder.push(self._resampler.close())
             self.rest = update + self._decoder.close(info)
         return self.rest
 
@@ -375,7 +389,6 @@ class Stream:
         if not levels.see(values):
             raise levels.fault(self._rate, SOURCE)
         self._n_channels = n_channels
-        self._warnings = levels.warnings(SOURCE) or self._warnings
         return values
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, overload
 
 from dcasenet.audio.io import is_single
+from dcasenet.audio.preprocess import ReadOptions
 from dcasenet.inference import postprocess
 from dcasenet.inference.pipeline import answer
 from dcasenet.inference.postprocess import Decoding, Query, Result, limits_for, require
@@ -16,6 +18,7 @@ from dcasenet.inference.windowing import event_grid
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
 from dcasenet.spec import ModelSpec, Task, check_tasks
 from dcasenet.types import (
+    MAX_DURATION,
     AnalyzeOptions,
     Audio,
     Audios,
@@ -27,6 +30,7 @@ from dcasenet.types import (
     Resolution,
     TagOptions,
     Threshold,
+    check_number,
 )
 
 if TYPE_CHECKING:
@@ -41,11 +45,13 @@ class SoundVerbs(ABC, Generic[Array]):
     """`classify_scene`, `tag`, `detect_events`, `analyze`, `embed`.
 
     Every verb takes one audio or a sequence of them, and gives one result or a list. An audio is
-    a path, a binary file, ``bytes``, an array or tensor with `sample_rate` in Hz, or a tuple
-    (samples, sample_rate). Arrays are (samples,) or (channels, samples), or (samples, channels)
-    with ``channels_last=True``; integers are scaled by their type, channels are averaged. Nothing
-    is changed in place. Every verb raises `AudioError` for audio that it cannot use, and
-    `TaskNotAvailableError` where the checkpoint has no head for it.
+    a path, a binary file, ``bytes``, an array or tensor with `sample_rate` in Hz, a tuple
+    (samples, sample_rate), or a dictionary or decoder of the library datasets. Arrays are
+    (samples,) or (channels, samples), or (samples, channels) with ``channels_last=True``; integers
+    are scaled by their type, channels are averaged. Nothing is changed in place. What is doubtful
+    about a recording is in the result's `warnings`; see `dcasenet.check`. Every verb raises
+    `AudioError` for audio that it cannot use, and `TaskNotAvailableError` where the checkpoint has
+    no head for it.
 
     Attributes:
         spec: What the model knows about itself.
@@ -79,12 +85,12 @@ class SoundVerbs(ABC, Generic[Array]):
         self,
         audio: Audio | Audios,
         sample_rate: Rate,
-        channels_last: bool,
         query: Query[Result],
+        options: ReadOptions,
         trunk: Task = "tag",
     ) -> Result | list[Result]:
         infer = partial(self.infer, trunk=trunk)
-        results = answer(audio, sample_rate, query, infer, self.spec, channels_last=channels_last)
+        results = answer(audio, sample_rate, query, infer, self.spec, options)
         return next(results) if is_single(audio) else list(results)
 
     # In the overloads a str is an Audio and, to a type checker, a sequence too: the first is meant.
@@ -102,15 +108,30 @@ class SoundVerbs(ABC, Generic[Array]):
         audio: Audio | Audios,
         sample_rate: Rate = None,
         *,
+        channels: Channels = "mix",
         channels_last: bool = False,
+        max_duration: float | None = MAX_DURATION,
+        strict: bool = False,
     ) -> Scene | list[Scene]:
         """Classify where a recording was made: exactly one scene is true.
 
         The probabilities are averaged over the windows of the checkpoint's `ModelSpec.context`: of
         the released files, 5 s every 2.5 s (the authors' crops of a 10 s clip).
+
+        Args:
+            audio: One audio or a sequence of them.
+            sample_rate: Rate of arrays, in Hz.
+            channels: What becomes of several channels; see `dcasenet.types.Options`.
+            channels_last: Arrays are (samples, channels).
+            max_duration: How long a recording may be, in seconds; None for any length.
+            strict: Anything doubtful about a recording is an error.
+
+        Raises:
+            ValueError: An option is out of range.
         """
+        options = ReadOptions(channels, channels_last, max_duration, strict)
         require(self.spec, "scene")
-        return self._answer(audio, sample_rate, channels_last, postprocess.scene_query(self.spec))
+        return self._answer(audio, sample_rate, postprocess.scene_query(self.spec), options)
 
     @overload
     def tag(self, audio: Audio, sample_rate: Rate = None, **o: Unpack[TagOptions]) -> Tags: ...  # type: ignore[overload-overlap]
@@ -124,7 +145,10 @@ class SoundVerbs(ABC, Generic[Array]):
         sample_rate: Rate = None,
         *,
         top: int | None = None,
+        channels: Channels = "mix",
         channels_last: bool = False,
+        max_duration: float | None = MAX_DURATION,
+        strict: bool = False,
     ) -> Tags | list[Tags]:
         """Tag what sounds anywhere in a recording: any number of tags is true.
 
@@ -135,17 +159,20 @@ class SoundVerbs(ABC, Generic[Array]):
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
             top: How many tags the result holds, 1 or more; all by default.
+            channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
+            max_duration: How long a recording may be, in seconds; None for any length.
+            strict: Anything doubtful about a recording is an error.
 
         Raises:
             ValueError: `top` is less than 1.
         """
+        options = ReadOptions(channels, channels_last, max_duration, strict)
         require(self.spec, "tag")
-        if top is not None and top < 1:
-            raise ValueError(f"top={top} is out of range; give 1 or more, or None for all.")
-        return self._answer(
-            audio, sample_rate, channels_last, postprocess.tag_query(self.spec, top)
-        )
+        if top is not None:
+            accepted = "give 1 or more, or None for all"
+            check_number("top", top, 1, accepted=accepted, kind=numbers.Integral)
+        return self._answer(audio, sample_rate, postprocess.tag_query(self.spec, top), options)
 
     @overload
     def detect_events(  # type: ignore[overload-overlap]
@@ -169,6 +196,8 @@ class SoundVerbs(ABC, Generic[Array]):
         resolution: Resolution = "step",
         channels: Channels = "mix",
         channels_last: bool = False,
+        max_duration: float | None = MAX_DURATION,
+        strict: bool = False,
     ) -> Events | list[Events]:
         """Detect which sounds begin and end when, in the model's steps (`ModelSpec.step`).
 
@@ -186,29 +215,29 @@ class SoundVerbs(ABC, Generic[Array]):
                 checkpoint's (48 s).
             resolution: ``"step"``, or ``"fine"``: rows of 0.16 s from a network whose steps are
                 longer. Its last pooling is done at each of its offsets, the convolutions once.
-            channels: ``"mix"`` averages the channels first; ``"each"`` averages the channels'
-                probabilities (the authors' protocol for four microphones).
+            channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
+            max_duration: How long a recording may be, in seconds; None for any length.
+            strict: Anything doubtful about a recording is an error.
 
         Raises:
             ValueError: An option is out of range, a threshold names no event, or the runtime has
                 no fine steps.
         """
+        options = ReadOptions(channels, channels_last, max_duration, strict)
         require(self.spec, "event")
         event_grid(self.spec, window, hop)
         if resolution not in ("step", "fine"):
             raise ValueError(f"resolution={resolution!r} is not known; give 'step' or 'fine'.")
-        if channels not in ("mix", "each"):
-            raise ValueError(f"channels={channels!r} is not known; give 'mix' or 'each'.")
         limits = limits_for(self.spec, threshold)
-        options = Decoding(limits, median, min_gap, min_duration, window, hop, resolution)
-        if postprocess.is_fine(self.spec, options) and not self.has_fine_steps:
+        decoding = Decoding(limits, median, min_gap, min_duration, window, hop, resolution)
+        if postprocess.is_fine(self.spec, decoding) and not self.has_fine_steps:
             raise ValueError(
                 "resolution='fine' needs the network in torch. Type: "
                 "dcasenet.load(..., runtime='torch')"
             )
-        query = postprocess.event_query(self.spec, options, channels)
-        return self._answer(audio, sample_rate, channels_last, query)
+        query = postprocess.event_query(self.spec, decoding)
+        return self._answer(audio, sample_rate, query, options)
 
     @overload
     def analyze(  # type: ignore[overload-overlap]
@@ -224,7 +253,10 @@ class SoundVerbs(ABC, Generic[Array]):
         sample_rate: Rate = None,
         *,
         threshold: Threshold = None,
+        channels: Channels = "mix",
         channels_last: bool = False,
+        max_duration: float | None = MAX_DURATION,
+        strict: bool = False,
     ) -> Analysis | list[Analysis]:
         """Answer every task that the model has, as the three verbs would, in as few passes.
 
@@ -232,15 +264,17 @@ class SoundVerbs(ABC, Generic[Array]):
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
             threshold: As in `detect_events`.
+            channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
+            max_duration: How long a recording may be, in seconds; None for any length.
+            strict: Anything doubtful about a recording is an error.
 
         Raises:
             ValueError: A threshold is out of range or names no event.
         """
-        options = Decoding(limits_for(self.spec, threshold))
-        return self._answer(
-            audio, sample_rate, channels_last, postprocess.analysis_query(self.spec, options)
-        )
+        options = ReadOptions(channels, channels_last, max_duration, strict)
+        query = postprocess.analysis_query(self.spec, Decoding(limits_for(self.spec, threshold)))
+        return self._answer(audio, sample_rate, query, options)
 
     @overload
     def embed(  # type: ignore[overload-overlap]
@@ -285,7 +319,10 @@ class SoundVerbs(ABC, Generic[Array]):
         *,
         level: Literal["clip", "frame"] = "clip",
         task: Task = "tag",
+        channels: Channels = "mix",
         channels_last: bool = False,
+        max_duration: float | None = MAX_DURATION,
+        strict: bool = False,
     ) -> Array | Embedding[Array] | list[Any]:
         """Give what the frozen trunk heard, for a classifier of your own.
 
@@ -295,7 +332,10 @@ class SoundVerbs(ABC, Generic[Array]):
             level: ``"clip"``: one vector (512 × width,), the mean over all steps. ``"frame"``:
                 an `Embedding` with a vector for each step of 0.8 s.
             task: Whose trunk, for a model whose tasks have networks of their own.
+            channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
+            max_duration: How long a recording may be, in seconds; None for any length.
+            strict: Anything doubtful about a recording is an error.
 
         Raises:
             ValueError: `level` or `task` is not known.
@@ -310,7 +350,8 @@ class SoundVerbs(ABC, Generic[Array]):
             if level == "clip"
             else postprocess.frame_embedding_query(self.spec, self.as_array)
         )
-        return self._answer(audio, sample_rate, channels_last, query, trunk=task)
+        options = ReadOptions(channels, channels_last, max_duration, strict)
+        return self._answer(audio, sample_rate, query, options, trunk=task)
 
     def stream(
         self,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dcasenet.results import Floats
 from dcasenet.spec import STEP, FrontEndSettings, ModelSpec, Task
+from dcasenet.types import check_number
 
 Window = tuple[int, int]
 
@@ -131,8 +132,8 @@ def check_event_windows(window: float, hop: float, step: float = STEP) -> None:
         ValueError: `window` is under a step or infinite, or `hop` is not a multiple of the step
             within it.
     """
-    if not step <= window < float("inf"):
-        raise ValueError(f"window={window} is out of range; give {step} s (one step) or more.")
+    check_number("window", window, step, accepted=f"give {step} s (one step) or more")
+    check_number("hop", hop, 0, accepted=f"give a multiple of {step} s")
     steps = hop / step
     most = int(window / step + 1e-9)
     if not (abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= most):

@@ -129,7 +129,7 @@ def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -
 
 def _heard(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
     """Give each recording as the model hears it."""
-    for recording in read_each(recordings, None, channels_last=False):
+    for recording in read_each(recordings, None):
         prepared = prepare(recording, model.spec)
         waveform = prepared.waveforms[:, : grid_of(model.spec, "tag").size]
         yield long_enough(waveform, model.spec)

@@ -26,6 +26,7 @@ from dcasenet.onnx.runtime import SPEC, WAVEFORM
 from dcasenet.spec import TASKS, Task
 from dcasenet.types import Audio
 from dcasenet.weights.checkpoint import write_bytes
+from dcasenet.weights.hub import refusal
 
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
@@ -45,6 +46,7 @@ def to_onnx(
     *,
     precision: str = "float32",
     calibrate: Sequence[Audio] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a model as an ONNX file that holds the front end, the network and the spec.
 
@@ -55,7 +57,7 @@ def to_onnx(
 
     Args:
         model: What to export.
-        path: The file to write; one that is there is replaced.
+        path: The file to write; one that this wrote before is replaced.
         tasks: Whose logits the graph gives; by default all that the model answers. With
             ``("scene",)`` alone v2 and v3 leave out the GRUs, and the embedding with them.
         precision: ``"float32"``, or ``"int8"``: the convolutions in 8 bits, a third of the size
@@ -63,6 +65,7 @@ def to_onnx(
         calibrate: Recordings, of the kind that the model will hear, that the ranges of int8 are
             measured with; about a hundred are enough, of which at most 30 s each are heard. The
             stage ``open`` needs none: its ranges ship with it.
+        overwrite: Whether any other file of this name is replaced as well.
 
     Returns:
         The path.
@@ -73,7 +76,8 @@ def to_onnx(
         TaskNotAvailableError: The model does not answer a task.
         ValueError: `tasks` is empty or names what is no task, the precision is not known, or
             `calibrate` is given for float32.
-        WeightsError: The file cannot be written, or int8 has no ranges for these weights.
+        WeightsError: The file is not one of these, or cannot be written, or int8 has no ranges for
+            these weights.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -84,12 +88,29 @@ def to_onnx(
         'scenes.onnx'
     """
     path = Path(path)
+    if not overwrite and os.path.lexists(path) and not _is_exported(path):
+        raise refusal(path)
     content = serialized(model, tasks, precision=precision, calibrate=calibrate)
     try:
         write_bytes(path, content)
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
+
+
+def _is_exported(path: Path) -> bool:
+    """Tell whether a file was written by `to_onnx`."""
+    onnx = _onnx()
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    # Larger ones cannot be read as a whole, nor are they ours.
+    if not path.is_file() or path.stat().st_size >= 1 << 31:
+        return False
+    try:
+        proto = onnx.load_model_from_string(path.read_bytes())
+    except DecodeError:
+        return False
+    return any(entry.key == SPEC for entry in proto.metadata_props)
 
 
 def serialized(

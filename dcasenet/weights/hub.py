@@ -13,11 +13,11 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
 from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
@@ -59,19 +59,24 @@ class Config:
         return {task: f"{task}.safetensors" for task in TASKS if task in self.spec.members}
 
 
-def save_folder(model: SoundModel, folder: Path, address: str | None = None) -> None:
+def save_folder(
+    model: SoundModel, folder: Path, address: str | None = None, *, overwrite: bool = False
+) -> None:
     """Write a model into a folder that `dcasenet.load` reads.
 
     Args:
         model: The model.
-        folder: Made if it does not exist; files of the same names are replaced.
+        folder: Made if it does not exist; files that this wrote before are replaced.
         address: What `dcasenet.load` will find it by, for the card; by default the folder's name.
+        overwrite: Whether other files of the same names are replaced as well.
 
     Raises:
-        WeightsError: The folder cannot be written, or a member cannot be loaded.
+        WeightsError: The folder holds other files of these names, or cannot be written, or a
+            member cannot be loaded.
     """
     names = [*Config(model.spec).weights.values(), CARD, CONFIG]
     try:
+        check_folder(folder, names, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
         # All of it beside the model that may be there, which stays whole if the disk is full.
         with TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
@@ -94,14 +99,55 @@ def _write(model: SoundModel, folder: Path, address: str) -> None:
         tensors = tensors_of(model.frontend, networks[task])
         own = spec if task is None else member_spec(spec, task)
         checkpoint.write(folder / name, tensors, own)
+    checkpoint.write_bytes(folder / CARD, model_card(spec, address).encode())
     config = {
         "library_name": "dcasenet",
         "spec": spec.to_dict(),
-        "digests": {name: file_digest(folder / name) for name in Config(spec).weights.values()},
+        # The card's as well: one that somebody has edited since is not replaced.
+        "digests": {
+            name: file_digest(folder / name) for name in (*Config(spec).weights.values(), CARD)
+        },
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     checkpoint.write_bytes(folder / CONFIG, text.encode())
-    checkpoint.write_bytes(folder / CARD, model_card(spec, address).encode())
+
+
+def check_folder(
+    folder: Path, names: Sequence[str] = (WEIGHTS, CARD, CONFIG), overwrite: bool = False
+) -> None:
+    """Refuse to replace files of a folder that `save_folder` did not write, or not as they are now.
+
+    Args:
+        folder: The folder, which need not exist.
+        names: The files that are to be written there.
+        overwrite: Whether to replace them all the same.
+
+    Raises:
+        WeightsError: There is one of another origin.
+        OSError: One cannot be read.
+    """
+    taken = [name for name in names if os.path.lexists(folder / name)]
+    if overwrite or not taken:
+        return
+    written: Mapping[str, str] = {}
+    with contextlib.suppress(WeightsError):
+        config = read_config(folder)
+        written = config.digests if config is not None else {}
+    for name in taken:
+        path = folder / name
+        ours = CARD in written if name == CONFIG else name in written
+        if ours and name != CONFIG:
+            ours = path.is_file() and file_digest(path) == written[name]
+        if not ours:
+            raise refusal(path)
+
+
+def refusal(path: Path) -> WeightsError:
+    """Return the error of a file that is not replaced."""
+    return WeightsError(
+        f"{path} exists, and is nothing that dcasenet wrote there, or has been changed since. Give "
+        f"another name, or overwrite=True (--overwrite) to replace it."
+    )
 
 
 def member_spec(spec: ModelSpec, task: Task) -> ModelSpec:
@@ -164,58 +210,79 @@ def verified(folder: Path, config: Config, name: str) -> Path:
     return path
 
 
-def save_pretrained(model: SoundModel, folder: str | os.PathLike[str]) -> Path:
+def save_pretrained(
+    model: SoundModel, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> Path:
     """Write a model as a folder that `dcasenet.load` reads back.
 
     Args:
         model: The model; members of a composed one that were never asked are loaded.
-        folder: Made if it does not exist; files of the same names are replaced.
+        folder: Made if it does not exist; files that this wrote before are replaced.
+        overwrite: Whether other files of the same names are replaced as well.
 
     Returns:
         The folder: ``config.json``, the weights as safetensors, a model card ``README.md``.
 
     Raises:
-        WeightsError: The folder cannot be written.
+        WeightsError: The folder holds other files of these names, or cannot be written.
     """
     path = Path(folder).expanduser()
-    save_folder(model, path)
+    save_folder(model, path, overwrite=overwrite)
     return path
 
 
-def push_to_hub(
-    model: SoundModel, repo: str, *, private: bool | None = None, token: str | None = None
-) -> str:
-    """Upload a model to the Hugging Face Hub, in one commit.
+class PushOptions(TypedDict, total=False):
+    """Options of an upload, as `Push` has them."""
 
-    Args:
-        model: The model.
-        repo: Repository, ``"org/name"``; made if it does not exist.
-        private: Whether a new repository is private; by default as the organisation has it.
-        token: Access token; by default the one that ``hf auth login`` stored.
+    commit_message: str | None
+    private: bool | None
+    token: str | bool | None
+    revision: str | None
+    create_pr: bool
 
-    Returns:
-        What `dcasenet.load` takes to get exactly this upload: ``"org/name@<commit>"``.
+
+@dataclass(frozen=True)
+class Push:
+    """How a model is uploaded; see `SoundModel.push_to_hub`."""
+
+    repo_id: str
+    commit_message: str | None = None
+    private: bool | None = None
+    token: str | bool | None = None
+    revision: str | None = None
+    create_pr: bool = False
+
+
+def push_to_hub(model: SoundModel, push: Push) -> str:
+    """Upload a model to the Hugging Face Hub, in one commit; see `SoundModel.push_to_hub`.
 
     Raises:
         WeightsError: The Hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
 
-    api = HfApi(token=token)
+    api = HfApi(token=push.token)
+    message = push.commit_message or f"DcaseNet {model.spec.name}, {model.spec.stage}"
     with TemporaryDirectory(prefix="dcasenet-") as folder:
-        save_folder(model, Path(folder), address=repo)
         try:
             with _quiet(progress=True):
-                made = api.create_repo(repo, private=private, exist_ok=True)
+                made = api.create_repo(push.repo_id, private=push.private, exist_ok=True)
+                if push.revision is not None and not push.create_pr:
+                    api.create_branch(made.repo_id, branch=push.revision, exist_ok=True)
+                save_folder(model, Path(folder), address=made.repo_id)
                 commit = api.upload_folder(
                     repo_id=made.repo_id,
                     folder_path=folder,
-                    commit_message=f"DcaseNet {model.spec.name}, {model.spec.stage}",
+                    commit_message=message,
+                    revision=push.revision,
+                    create_pr=push.create_pr,
                 )
+        except WeightsError:
+            raise
         except _hub_errors() as error:
             raise WeightsError(
-                f"{repo} cannot be uploaded to {api.endpoint}: {error} Check the name and that "
-                f"your token may write there ('hf auth login')."
+                f"{push.repo_id} cannot be uploaded to {api.endpoint}: {error} Check the name and "
+                f"that your token may write there ('hf auth login')."
             ) from error
     return f"{made.repo_id}@{commit.oid}"
 
@@ -271,7 +338,8 @@ def _file(repo: str, revision: str | None, name: str, access: Access, again: boo
                     revision=revision,
                     cache_dir=root,
                     local_files_only=access.offline,
-                    force_download=again,
+                    force_download=again or (access.again and not access.offline),
+                    token=access.token,
                 )
             )
     except LocalEntryNotFoundError as error:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.text import json_line, markdown, one_line
 
-# Licences whose lower-case names are the Hugging Face Hub's own.
-HUB_LICENCES = (
-    "mit",
-    "apache-2.0",
-    "bsd-3-clause",
-    "cc0-1.0",
-    "cc-by-4.0",
-    "cc-by-sa-4.0",
-    "cc-by-nc-4.0",
-    "cc-by-nc-sa-4.0",
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+# Identifiers of the Hugging Face Hub for the licenses that weights are likely to have.
+HUB_LICENSES = frozenset(
+    {"mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "isc", "mpl-2.0", "unlicense", "openrail"}
+    | {"gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "agpl-3.0", "wtfpl", "zlib", "0bsd"}
+    | {"cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0"}
+    | {"cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0"}
+    | {"cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0"}
+    | {"cc-by-nc-sa-4.0", "odbl", "pddl", "odc-by", "etalab-2.0", "eupl-1.1", "eupl-1.2"}
 )
+OTHER_NAMES = {"cc0": "cc0-1.0", "apache-2": "apache-2.0", "bsd": "bsd-3-clause"}
 VERBS: Mapping[Task, str] = {
     "scene": "classify_scene",
     "tag": "tag",
     "event": "detect_events",
 }
+TASK_NAMES: Mapping[str, str] = {
+    "scene": "Acoustic scene classification",
+    "tag": "Audio tagging",
+    "event": "Sound event detection",
+}
+# What a figure's name begins with → the split that it was measured on.
+SPLITS = (("validation_", "validation"), ("test_", "test"))
 HUB_TAGS: Mapping[Task, str] = {
     "scene": "acoustic-scene-classification",
     "tag": "audio-tagging",
@@ -53,29 +64,81 @@ def model_card(spec: ModelSpec, address: str) -> str:
         *(_labels(spec, task) for task in spec.tasks),
         _metrics(spec),
         _front_end(spec),
-        "## Licence and origin\n\n"
-        f"- Licence of the weights: {markdown(spec.licence)}\n"
+        "## License and origin\n\n"
+        f"- License of the weights: {markdown(spec.licence)}\n"
         f"- Training data: {markdown(spec.training_data)}\n"
         f"- Source: {markdown(spec.source or 'not stated')}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def license_id(name: str) -> str | None:
+    """Return the Hugging Face Hub's identifier of a license; None if it has none.
+
+    Example:
+        >>> license_id("CC BY 4.0"), license_id("MIT"), license_id("the author's own")
+        ('cc-by-4.0', 'mit', None)
+    """
+    words = re.sub(r"[\s_]+", "-", name.strip().lower())
+    words = re.sub(r"-(license|licence)$", "", words)
+    known = OTHER_NAMES.get(words, words)
+    return known if known in HUB_LICENSES else None
+
+
 def _header(spec: ModelSpec) -> str:
-    licence = spec.licence.lower()
-    known = licence in HUB_LICENCES
-    # A JSON string is a YAML string, whatever it holds.
-    lines = [
-        "---",
-        "library_name: dcasenet",
-        f"license: {licence if known else 'other'}",
-        *([] if known else [f"license_name: {_quoted(spec.licence)}"]),
-        "pipeline_tag: audio-classification",
-        "tags:",
-        *(f"- {HUB_TAGS[task]}" for task in spec.tasks),
-        "---",
-    ]
-    return "\n".join(lines)
+    """Return the metadata that the Hub reads: license, data sets, figures by task."""
+    from huggingface_hub import ModelCardData
+
+    known = license_id(spec.licence)
+    results = _results(spec)
+    data = ModelCardData(
+        library_name="dcasenet",
+        license=known or "other",
+        license_name=None if known else slug(spec.licence),
+        pipeline_tag="audio-classification",
+        tags=[HUB_TAGS[task] for task in spec.tasks],
+        datasets=[slug(name) for name in spec.datasets] or None,
+        model_name=markdown(f"DcaseNet {spec.name}, {spec.stage}") if results else None,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def _results(spec: ModelSpec) -> list[EvalResult]:
+    """Return the figures, each with its task, its data and the split that it was measured on."""
+    from huggingface_hub import EvalResult
+
+    results = []
+    data = markdown(", ".join(spec.datasets) or f"the data of {spec.stage}")
+    for task, figures in spec.metrics.items():
+        for name, value in figures.items():
+            split, figure = next(
+                ((split, name.removeprefix(p)) for p, split in SPLITS if name.startswith(p)),
+                (None, name),
+            )
+            results.append(
+                EvalResult(
+                    task_type="audio-classification",
+                    task_name=TASK_NAMES.get(task, markdown(task)),
+                    dataset_type=slug(data),
+                    dataset_name=data,
+                    dataset_split=split,
+                    metric_type=slug(figure),
+                    metric_name=markdown(figure.replace("_", " ")),
+                    metric_value=value,
+                )
+            )
+    return results
+
+
+def slug(name: str) -> str:
+    """Return a name as the Hub's identifiers are spelled.
+
+    Example:
+        >>> slug("TAU Urban Acoustic Scenes 2020 Mobile, development set")
+        'TAU-Urban-Acoustic-Scenes-2020-Mobile-development-set'
+    """
+    return re.sub(r"[^\w.]+", "-", name).strip("-.")[:96] or "unknown"
 
 
 def _usage(spec: ModelSpec, address: str) -> str:

@@ -20,6 +20,9 @@ from dcasenet.weights.sources import Access
 
 # "org/name" or "org/name@revision" (a branch, tag or commit).
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+# How other libraries and browsers write such an address.
+PREFIXES = re.compile(r"(hf-hub:|hf://(models/)?|https://(www\.)?(huggingface\.co|hf\.co)/)")
+TREE = re.compile(r"/tree/(?P<revision>[^/]+)/?$")
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -48,6 +51,8 @@ def parts_of(name: StrPath, stage: str, weights: StrPath | None, access: Access)
         return _from_weights(str(name), Path(weights), access)
     if isinstance(name, str) and name in manifest.ARCHITECTURES:
         return _from_manifest(manifest.find(name, stage), access)
+    if isinstance(name, str):
+        name = repository_of(name)
     text, path = os.fspath(name), Path(name).expanduser()
     if text and path.is_dir():
         return _from_folder(path)
@@ -65,6 +70,19 @@ def parts_of(name: StrPath, stage: str, weights: StrPath | None, access: Access)
     raise UnknownModelError(
         "model", text, known, "Or give a weights file, a folder, or a repository 'org/name'."
     )
+
+
+def repository_of(text: str) -> str:
+    """Return a repository's address as ``"org/name"`` or ``"org/name@revision"``.
+
+    Example:
+        >>> repository_of("https://huggingface.co/org/name/tree/v2"), repository_of("hf://org/name")
+        ('org/name@v2', 'org/name')
+    """
+    found = PREFIXES.match(text)
+    if found is None:
+        return text
+    return TREE.sub(r"@\g<revision>", text[found.end() :]).rstrip("/")
 
 
 def _from_manifest(spec: ModelSpec, access: Access) -> Parts:

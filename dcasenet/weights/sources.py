@@ -25,11 +25,16 @@ class Access:
         cache_dir: Cache folder, in place of ``$DCASENET_HOME`` and the platform's.
         offline: Whether to fail rather than to download.
         progress: Whether to show a bar while downloading, on a terminal.
+        token: Access token of the Hugging Face Hub; by default the one that ``hf auth login``
+            stored.
+        again: Whether repositories are downloaded again although they are in the cache.
     """
 
     cache_dir: str | os.PathLike[str] | None = None
     offline: bool = False
     progress: bool = True
+    token: str | bool | None = None
+    again: bool = False
 
 
 def is_offline(local_files_only: bool = False) -> bool:

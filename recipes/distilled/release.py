@@ -26,7 +26,7 @@ from torch import Tensor
 
 import dcasenet
 from dcasenet.inference.model import SoundModel
-from dcasenet.spec import Context, ModelSpec
+from dcasenet.spec import Context, ModelSpec, Task
 from dcasenet.train.metrics.events import segment_activity
 from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write, write_bytes
@@ -96,10 +96,13 @@ def load(path: Path) -> SoundModel:
     return dcasenet.load("v3", weights=path)
 
 
-def one_grid() -> dict[str, Context]:
+def one_grid() -> dict[Task, Context]:
     """Return the windows that all tasks read."""
-    pooling = {"scene": "mean", "tag": "max", "event": "overlap"}
-    return {task: Context(WINDOW, HOP, how, SHORTEST) for task, how in pooling.items()}
+    return {
+        "scene": Context(WINDOW, HOP, "mean", SHORTEST),
+        "tag": Context(WINDOW, HOP, "max", SHORTEST),
+        "event": Context(WINDOW, HOP, "overlap", SHORTEST),
+    }
 
 
 def scene_temperature(model: SoundModel, clips: Sequence[Decoded], labels: LabelSets) -> float:

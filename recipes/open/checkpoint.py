@@ -199,6 +199,7 @@ def describe_checkpoint(
             "ESC-50 (open clips of folds 1-3), isolated events, ambiences and DCASE 2016 task 2 "
             "events; see ATTRIBUTION.md."
         ),
+        datasets=("ESC-50", "DCASE 2016 Task 2"),
         metrics=metrics,
         protocol=(
             f"Source recordings behind the figures: {counts}. At most 4 files of one recording and "

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.inference.events import decode_events
-from dcasenet.inference.windowing import steps_to_rows
-from dcasenet.spec import ROW, TASKS, Task
+from dcasenet.spec import ROW, ROWS_PER_STEP, TASKS, Task
 from dcasenet.train.engine.validation import Answers
 from dcasenet.train.metrics import classification as metrics
 from dcasenet.train.metrics import intervals
@@ -211,7 +210,10 @@ def _soundscapes(answers: Answers, examination: Examination) -> list[_Heard]:
         mixed = examination.soundscape(index)
         events = [(event.label, event.onset, event.offset) for event in mixed.events]
         reference = segment_activity(events, n_labels, duration, SEGMENT)
-        rows = steps_to_rows(found[index][0], len(reference) * per_segment)
+        steps = found[index][0]
+        # Each step of 0.8 s is eight rows of 0.1 s; the last one fills what is left over.
+        row = np.arange(len(reference) * per_segment)
+        rows = steps[np.minimum(row // ROWS_PER_STEP, len(steps) - 1)]
         curves = rows.reshape(-1, per_segment, n_labels).max(axis=1)
         sources = frozenset(clip.source for clip in mixed.clips)
         heard.append(_Heard(events, reference, rows, curves, sources))

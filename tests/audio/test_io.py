@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from dcasenet.audio.io import is_single, mono, read
+from dcasenet.audio.io import is_single, read
+from dcasenet.audio.preprocess import mono
 
 RATE = 8000
 RAMP = np.linspace(-0.5, 0.5, RATE, dtype=np.float32)
@@ -211,7 +212,8 @@ def test_reading_and_resampling_need_no_torch(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav())
     script = (
         "import sys; sys.modules['torch'] = None\n"  # importing it would fail
-        "from dcasenet.audio.io import mono, read\n"
+        "from dcasenet.audio.io import read\n"
+        "from dcasenet.audio.preprocess import mono\n"
         "from dcasenet.audio.resample import resample\n"
         "waveform = resample(mono(read('a.wav')), 8000, 24000, 'sinc')\n"
         "assert waveform.shape == (24000,)\n"

@@ -106,7 +106,7 @@ def test_the_probability_is_the_verbs_own(tiny_model: SoundModel) -> None:
 def test_a_long_recording_is_explained_window_by_window(
     whistle: SoundModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TAG_WINDOW", 2.0)
+    monkeypatch.setattr(module, "LONGEST", 2.0)
     audio = with_tone(7.3, 5.6, 6.4, 2_800.0)  # over a seam
     found = whistle.explain(audio, "whistle", RATE)
     assert found.saliency.shape == (128, 365)

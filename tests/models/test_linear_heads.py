@@ -20,7 +20,7 @@ from dcasenet.models.fused import fuse
 from dcasenet.onnx import runtime
 from dcasenet.onnx.export import to_onnx
 from dcasenet.spec import TASKS, ModelSpec, Task
-from dcasenet.weights import checkpoint, hub
+from dcasenet.weights import checkpoint
 from dcasenet.weights.builder import assemble
 
 RATE = 24_000
@@ -132,7 +132,7 @@ def test_it_is_pushed_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     model = model_with("v3", ("scene",))
-    assert hub.push_to_hub(model, "me/mine") == "me/mine@abc"
+    assert model.push_to_hub("me/mine") == "me/mine@abc"
     assert dcasenet.load(tmp_path).spec == model.spec
 
 

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 import dcasenet.onnx
-from dcasenet.cli.web import write_page
+from dcasenet.live.page import write_page
 from tests.web.conftest import DOG, Page
 
 Noise = Callable[..., np.ndarray]
@@ -237,7 +237,7 @@ def test_without_webcodecs_the_page_decodes_whole_files(
     from http.server import ThreadingHTTPServer
     from threading import Thread
 
-    from dcasenet.cli.web import PageHandler
+    from dcasenet.live.page import PageHandler
 
     folder = tmp_path / "page"
     write_page(tiny_file, folder)

@@ -275,6 +275,7 @@ def small_model() -> SoundModel:
         thresholds={"dog": 0.2, "door": 0.3, "siren": 0.4, "speech": 0.5},
         licence="CC-BY-4.0",
         training_data="Recordings of a park (CC0)",
+        datasets=("A walk in the park",),
         metrics={"scene": {"accuracy_percent": 61.5}},
         protocol="Four recordings.",
         source="A test",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 import dcasenet
 from dcasenet.errors import (
@@ -13,9 +14,11 @@ from dcasenet.errors import (
     UnknownModelError,
     WeightsError,
 )
+from dcasenet.spec import ModelSpec
 from dcasenet.weights import manifest
 from dcasenet.weights.checksum import file_digest
 from dcasenet.weights.hub import save_pretrained
+from dcasenet.weights.model_card import model_card
 
 
 @pytest.fixture
@@ -138,6 +141,47 @@ def test_the_card(saved):
     ):
         assert text in card
     assert str(saved.parent) not in card  # nobody's folders
+
+
+def test_the_cards_metadata_is_the_hubs(saved):
+    data = ModelCard((saved / "README.md").read_text("utf-8")).data
+    assert data.library_name == "dcasenet"
+    assert data.license == "cc-by-4.0"
+    assert data.datasets == ["A-walk-in-the-park"]
+    (result,) = data.eval_results
+    assert (result.metric_type, result.metric_value) == ("accuracy_percent", 61.5)
+    assert result.task_name == "Acoustic scene classification"
+    assert result.dataset_name == "A walk in the park"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("CC BY 4.0", "cc-by-4.0"),
+        ("CC-BY-NC-SA-4.0", "cc-by-nc-sa-4.0"),
+        ("MIT license", "mit"),
+        ("Apache 2.0", "apache-2.0"),
+        ("CC0", "cc0-1.0"),
+        ("Ours: no\nsharing", None),
+    ],
+)
+def test_licenses_by_the_hubs_names(name, known):
+    spec = ModelSpec(
+        "v3",
+        "mine",
+        scenes=("park",),
+        tasks=("scene",),
+        licence=name,
+        metrics={"scene": {"validation_accuracy": 0.5, "5_fold_accuracy": 0.25}},
+    )
+    data = ModelCard(model_card(spec, "me/mine")).data
+    assert data.license == (known or "other")
+    assert data.license_name == (None if known else "Ours-no-sharing")
+    splits = {result.metric_type: result.dataset_split for result in data.eval_results}
+    assert splits == {"accuracy": "validation", "5_fold_accuracy": None}
+    plain = ModelCard(model_card(ModelSpec("v3", "mine"), "me/mine")).data
+    assert plain.eval_results is None
+    assert plain.datasets is None
 
 
 def test_a_bare_state_dict(tmp_path):

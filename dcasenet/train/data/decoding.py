@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.audio.io import Recording, mono, read
+from dcasenet.audio.io import Recording, read
+from dcasenet.audio.preprocess import mono
 from dcasenet.audio.resample import resample
 from dcasenet.errors import AudioError
 

@@ -104,5 +104,5 @@ def waveforms_of(
         examples = [Example(Path(path)) for path in paths]
         store = decode_examples(examples, cache, spec.frontend.sample_rate, spec.resampler)
         return [store.waveform(example) for example in examples if example in store]
-    recordings = read_each(audio, sample_rate, channels_last=False)
+    recordings = read_each(audio, sample_rate)
     return [prepare(recording, spec).waveforms[0] for recording in recordings]

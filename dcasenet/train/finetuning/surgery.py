@@ -151,6 +151,7 @@ def described(spec: ModelSpec, material: Material, verdict: Verdict, how: str) -
             f"{material.name}: {len(train)} examples of {n_recordings(train)} recordings "
             f"({task}; their licence is the user's to state), after: {spec.training_data}"
         ),
+        datasets=tuple(dict.fromkeys((material.name, *spec.datasets))),
         source=f"Fine-tuned by dcasenet.train.finetune from {spec.source or spec.stage}",
     )
 

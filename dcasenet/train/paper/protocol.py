@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.audio.io import mono, read
-from dcasenet.audio.preprocess import prepare
+from dcasenet.audio.io import read
+from dcasenet.audio.preprocess import mono, prepare
 from dcasenet.errors import DcasenetError
 from dcasenet.inference.events import decode_events
 from dcasenet.inference.verbs import SoundVerbs

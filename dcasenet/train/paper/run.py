@@ -82,13 +82,14 @@ def train_and_save(
     best = train_paper(sets, recipe, output / "run", **options)[BEST]
     if not is_first():
         return
-    names = ", ".join(data.name for task, data in sets.items() if task in recipe.tasks)
+    names = [data.name for task, data in sets.items() if task in recipe.tasks]
     on_test = recipe.select_on_test
     side = "the test side, as the authors did: optimistic" if on_test else "validation"
     model = trained_model(
         best,
         "trained",
-        training_data=names,
+        training_data=", ".join(names),
+        datasets=tuple(names),
         protocol=f"Epoch chosen on {side}.",
         source=f"Trained by dcasenet train with {recipe}.",
     )

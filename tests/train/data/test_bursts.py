@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcasenet.audio.io import mono, read
+from dcasenet.audio.io import read
+from dcasenet.audio.preprocess import mono
 from dcasenet.train.data.bursts import Gate, bursts, levels
 
 RATE = 24_000

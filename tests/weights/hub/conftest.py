@@ -28,14 +28,17 @@ class LocalHub:
         self.commits = {}  # (repository, revision) → path → content
         self.large = {}  # sha256 → content
         self.refused = None  # status and error code for every request
+        self.authorizations = []
+        self.branches = []
+        self.committed = []  # revision, message, whether as a pull request
 
     def add(self, repo, folder):
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
         return self.commit(repo, files)
 
-    def commit(self, repo, files):
+    def commit(self, repo, files, revision="main"):
         oid = hashlib.sha1(repr((repo, files)).encode()).hexdigest()
-        self.commits[repo, oid] = self.commits[repo, "main"] = files
+        self.commits[repo, oid] = self.commits[repo, revision] = files
         return oid
 
     def oid(self, repo, revision):
@@ -49,6 +52,7 @@ class LocalHub:
     def __call__(self, handler):
         size = int(handler.headers.get("Content-Length") or 0)
         body = handler.rfile.read(size) if size else self.chunks(handler)
+        self.authorizations.append(handler.headers.get("Authorization"))
         if self.refused:
             handler.status(self.refused[0], **{"X-Error-Code": self.refused[1]})
             return
@@ -57,10 +61,11 @@ class LocalHub:
             (r"/cdn/(\w+)", self.content),
             (r"/api/repos/(create)", self.create),
             (r"/api/(validate-yaml)", self.validate),
-            (r"/api/models/(\w+/[\w-]+)/preupload/main", self.preupload),
+            (r"/api/models/(\w+/[\w-]+)/preupload/[\w-]+", self.preupload),
+            (r"/api/models/(\w+/[\w-]+)/branch/([\w-]+)", self.branch),
             (r"/(\w+/[\w-]+)\.git/info/lfs/objects/batch", self.batch),
             (r"/upload/(\w+)", self.upload),
-            (r"/api/models/(\w+/[\w-]+)/commit/main", self.take_commit),
+            (r"/api/models/(\w+/[\w-]+)/commit/([\w-]+)", self.take_commit),
         ):
             found = re.fullmatch(pattern, handler.path.partition("?")[0])
             if found:
@@ -151,7 +156,12 @@ class LocalHub:
         self.large[sha] = body
         handler.status(200)
 
-    def take_commit(self, handler, body, repo):
+    def branch(self, handler, body, repo, name):
+        self.branches.append(f"{repo} {name}")
+        self.commits[repo, name] = self.commits[repo, "main"]
+        self.answer(handler, {})
+
+    def take_commit(self, handler, body, repo, revision):
         files = {}
         for line in body.splitlines():
             item = json.loads(line)
@@ -162,8 +172,13 @@ class LocalHub:
                 files[value["path"]] = self.large[value["oid"]]
             else:
                 self.message = value["summary"]
-        oid = self.commit(repo, files)
-        self.answer(handler, {"commitUrl": f"{self.url}/{repo}/commit/{oid}", "commitOid": oid})
+        as_request = "create_pr=1" in handler.path
+        self.committed.append((revision, self.message, as_request))
+        oid = self.commit(repo, files, revision)
+        found = {"commitUrl": f"{self.url}/{repo}/commit/{oid}", "commitOid": oid}
+        if as_request:
+            found["pullRequestUrl"] = f"{self.url}/{repo}/discussions/1"
+        self.answer(handler, found)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 
+from huggingface_hub import ModelCard
+
 from dcasenet.weights.hub import save_pretrained
 
 
@@ -121,9 +123,8 @@ def test_an_unreachable_hub(python, tmp_path):
 def test_push_and_load_back(hub_python, local_hub, small_model, tmp_path):
     save_pretrained(small_model, tmp_path / "model")
     out = hub_python(f"""
-    from dcasenet.weights.hub import push_to_hub
     local = dcasenet.load({str(tmp_path / "model")!r})
-    address = push_to_hub(local, "org/pushed", private=True)
+    address = local.push_to_hub("org/pushed", private=True)
     print(address)
     assert same(dcasenet.load(address), local)
     assert dcasenet.load("org/pushed").spec == local.spec
@@ -135,7 +136,7 @@ def test_push_and_load_back(hub_python, local_hub, small_model, tmp_path):
     assert local_hub.private is True
     assert local_hub.message == "DcaseNet v2, mine"
     card = files["README.md"].decode()
-    assert card.startswith("---\nlibrary_name: dcasenet\nlicense: cc-by-4.0\n")
+    assert ModelCard(card).data.license == "cc-by-4.0"
     assert 'dcasenet.load("org/pushed")' in card
     config = json.loads(files["config.json"])
     assert config["digests"]["model.safetensors"] == (
@@ -147,11 +148,72 @@ def test_a_refused_push_says_why(hub_python, local_hub, small_model, tmp_path):
     save_pretrained(small_model, tmp_path / "model")
     local_hub.refused = (403, "Forbidden")
     out = hub_python(f"""
-    from dcasenet.weights.hub import push_to_hub
     try:
-        push_to_hub(dcasenet.load({str(tmp_path / "model")!r}), "org/pushed")
+        dcasenet.load({str(tmp_path / "model")!r}).push_to_hub("org/pushed")
     except dcasenet.WeightsError as error:
         print(error)
     """)
     assert out.startswith(f"org/pushed cannot be uploaded to {local_hub.url}")
     assert "hf auth login" in out
+
+
+def test_the_names_that_other_libraries_have(hub_python, local_hub, small_model, tmp_path):
+    save_pretrained(small_model, tmp_path / "model")
+    oid = local_hub.add("org/name", tmp_path / "model")
+    hub_python(f"""
+    from dcasenet import SoundModel
+    folder = {str(tmp_path / "model")!r}
+    local = SoundModel.from_pretrained(folder)
+    assert same(local, dcasenet.load(folder))
+    for address in (
+        "org/name",
+        "hf-hub:org/name",
+        "hf://org/name",
+        "https://huggingface.co/org/name",
+        "https://hf.co/org/name/tree/main/",
+        "org/name@{oid}",
+    ):
+        assert same(SoundModel.from_pretrained(address), local), address
+        assert same(dcasenet.load(address), local), address
+    assert same(SoundModel.from_pretrained("org/name", revision="{oid}"), local)
+    try:
+        SoundModel.from_pretrained("org/name", revision="v9")
+    except dcasenet.WeightsError as error:
+        assert "org/name/resolve/v9/config.json" in str(error), error
+    else:
+        raise SystemExit("loaded")
+    """)
+    before = len(local_hub.authorizations)
+    hub_python("""
+    from dcasenet import SoundModel
+    SoundModel.from_pretrained("org/name", token="hf_mine", force_download=True)
+    SoundModel.from_pretrained("org/name", local_files_only=True)
+    """)
+    asked = local_hub.authorizations[before:]
+    assert "Bearer hf_mine" in asked
+    assert "Bearer hf_token" not in asked
+
+
+def test_a_push_to_a_branch_and_as_a_pull_request(hub_python, local_hub, small_model, tmp_path):
+    save_pretrained(small_model, tmp_path / "model")
+    hub_python(f"""
+    local = dcasenet.load({str(tmp_path / "model")!r})
+    address = local.push_to_hub("org/mine", revision="v2", commit_message="Better dogs")
+    assert same(dcasenet.load("org/mine@v2"), local)
+    local.push_to_hub("org/mine", create_pr=True)
+    """)
+    assert local_hub.branches == ["org/mine v2"]
+    assert local_hub.committed == [
+        ("v2", "Better dogs", False),
+        ("main", "DcaseNet v2, mine", True),
+    ]
+
+
+def test_saving_can_push(hub_python, local_hub, small_model, tmp_path):
+    save_pretrained(small_model, tmp_path / "model")
+    hub_python(f"""
+    local = dcasenet.load({str(tmp_path / "model")!r})
+    local.save_pretrained({str(tmp_path / "again")!r}, push_to_hub=True, repo_id="org/again")
+    assert same(dcasenet.load("org/again"), local)
+    """)
+    assert (tmp_path / "again" / "config.json").is_file()

@@ -1,0 +1,126 @@
+"""A report on a recording: what is doubtful about it, before or without asking a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dcasenet.audio.io import Reader
+from dcasenet.audio.preprocess import Downmix
+from dcasenet.audio.quality import Finding, refuse_doubtful
+from dcasenet.types import Audio
+
+
+@dataclass(frozen=True)
+class AudioReport:
+    """What was measured of a recording, and what is doubtful about it.
+
+    Attributes:
+        source: What messages call it.
+        duration: In seconds.
+        sample_rate: In Hz.
+        n_channels: How many channels.
+        peak: Highest absolute sample, where full scale is 1.
+        rms: Root of the mean square of all samples.
+        offset: Mean of the channel where it is furthest from 0.
+        clipped: Share of the samples that are clipped, 0 to 1.
+        bandwidth: Up to where there is sound, in Hz: half the rate unless the spectrum ends below.
+        findings: What is doubtful; nothing of a sound recording.
+    """
+
+    source: str
+    duration: float
+    sample_rate: int
+    n_channels: int
+    peak: float
+    rms: float
+    offset: float
+    clipped: float
+    bandwidth: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The messages of the findings, as results have them."""
+        return tuple(finding.message for finding in self.findings)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing is doubtful."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return `to_dict` as JSON text, on one line unless `indent` is given."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.source}: {self.duration:.2f} s, {self.sample_rate:,} Hz, "
+            f"{self.n_channels} channel(s), peak {self.peak:.3f}, rms {self.rms:.4f}"
+        )
+        return "\n".join([head, *(f"  {f.kind}: {f.message}" for f in self.findings)])
+
+
+def check(
+    audio: Audio,
+    sample_rate: int | None = None,
+    *,
+    channels_last: bool = False,
+    max_duration: float | None = None,
+    strict: bool = False,
+) -> AudioReport:
+    """Read a recording and report what is doubtful about it.
+
+    What a report finds, results have in their `warnings`: missing, damaged or left-out sound,
+    clipping, an offset (DC), silence, a narrow band (telephone sound), channels that cancel each
+    other, less than 0.1 s, more than 8 channels, and peaks far beyond full scale.
+
+    Args:
+        audio: Any audio that a model takes; see `dcasenet.audio.io.read`.
+        sample_rate: Rate of an array or tensor in Hz; files state theirs.
+        channels_last: Whether an array or tensor is (samples, channels).
+        max_duration: How long it may be, in seconds; None for any length.
+        strict: Whether anything doubtful is an error.
+
+    Returns:
+        The report. Recordings of any length are read block by block.
+
+    Raises:
+        AudioError: It cannot be used; or, if `strict`, it is doubtful.
+
+    Example:
+        >>> import numpy as np
+        >>> report = check(np.zeros(8_000), 8_000)
+        >>> [finding.kind for finding in report.findings]
+        ['silence']
+        >>> report.warnings[0]
+        '<array>: it is silent: all samples are 0.'
+    """
+    with Reader(
+        audio, sample_rate, channels_last=channels_last, max_duration=max_duration
+    ) as reader:
+        downmix = Downmix(reader.sample_rate, reader.n_channels, source=reader.source)
+        for block in reader:
+            downmix.push(block)
+        downmix.close()
+        meter = reader.meter
+        report = AudioReport(
+            source=reader.source,
+            duration=reader.duration,
+            sample_rate=reader.sample_rate,
+            n_channels=reader.n_channels,
+            peak=meter.peak,
+            rms=meter.rms,
+            offset=meter.offset,
+            clipped=meter.clipped,
+            bandwidth=meter.bandwidth,
+            findings=(*reader.findings(), *downmix.findings(reader.source)),
+        )
+    if strict:
+        refuse_doubtful(report.warnings)
+    return report

@@ -1,0 +1,45 @@
+"""The commands as ``dcasenet --help`` groups them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click import Context, HelpFormatter
+
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "Recordings": ("analyze", "scene", "tags", "events", "embed"),
+    "Archives and copies": ("search", "redact", "web"),
+    "Checkpoints": ("models", "info", "download", "convert", "export", "cache"),
+    "Training": ("finetune", "train", "reproduce"),
+}
+
+
+class PanelGroup(TyperGroup):
+    """Commands in panels of plain text, which copies and wraps well; the rest under "Other"."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """Return the names of the commands, panel by panel."""
+        names = super().list_commands(ctx)
+        known = [name for panel in PANELS.values() for name in panel if name in names]
+        return known + [name for name in names if name not in known]
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write a section for each panel."""
+        names = self.list_commands(ctx)
+        width = max(len(name) for name in names)
+        listed = {name for panel in PANELS.values() for name in panel}
+        other = tuple(name for name in names if name not in listed)
+        for title, panel in {**PANELS, "Other": other}.items():
+            commands = [(n, self.get_command(ctx, n)) for n in panel if n in names]
+            rows = [
+                (name.ljust(width), command.get_short_help_str(formatter.width - width - 6))
+                for name, command in commands
+                if command is not None
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
