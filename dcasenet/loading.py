@@ -26,7 +26,7 @@ StrPath: TypeAlias = "str | os.PathLike[str]"
 class LoadOptions(TypedDict, total=False):
     """Options of `load`, but for its runtime, which decides the result's type."""
 
-    stage: str
+    stage: str | None
     weights: StrPath | None
     device: str | torch.device
     precision: str
@@ -37,20 +37,20 @@ class LoadOptions(TypedDict, total=False):
 
 @overload
 def load(
-    name: StrPath, *, runtime: Literal["torch"] = "torch", **o: Unpack[LoadOptions]
+    name: StrPath | None = None, *, runtime: Literal["torch"] = "torch", **o: Unpack[LoadOptions]
 ) -> SoundModel: ...
 @overload
 def load(
-    name: StrPath, *, runtime: Literal["onnx"], **o: Unpack[LoadOptions]
+    name: StrPath | None = None, *, runtime: Literal["onnx"], **o: Unpack[LoadOptions]
 ) -> OnnxSoundModel: ...
 @overload
 def load(
-    name: StrPath, *, runtime: str, **o: Unpack[LoadOptions]
+    name: StrPath | None = None, *, runtime: str, **o: Unpack[LoadOptions]
 ) -> SoundModel | OnnxSoundModel: ...
 def load(  # noqa: PLR0913 - the one function that takes every option there is
-    name: StrPath,
+    name: StrPath | None = None,
     *,
-    stage: str = "joint",
+    stage: str | None = None,
     weights: StrPath | None = None,
     device: str | torch.device = "cpu",
     precision: str = "float32",
@@ -65,9 +65,11 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
     kept in the cache as safetensors; from then on no network is touched.
 
     Args:
-        name: ``"v3"`` (or ``"v1"``, ``"v2"`` with `weights`), a weights file or folder written
-            by `SoundModel.save_pretrained`, or a Hugging Face repository ``"org/name@revision"``.
-        stage: Which checkpoint of that name: `dcasenet.available_models` lists them.
+        name: ``"v3"`` (or ``"v1"``, ``"v2"`` with `weights`), a weights file or folder written by
+            `SoundModel.save_pretrained`, or a Hugging Face repository ``"org/name@revision"``; by
+            default the checkpoint that ships with the package.
+        stage: Which checkpoint of that name: `dcasenet.available_models` lists them; by default
+            ``"joint"``.
         weights: A file to use instead: safetensors, or a PyTorch state dict in the authors'
             layout or this package's. The stage is then ignored; what the file does not say about
             itself is as released: three tasks, their labels, the front end.
@@ -104,6 +106,10 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         ...     dcasenet.load("v2", weights=folder + "/mine.pt").spec.tasks
         ('scene', 'tag', 'event')
     """
+    if name is None:
+        name, default = manifest.default_checkpoint()
+        stage = default if stage is None and weights is None else stage
+    stage = manifest.RELEASED_STAGE if stage is None else stage
     _check_backend(runtime, precision, device)
     access = Access(cache_dir, sources.is_offline(local_files_only), progress)
     is_released = weights is None and isinstance(name, str) and name in manifest.ARCHITECTURES

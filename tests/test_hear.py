@@ -17,6 +17,7 @@ from dcasenet.errors import AudioError
 from dcasenet.inference import fine as _fine
 from dcasenet.inference.fine import FineEmbedding
 from dcasenet.inference.model import SoundModel
+from dcasenet.inference.windowing import Grid
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
@@ -122,7 +123,7 @@ def test_windows_of_long_audio_join_without_drift(
     audio = white_noise(2, 13.7, 24_000) * torch.linspace(0.01, 1.0, n_samples)
     with torch.no_grad():
         whole = fixed(audio)
-        monkeypatch.setattr(_fine, "EVENT_WINDOW", 4.0)
+        monkeypatch.setattr(fixed, "grid", Grid(4 * 24_000, 4 * 24_000, 19_200))
         monkeypatch.setattr(_fine, "BATCH_SECONDS", 4.0)
         parts = fixed(audio)
     assert whole.shape == parts.shape == (2, 343, fixed.size)

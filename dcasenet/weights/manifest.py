@@ -17,6 +17,8 @@ from dcasenet.spec import ModelSpec
 FILE_NAME = "weights_manifest.json"
 # Architectures that exist as code, in `dcasenet.models.dcasenet`, which would import torch.
 ARCHITECTURES = ("v1", "v2", "v3")
+# The stage that a name alone stands for, and those that ship with the package, the best first.
+RELEASED_STAGE, DEFAULT_STAGES = "joint", ("distilled", "open")
 LABEL_FIELDS = {"scene": "scenes", "tag": "tags", "event": "events"}
 
 
@@ -56,6 +58,23 @@ def available_models() -> list[ModelSpec]:
     manifest = read_manifest()
     label_sets = manifest.get("label_sets", {})
     return [spec_of_entry(entry, label_sets) for entry in manifest.get("models", [])]
+
+
+def default_checkpoint() -> tuple[str, str]:
+    """Return name and stage of the checkpoint that is loaded by default: the best that ships.
+
+    Raises:
+        WeightsError: The manifest is missing or damaged, or nothing ships.
+
+    Example:
+        >>> default_checkpoint()[0]
+        'v3'
+    """
+    shipped = {s.stage: s.name for s in available_models() if s.file and s.file.package}
+    for stage in DEFAULT_STAGES:
+        if stage in shipped:
+            return shipped[stage], stage
+    raise WeightsError(f"{FILE_NAME} lists none of {', '.join(DEFAULT_STAGES)} as shipped.")
 
 
 def find(name: str, stage: str) -> ModelSpec:
