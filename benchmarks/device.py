@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dcasenet
 from dcasenet.models.frontend import LogMel
-from dcasenet.models.fused import Twins
+from dcasenet.models.fused import fuse
 from dcasenet.spec import TASKS, FrontEndSettings
 
 SECONDS, RATE = 10, 24_000
@@ -76,15 +76,14 @@ def passes(device: torch.device, waveforms: Tensor, width: float) -> dict[str, P
     """Give the ways of one all-heads pass, each ready to be timed."""
     frontend = LogMel(FRONT_END).to(device)
     network = new_network(width).to(device)
-    twins = {dtype: Twins(dtype) for dtype in (torch.float32, torch.bfloat16)}
 
     def by(network: nn.Module) -> Pass:
         return lambda sound: network(frontend(sound), TASKS)
 
-    fast = twins[torch.bfloat16].of(network)
+    fast = fuse(network, torch.bfloat16)
     found = {
         "plain": by(network),
-        "float32": by(twins[torch.float32].of(network)),
+        "float32": by(fuse(network)),
         "bfloat16": by(fast),
         "bfloat16, compiled": by(torch.compile(copy.deepcopy(fast), dynamic=False)),
     }
