@@ -60,7 +60,7 @@ class Recorder(SoundVerbs[Floats]):
         level = steps.std(axis=2) * 20 - 2
         self.calls.append((len(waveforms), waveforms.shape[1], tuple(outputs)))
         logits = np.stack((level, -level), axis=2).astype(np.float32)
-        values = {"scene": logits.mean(axis=1), "tag": logits.max(axis=1), "event": logits}
+        values = {"scene": logits.mean(axis=1), "tag": 2 * logits.mean(axis=1), "event": logits}
         values["embedding"] = logits
         return {name: values[name] for name in outputs}
 
@@ -155,7 +155,8 @@ def test_very_quiet_windows_do_not_count(noise: Noise, quiet: float) -> None:
     # Only the two first windows have some of the loud part.
     assert len(among.scene.windows) > 30
     np.testing.assert_allclose(among.scene.values, among.scene.windows[:2].mean(axis=0), atol=1e-6)
-    assert (among.tags.values >= lonely.tags.values - 1e-6)[0]
+    np.testing.assert_allclose(among.tags.values, among.tags.windows[:2].max(axis=0), atol=1e-6)
+    assert among.tags.values[0] >= lonely.tags.values[0] - 1e-6
     assert among.tags.values[1] < among.tags.windows[-1, 1]  # what silence would be taken for
 
 
@@ -240,12 +241,12 @@ def test_fine_steps_are_the_pooling_at_every_offset(name: str, frames: int) -> N
 
 
 def test_fine_resolution_on_a_paper_network(tiny_model: SoundModel, noise: Noise) -> None:
-    waveform = noise(70 * RATE)
+    waveform = noise(50 * RATE)
     coarse = tiny_model.detect_events(waveform, RATE)
     fine = tiny_model.detect_events(waveform, RATE, resolution="fine")
     assert fine.hop == fine.resolution == 0.16
-    assert fine.probabilities.shape == (438, 3)
-    inner = fine.probabilities[2:300:5]  # centers of steps, away from the seam
+    assert fine.probabilities.shape == (313, 3)
+    inner = fine.probabilities[2:310:5]  # the centers of steps
     np.testing.assert_allclose(inner, coarse.probabilities[: 8 * len(inner) : 8], atol=1e-4)
 
 
@@ -270,7 +271,8 @@ def test_a_model_is_a_module_that_goes_anywhere(one_grid: SoundModel) -> None:
         np.testing.assert_allclose(tagged(other), expected, atol=1e-6)
         assert set(other.state_dict()) == names
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        np.testing.assert_allclose(pool.submit(tagged, one_grid).result(), expected, atol=1e-6)
+        tags = pool.submit(one_grid.tag, np.linspace(-0.1, 0.1, RATE), RATE).result()
+    np.testing.assert_allclose(tags.values, expected, atol=1e-6)
 
 
 def test_a_module_in_half_precision(one_grid: SoundModel, noise: Noise) -> None:
