@@ -30,9 +30,9 @@ from dcasenet.batch.runner import analyze
 from dcasenet.inference.model import SoundModel
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.models.frontend import LogMel
-from dcasenet.results import Floats
 from dcasenet.onnx.export import serialized
 from dcasenet.onnx.runtime import model_of
+from dcasenet.results import Floats
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
 
 RECORDING = Path(__file__).parents[1] / "examples" / "dog_barking.ogg"
@@ -90,8 +90,8 @@ def print_files(asked: argparse.Namespace, n_files: int) -> None:
             found = by_itself(asked, folder, workers)
             audio = n_files * len(samples) / rate
             print(
-                f"| {n_files:,} | {workers} | {found['memory']:,.0f} MB | {found['seconds']:,.1f} s | "
-                f"{n_files / found['seconds']:,.0f} | {audio / found['seconds']:,.0f} |",
+                f"| {n_files:,} | {workers} | {found['memory']:,.0f} MB | "
+                f"{found['seconds']:,.1f} s | {n_files / found['seconds']:,.0f} | {audio / found['seconds']:,.0f} |",
                 flush=True,
             )
 
