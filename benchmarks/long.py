@@ -91,7 +91,8 @@ def print_files(asked: argparse.Namespace, n_files: int) -> None:
             audio = n_files * len(samples) / rate
             print(
                 f"| {n_files:,} | {workers} | {found['memory']:,.0f} MB | "
-                f"{found['seconds']:,.1f} s | {n_files / found['seconds']:,.0f} | {audio / found['seconds']:,.0f} |",
+                f"{found['seconds']:,.1f} s | {n_files / found['seconds']:,.0f} | "
+                f"{audio / found['seconds']:,.0f} |",
                 flush=True,
             )
 
