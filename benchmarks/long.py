@@ -1,8 +1,10 @@
 """Memory and speed on long recordings: python benchmarks/long.py [--minutes 1 60 600].
 
 Each length is analyzed to a table by a process of its own, from a file that repeats a real
-recording. The network has random weights: neither figure depends on them. ``--width 0`` leaves it
-out, for the road alone: reading, resampling, cutting, joining and writing.
+recording or, with ``--silent``, is digital silence. The network has random weights and the shape
+of the default checkpoint: neither figure depends on them. ``--width 0`` leaves it out, for the road
+alone: reading, resampling, cutting, joining and writing. ``--runtime onnx`` runs it as exported.
+``--files 10000`` adds jobs of so many files of 1 s, by ``--workers 1 2``.
 """
 
 from __future__ import annotations
@@ -24,14 +26,19 @@ import torch
 
 import dcasenet
 from dcasenet.batch.incremental import write_results
+from dcasenet.batch.runner import analyze
 from dcasenet.inference.model import SoundModel
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.models.frontend import LogMel
+from dcasenet.onnx.export import serialized
+from dcasenet.onnx.runtime import model_of
 from dcasenet.results import Floats
-from dcasenet.spec import ModelSpec, Task
+from dcasenet.spec import FrontEndSettings, ModelSpec, Task
 
 RECORDING = Path(__file__).parents[1] / "examples" / "dog_barking.ogg"
-EVENTS = tuple(f"event {i}" for i in range(14))
+EVENTS = tuple(f"event {i}" for i in range(47))
+SILENT_RATE = 8_000
+SHORT_RATE = 44_100  # samples of a short file
 
 
 def main() -> None:
@@ -39,10 +46,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 60, 600])
     parser.add_argument("--width", type=float, default=0.25, help="of the network; 0 for none")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--silent", action="store_true", help="digital silence at 8 kHz")
+    parser.add_argument("--runtime", choices=["torch", "onnx"], default="torch")
+    parser.add_argument("--files", type=int, nargs="+", default=[], help="short ones, a job each")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one is not None:
-        print(json.dumps(measure(asked.one, asked.width, asked.device)))
+        print(json.dumps(measure(asked.one, new_model(asked), asked.workers[0])))
         return
     print("| recording | peak memory | beyond the first | time | × real time | lines |")
     print("|--|--:|--:|--:|--:|--:|")
@@ -50,11 +61,8 @@ def main() -> None:
     for minutes in asked.minutes:
         with TemporaryDirectory() as folder:
             path = Path(folder, "long.wav")
-            write_recording(path, minutes)
-            options = ["--width", str(asked.width), "--device", asked.device, "--one", str(path)]
-            command = [sys.executable, __file__, *options]
-            printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-            found = json.loads(printed)
+            write_recording(path, minutes, asked.silent)
+            found = by_itself(asked, path)
         first = first or found
         more = found["memory"] - first["memory"]
         speed = minutes * 60 / found["seconds"]
@@ -64,10 +72,46 @@ def main() -> None:
             flush=True,
         )
 
+    for n_files in asked.files:
+        print_files(asked, n_files)
 
-def write_recording(path: Path, minutes: float) -> None:
-    """Repeat the recording, as it is."""
+
+def print_files(asked: argparse.Namespace, n_files: int) -> None:
+    """A job over short files, by each number of workers."""
+    print("\n| files | workers | peak memory | time | files a second | × real time |")
+    print("|--|--:|--:|--:|--:|--:|")
+    with TemporaryDirectory() as name:
+        folder = Path(name, "files")
+        folder.mkdir()
+        samples, rate = soundfile.read(RECORDING, dtype="int16", frames=SHORT_RATE)
+        for index in range(n_files):
+            soundfile.write(folder / f"{index}.wav", samples, rate)
+        for workers in asked.workers:
+            found = by_itself(asked, folder, workers)
+            audio = n_files * len(samples) / rate
+            print(
+                f"| {n_files:,} | {workers} | {found['memory']:,.0f} MB | "
+                f"{found['seconds']:,.1f} s | {n_files / found['seconds']:,.0f} | "
+                f"{audio / found['seconds']:,.0f} |",
+                flush=True,
+            )
+
+
+def by_itself(asked: argparse.Namespace, path: Path, workers: int = 0) -> dict[str, float]:
+    """Measure in a process of its own."""
+    options = ["--width", str(asked.width), "--device", asked.device, "--runtime", asked.runtime]
+    options += ["--workers", str(workers), "--one", str(path)]
+    command = [sys.executable, __file__, *options]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    found: dict[str, float] = json.loads(printed)
+    return found
+
+
+def write_recording(path: Path, minutes: float, silent: bool) -> None:
+    """Repeat the recording as it is, or silence."""
     samples, rate = soundfile.read(RECORDING, dtype="int16", always_2d=True)
+    if silent:
+        samples, rate = np.zeros((SILENT_RATE * 60, 1), np.int16), SILENT_RATE
     n_left = round(minutes * 60 * rate)
     channels = samples.shape[1]
     with soundfile.SoundFile(path, "w", rate, channels, "PCM_16", format="RF64") as file:
@@ -86,7 +130,7 @@ class Nothing(SoundVerbs[Floats]):
         self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> dict[str, Floats]:
         n_windows, n_samples = waveforms.shape
-        n_steps = max(1, (n_samples - 2) // 480 // 40)
+        n_steps = max(1, (n_samples - 2) // 480 // 8)
         return {
             name: np.zeros(
                 (n_windows, *((n_steps,) if name == "event" else ()), len(self.spec.labels(name))),
@@ -99,28 +143,38 @@ class Nothing(SoundVerbs[Floats]):
         return values
 
 
-def measure(path: Path, width: float, device: str) -> dict[str, float]:
-    """Analyze a file to a table beside it: MB at the peak, seconds, lines."""
+def new_model(asked: argparse.Namespace) -> SoundVerbs[Any]:
     spec = ModelSpec(
         "v3",
         "random",
-        width=width,
-        scenes=tuple(f"scene {i}" for i in range(10)),
-        tags=tuple(f"tag {i}" for i in range(80)),
+        width=asked.width or 0.25,
+        time_pooling=1,
+        frontend=FrontEndSettings(normalization="level"),
+        scenes=tuple(f"scene {i}" for i in range(17)),
+        tags=tuple(f"tag {i}" for i in range(527)),
         events=EVENTS,
         thresholds=dict.fromkeys(EVENTS, 0.5),
     )
-    if not width:
-        return run(Nothing(spec), path)
+    if not asked.width:
+        return Nothing(spec)
     torch.manual_seed(0)
-    network = dcasenet.create("v3", n_scenes=10, n_tags=80, n_events=14, width=width)
-    return run(SoundModel(spec, LogMel(spec.frontend), network).to(device), path)
+    network = dcasenet.create(
+        "v3", n_scenes=17, n_tags=527, n_events=47, width=asked.width, time_pooling=1
+    )
+    model = SoundModel(spec, LogMel(spec.frontend), network)
+    if asked.runtime == "onnx":
+        return model_of(serialized(model), "random")
+    return model.to(asked.device)
 
 
-def run(model: SoundVerbs[Any], path: Path) -> dict[str, float]:
+def measure(path: Path, model: SoundVerbs[Any], workers: int) -> dict[str, float]:
+    """Analyze a file, or a folder of them, to a table beside it: MB at the peak, seconds, lines."""
     output = path.with_suffix(".csv")
     start = time.perf_counter()
-    write_results(model, path, output)
+    if path.is_dir():
+        analyze(model, [path], output, workers=workers)
+    else:
+        write_results(model, path, output)
     return {
         "seconds": time.perf_counter() - start,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,

@@ -1,7 +1,8 @@
-"""Speed and memory beside the plain network, in one run: python benchmarks/run.py [--runs 5].
+"""Speed and memory beside the plain network and a peer: python benchmarks/run.py [--runs 5].
 
 Every ratio is between medians of interleaved runs, so that a busy machine slows both sides. The
-network has v3's full width and random weights: speed does not depend on them.
+network has the shape of the default checkpoint (``--width 0.5``, steps of 0.16 s, 527 tags) and
+random weights: speed does not depend on them. The peer is EfficientAT (see ``efficientat.py``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ import soundfile
 import soxr
 import torch
 from ceilings import Ceilings, Row, ceiling_rows, interleaved, measured_ceilings, row
+from efficientat import WIDTHS, given, peers
 from torch.utils.flop_counter import FlopCounterMode
 
 import dcasenet
@@ -36,7 +39,8 @@ from dcasenet.audio.preprocess import prepare
 from dcasenet.inference.model import SoundModel
 from dcasenet.models.frontend import LogMel
 from dcasenet.onnx.export import to_onnx
-from dcasenet.spec import TASKS
+from dcasenet.onnx.runtime import has_vnni
+from dcasenet.spec import TASKS, FrontEndSettings
 from dcasenet.weights import manifest
 from dcasenet.weights.cache import checkpoint_folder
 from dcasenet.weights.checksum import file_digest
@@ -44,27 +48,48 @@ from dcasenet.weights.checksum import file_digest
 Models = dict[str, Any]  # name, ending in the precision → a model of either runtime
 
 RATE = 24_000
+RECORDING = Path(__file__).parents[1] / "examples" / "dog_barking.ogg"
 LABELS = {
-    "scenes": tuple(f"scene {i}" for i in range(10)),
-    "tags": tuple(f"tag {i}" for i in range(80)),
-    "events": tuple(f"event {i}" for i in range(14)),
+    "scenes": tuple(f"scene {i}" for i in range(17)),
+    "tags": tuple(f"tag {i}" for i in range(527)),
+    "events": tuple(f"event {i}" for i in range(47)),
 }
+TOP_OPERATIONS = 6  # of the profile
+PROFILED_BATCH, PROFILED_RUNS = 8, 5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    parser.add_argument("--width", type=float, default=0.5, help="of the network")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--only",
+        choices=["network", "peers", "profile", "files", "ceilings", "loading", "imports"],
+        nargs="+",
+        help="these parts of the table; by default all",
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     with TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, runs = Path(name), options.runs
         ceilings = measured_ceilings(runs)
-        models = new_models(folder)
-        rows = [*network_rows(runs, models, ceilings), *file_rows(runs, models, folder)]
-        rows += [*ceiling_rows(ceilings), *loading_rows(runs, folder), *import_rows(runs)]
+        models = new_models(folder, options.width)
         size = (folder / "int8.onnx").stat().st_size / 1e6
+        parts: dict[str, Callable[[], list[Row]]] = {
+            "network": lambda: network_rows(runs, models, ceilings),
+            "peers": lambda: peer_rows(runs, models, folder),
+            "profile": lambda: profile_rows(folder),
+            "files": lambda: file_rows(runs, models, folder),
+            "ceilings": lambda: ceiling_rows(ceilings),
+            "loading": lambda: loading_rows(runs, folder),
+            "imports": lambda: [*import_rows(runs), *command_rows(runs, folder)],
+        }
+        rows = [row for name in options.only or parts for row in parts[name]()]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{platform.machine()}, width {options.width:g}, {torch.get_num_threads()} threads, "
+        f"{'VNNI' if has_vnni() else 'no VNNI'}, torch {torch.__version__}, "
         f"onnxruntime {onnxruntime.__version__}, median of {runs} interleaved runs, peak memory "
         f"{memory:,.0f} MiB; int8 file {size:.1f} MB\n"
     )
@@ -73,12 +98,21 @@ def main() -> None:
         print("| " + " | ".join(cells) + " |")
 
 
-def new_models(folder: Path) -> Models:
+def new_models(folder: Path, width: float) -> Models:
     """The same random network in every precision."""
     spec = dcasenet.ModelSpec(
-        "v3", "random", **LABELS, thresholds=dict.fromkeys(LABELS["events"], 0.3)
+        "v3",
+        "random",
+        width=width,
+        time_pooling=1,
+        frontend=FrontEndSettings(normalization="level"),
+        **LABELS,
+        thresholds=dict.fromkeys(LABELS["events"], 0.3),
     )
-    model = SoundModel(spec, LogMel(spec.frontend), dcasenet.create("v3"))
+    network = dcasenet.create(
+        "v3", n_scenes=17, n_tags=527, n_events=47, width=width, time_pooling=1
+    )
+    model = SoundModel(spec, LogMel(spec.frontend), network)
     noise = np.random.default_rng(0).standard_normal(5 * RATE) * 0.1
     exact = to_onnx(model, folder / "float32.onnx")
     int8 = to_onnx(model, folder / "int8.onnx", precision="int8", calibrate=[(noise, RATE)])
@@ -89,6 +123,67 @@ def new_models(folder: Path) -> Models:
         "onnx float32": dcasenet.onnx.load(exact, threads=threads),
         "onnx int8": dcasenet.onnx.load(int8, threads=threads),
     }
+
+
+def peer_rows(runs: int, models: Models, folder: Path) -> list[Row]:
+    """Ours from the waveform to all answers, beside the peer's tags, in the same rounds."""
+    sessions = peers(folder, torch.get_num_threads())
+    ours = {name: model for name, model in models.items() if name.startswith("onnx")}
+    rows = []
+    for batch, seconds in ((8, 10), (1, 10), (1, 5)):
+        waveforms = np.random.default_rng(0).standard_normal((batch, seconds * RATE)) * 0.1
+        waveforms = waveforms.astype(np.float32)
+        inputs = {name: given(name, batch, seconds) for name in sessions}
+        took = interleaved(
+            runs,
+            **{name: partial(model.infer, waveforms, TASKS) for name, model in ours.items()},
+            **{
+                name: partial(each.run, None, {"given": inputs[name]})
+                for name, each in sessions.items()
+            },
+        )
+        best = {peer: min(v for k, v in took.items() if k.startswith(peer)) for peer in WIDTHS}
+        for name, one in took.items():
+            beside = ", ".join(f"{best[peer] / one:.2f} × {peer}'s best" for peer in WIDTHS)
+            what = f"{name}: waveform to all three answers" if name in ours else name
+            rows.append(row(f"{what}, {batch} × {seconds} s", one, batch * seconds, beside))
+    return rows
+
+
+def profile_rows(folder: Path) -> list[Row]:
+    """Where ONNX Runtime spends the time of int8, by its own profile."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    if not has_vnni():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    runner = onnxruntime.InferenceSession(
+        folder / "int8.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    waveforms = np.random.default_rng(0).standard_normal((PROFILED_BATCH, 10 * RATE)) * 0.1
+    for _ in range(PROFILED_RUNS):
+        runner.run(list(TASKS), {"waveform": waveforms.astype(np.float32)})
+    took: Counter[str] = Counter()
+    for event in json.loads(Path(runner.end_profiling()).read_text("utf-8")):
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            took[_place(event)] += event["dur"] / 1e6 / PROFILED_RUNS
+    total = sum(took.values())
+    return [
+        row(f"profile of int8, 8 × 10 s: {what}", one, None, f"{one / total:.0%}")
+        for what, one in took.most_common(TOP_OPERATIONS)
+    ]
+
+
+def _place(event: dict[str, Any]) -> str:
+    """Which part of the network, and what it computes there."""
+    names = event["name"].strip("/").split("/")
+    part = names[1] if names[0] == "network" else names[0]
+    block = [name for name in names if name.startswith("inner.") and part == "trunk"][:1]
+    operation = event["args"]["op_name"]
+    return " ".join(
+        [part.split("_kernel")[0], *(b.replace("inner", "block") for b in block), operation]
+    )
 
 
 def network_rows(runs: int, models: Models, ceilings: Ceilings) -> list[Row]:
@@ -207,6 +302,34 @@ def import_rows(runs: int) -> list[Row]:
 
     took = interleaved(runs, nothing=python("pass"), package=python("import dcasenet"))
     return [row("import dcasenet", took["package"] - took["nothing"], None, "beyond python itself")]
+
+
+def command_rows(runs: int, folder: Path) -> list[Row]:
+    """The whole command on one short file, from a cold process, by each runtime."""
+    environment = {**os.environ, "DCASENET_HOME": str(folder / "home")}
+    dcasenet.load("v3", stage="open", runtime="onnx", cache_dir=folder / "home")
+
+    def command(*options: str) -> Callable[[], object]:
+        call = [sys.executable, "-m", "dcasenet", *options]
+        return lambda: subprocess.run(call, check=True, env=environment, stdout=subprocess.PIPE)
+
+    asked = ("analyze", str(RECORDING), "--stage", "open", "--runtime")
+    took = interleaved(
+        runs,
+        nothing=lambda: subprocess.run([sys.executable, "-c", "pass"], check=True),
+        onnx=command(*asked, "onnx"),
+        torch=command(*asked, "torch"),
+    )
+    return [
+        row(
+            "dcasenet analyze FILE, cold, onnx",
+            took["onnx"],
+            None,
+            f"{took['torch'] / took['onnx']:.2f} × as fast as with torch; "
+            f"{took['onnx'] / took['nothing']:.0f} × python itself",
+        ),
+        row("dcasenet analyze FILE, cold, torch", took["torch"], None, ""),
+    ]
 
 
 if __name__ == "__main__":

@@ -31,8 +31,17 @@ from dcasenet.weights.key_map import NAMES
 ROOT = Path(__file__).parents[1]
 README = "README.md"
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
-# Pages with blocks that take long: they train, export or start Ray.
-SLOW = {"docs/training.md", "docs/guides/cluster.md"}
+CLUSTER = "docs/guides/cluster.md"
+# Marks of the pages with blocks that train, or start Ray, whose Data context warns of its defaults
+# and whose sockets end late.
+MARKS = {
+    "docs/training.md": [pytest.mark.slow],
+    CLUSTER: [
+        pytest.mark.slow,
+        pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+        pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    ],
+}
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 CALL = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 NUMBER = re.compile(r"\d+\.\d+")
@@ -91,6 +100,19 @@ def elsewhere(standin: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.Mon
     return tmp_path
 
 
+@pytest.fixture
+def cluster(elsewhere: Path, document: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Ray of this machine, for the page that needs one."""
+    if document != CLUSTER:
+        yield
+        return
+    ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40)
+    yield
+    ray.shutdown()
+
+
 def some_sounds(folder: Path) -> None:
     """Write a folder of two class folders."""
     random = np.random.default_rng(0)
@@ -139,7 +161,7 @@ def all_blocks(document: str) -> list[tuple[str, str]]:
 def documents(kind: str | None = None) -> list[Any]:
     """The documents that have a block of a kind, as parameters of a test."""
     return [
-        pytest.param(document, marks=[pytest.mark.slow] if document in SLOW else [])
+        pytest.param(document, marks=MARKS.get(document, []))
         for document in (README, *PAGES)
         if kind is None or any(name == kind for name, _ in all_blocks(document))
     ]
@@ -195,7 +217,7 @@ def test_figures_of_the_readme_are_those_of_the_checkpoints() -> None:
 
 
 @pytest.mark.parametrize("document", documents("pycon"))
-def test_python_blocks(elsewhere: Path, document: str) -> None:
+def test_python_blocks(elsewhere: Path, cluster: None, document: str) -> None:
     content = blocks(document, "pycon")
     test = doctest.DocTestParser().get_doctest(content, {}, document, document, 0)
     failures: list[str] = []
@@ -210,6 +232,7 @@ def test_python_blocks(elsewhere: Path, document: str) -> None:
 @pytest.mark.parametrize("document", documents("console"))
 def test_command_blocks(
     elsewhere: Path,
+    cluster: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     document: str,

@@ -12,12 +12,14 @@ export class Job {
    * @param {Function} infer What answers its windows.
    * @param {number} rate Of the samples that come, in Hz.
    * @param {number} column Seconds that a column of the spectrogram spans.
+   * @param {boolean} isLive Whether it has no end yet.
    */
-  constructor(spec, infer, rate, column) {
+  constructor(spec, infer, rate, column, isLive) {
     this.rate = rate;
+    this.isLive = isLive;
     this.received = 0;
     this.resampler = new Resampler(rate, spec.rate);
-    this.stream = new Stream(spec, infer);
+    this.stream = new Stream(spec, infer, spec.grids(isLive));
     this.spectrogram = new Spectrogram(spec.rate, column);
     this.columns = [];
     this.reported = { scene: 0, tag: 0, event: 0 };
@@ -46,7 +48,7 @@ export class Job {
     const samples = this.resampler.close();
     this.columns.push(...this.spectrogram.push(samples), ...this.spectrogram.close());
     await this.stream.push(samples);
-    await this.stream.close(this.received / this.rate);
+    await this.stream.close(this.received, this.rate);
   }
 
   /** Give what is new since the last report. */

@@ -3,16 +3,14 @@
 import { metadataOf } from "./metadata.js";
 import { Grid } from "./windows.js";
 
-export const TASKS = ["scene", "tag", "event"];
-
 // Frames of the log-mel that the network's poolings make one step of, before the last pooling.
 const FRAMES_PER_STEP = 8;
-// Files that say nothing about their context follow the released protocol.
-const RELEASED_CONTEXT = {
-  scene: { window: 5, hop: 2.5, pooling: "mean" },
-  tag: { window: 30, hop: 30, pooling: "max" },
-  event: { window: 60, hop: 48, pooling: "overlap" },
-};
+// Windows of events in sound that has no end yet, in seconds, where tasks have windows of their own.
+const LIVE_WINDOW = 10;
+const LIVE_HOP = 2.4;
+// The paper's last pooling, and the rows that one of its steps is given as.
+const PAPER_POOLING = 5;
+const PAPER_ROWS = 8;
 
 export class Spec {
   /** @param {Uint8Array} bytes An ONNX file that `dcasenet export` wrote. */
@@ -33,24 +31,38 @@ export class Spec {
     this.labels = { scene: values.scenes, tag: values.tags, event: values.events };
     this.thresholds = values.thresholds;
     this.rate = values.frontend.sample_rate;
-    this.context = values.context ?? RELEASED_CONTEXT;
-    this.stepSamples = FRAMES_PER_STEP * (values.time_pooling ?? 5) * values.frontend.hop_length;
+    this.context = values.context;
+    this.stepSamples = FRAMES_PER_STEP * values.time_pooling * values.frontend.hop_length;
     this.step = this.stepSamples / this.rate;
-    this.row = 0.1; // from one row of event probabilities to the next, in seconds
+    this.rowsPerStep = values.time_pooling === PAPER_POOLING ? PAPER_ROWS : 1;
+    // From one row of event probabilities to the next, in seconds.
+    this.row = this.stepSamples / this.rowsPerStep / this.rate;
+    // Whether all tasks read the same windows; very quiet ones do not count then.
+    const windows = Object.values(this.context).map((c) => [c.window, c.hop, c.shortest].join());
+    this.hasOneGrid = new Set(windows).size === 1;
     // A shorter waveform has too few samples for the graph's reflection.
     this.shortest = values.frontend.n_fft / 2 + 2;
   }
 
-  /** Which windows each task is answered from. */
-  grids() {
-    const samples = (seconds) => Math.round(seconds * this.rate);
-    const grid = (task) => {
-      const { window, hop, pooling } = this.context[task];
-      if (pooling === "overlap") return new Grid(samples(window), samples(hop), this.stepSamples);
-      // Pre-emphasis takes one sample: a scene's window has one more.
-      return new Grid(samples(window) + (task === "scene" ? 1 : 0), samples(hop), 1);
-    };
-    return Object.fromEntries(this.tasks.map((task) => [task, grid(task)]));
+  /** Which windows each task is answered from, of a recording or of sound that has no end yet. */
+  grids(isLive) {
+    const grids = Object.fromEntries(this.tasks.map((task) => [task, this.grid(task)]));
+    if (isLive && grids.event && !this.hasOneGrid) {
+      const hop = Math.round(LIVE_HOP / this.step) * this.stepSamples;
+      grids.event = new Grid(LIVE_WINDOW * this.rate, hop, this.stepSamples, 0);
+    }
+    return grids;
+  }
+
+  grid(task) {
+    const { window, hop, shortest } = this.context[task];
+    const [size, distance, least] = [window, hop, shortest].map((s) => Math.round(s * this.rate));
+    if (task === "event" || this.hasOneGrid) {
+      const step = this.stepSamples;
+      return new Grid(size, Math.floor(distance / step) * step, step, least);
+    }
+    // Pre-emphasis takes one sample: a scene's window has one more.
+    return new Grid(task === "scene" ? size + 1 : size, distance, 1, 0);
   }
 
   /** Number of the step that begins at a sample. */
@@ -58,18 +70,16 @@ export class Spec {
     return Math.floor(sample / this.stepSamples);
   }
 
-  /**
-   * Put steps on the grid of rows; what is left over at the end takes the last step's values.
-   *
-   * @param {Float32Array[]} steps Steps that follow each other.
-   * @param {number} first Number of the first of them in the recording.
-   * @param {number} stop Rows up to this one.
-   */
-  rowsOf(steps, first, stop) {
-    const begin = Math.round((first * this.step) / this.row);
-    return Array.from({ length: Math.max(0, stop - begin) }, (_, i) => {
-      const step = Math.floor(((begin + i) * this.row) / this.step + 1e-9) - first;
-      return steps[Math.min(step, steps.length - 1)];
-    });
+  /** How many rows so many samples at a rate of their own have. */
+  rowsIn(samples, rate) {
+    return Math.ceil((samples * this.rate * this.rowsPerStep) / (this.stepSamples * rate));
+  }
+
+  /** Repeat each step on the grid of rows; the last one fills what is left over. */
+  rowsOf(steps, count = steps.length * this.rowsPerStep) {
+    return Array.from(
+      { length: count },
+      (_, i) => steps[Math.min(Math.floor(i / this.rowsPerStep), steps.length - 1)],
+    );
   }
 }

@@ -1,41 +1,42 @@
 /** Sound that is answered while it comes in; the answers are those of Python's verbs. */
 
 import { EventDecoder, inOrder } from "./events.js";
-import { Joiner, Splitter } from "./windows.js";
+import { OverlapAdd, SlidingWindows, levelOf } from "./windows.js";
 
-// Two times closer than this, in rows, are the same.
-const SAME = 1e-6;
+// With one grid for all tasks, windows so many dB under the loudest one do not count.
+const QUIET = 60;
 
 export class Stream {
   /**
    * @param {Spec} spec What the model knows about itself.
    * @param {(samples: Float32Array, tasks: string[]) => Promise<object>} infer Task →
    *   probabilities of a window: one array, and for events one array for each step.
+   * @param {Object<string, Grid>} grids Task → the windows that it is answered from.
    */
-  constructor(spec, infer) {
+  constructor(spec, infer, grids) {
     this.spec = spec;
     this.infer = infer;
-    this.grids = spec.grids();
-    this.splitter = new Splitter(this.grids);
-    this.joiner = new Joiner();
+    this.grids = grids;
+    this.sliding = new SlidingWindows(this.grids);
+    this.joined = new OverlapAdd();
     this.decoder = new EventDecoder(spec.labels.event, spec.row, spec.thresholds);
-    this.windows = { scene: [], tag: [] }; // {onset, offset, values}
+    this.windows = { scene: [], tag: [] }; // {onset, offset, level, values}
     this.events = []; // those that are final
   }
 
   /** How much has come, in seconds. */
   get duration() {
-    return this.splitter.length / this.spec.rate;
+    return this.sliding.length / this.spec.rate;
   }
 
   /** Take the next samples at the model's rate. */
   async push(samples) {
-    const passages = this.splitter.push(samples);
-    await this.answer(passages);
-    if (passages.length && this.grids.event) {
+    const chunks = this.sliding.push(samples);
+    await this.answer(chunks);
+    if (this.grids.event) {
       // Whatever length the recording may yet have, its last window begins here or later.
-      const last = this.spec.stepAt(this.grids.event.last(this.splitter.length));
-      this.take(last, last * this.spec.step);
+      const steps = this.joined.take(this.spec.stepAt(this.grids.event.last(this.sliding.length)));
+      this.events.push(...this.decoder.push(this.spec.rowsOf(steps)));
     }
   }
 
@@ -45,18 +46,15 @@ export class Stream {
    */
   async preview() {
     const grid = this.grids.event ?? this.grids.tag ?? this.grids.scene;
-    const { length } = this.splitter;
-    const window = [grid.last(length), length];
-    const answers = await this.infer(this.splitter.cut(window), Object.keys(this.grids));
+    const { length } = this.sliding;
+    const samples = this.sliding.cut([grid.last(length), length], grid.shortest);
+    const answers = await this.infer(samples, Object.keys(this.grids));
     const duration = length / this.spec.rate;
     const preview = { duration, scene: answers.scene, tag: answers.tag, events: [] };
     if (answers.event) {
-      const joiner = this.joiner.copy();
-      const decoder = this.decoder.copy();
-      joiner.add(this.spec.stepAt(window[0]), answers.event);
-      const { first } = joiner;
-      const rows = this.spec.rowsOf(joiner.take(), first, this.rowsIn(duration));
-      preview.events = this.inOrder([...decoder.push(rows), ...decoder.close(duration)]);
+      const [joined, decoder] = [this.joined.copy(), this.decoder.copy()];
+      joined.add(this.spec.stepAt(grid.last(length)), answers.event);
+      preview.events = this.decodedToTheEnd(joined, decoder, length, this.spec.rate);
     }
     return preview;
   }
@@ -64,56 +62,54 @@ export class Stream {
   /**
    * Answer what is left at the end.
    *
-   * @param {number} duration Length of the recording, in seconds; resampling rounds it up.
+   * @param {number} samples How many samples the recording has at its own rate.
+   * @param {number} rate That rate, in Hz.
    */
-  async close(duration = this.duration) {
-    await this.answer(this.splitter.close());
-    if (this.grids.event && this.splitter.length) {
-      this.take(Infinity, duration);
-      this.events = this.inOrder([...this.events, ...this.decoder.close(duration)]);
+  async close(samples, rate) {
+    await this.answer(this.sliding.close());
+    if (this.grids.event && this.sliding.length) {
+      const last = this.decodedToTheEnd(this.joined, this.decoder, samples, rate);
+      this.events = inOrder([...this.events, ...last], this.spec.labels.event);
     }
     for (const window of [...this.windows.scene, ...this.windows.tag]) {
-      window.offset = Math.min(window.offset, duration);
+      window.offset = Math.min(window.offset, samples / rate); // resampling rounds the length up
     }
   }
 
-  /** Give the probability of each label of a task over all its windows so far. */
+  /** Give the probability of each label of a task over all its windows so far that count. */
   pooled(task) {
-    const windows = this.windows[task].map(({ values }) => values);
-    if (!windows.length) return null;
+    const loudest = Math.max(...this.windows[task].map(({ level }) => Math.floor(level)));
+    const counted = this.windows[task].filter(
+      ({ level }) => !this.spec.hasOneGrid || Math.floor(level) >= loudest - QUIET,
+    );
+    if (!counted.length) return null;
     const isMean = this.spec.context[task].pooling === "mean";
-    return windows[0].map((_, label) => {
-      const values = windows.map((window) => window[label]);
-      return isMean
-        ? values.reduce((sum, value) => sum + value, 0) / values.length
-        : values.reduce((most, value) => Math.max(most, value), 0);
-    });
+    const total = new Float64Array(counted[0].values.length).fill(isMean ? 0 : -Infinity);
+    for (const { values } of counted) {
+      for (let i = 0; i < total.length; i++) {
+        total[i] = isMean ? total[i] + values[i] : Math.max(total[i], values[i]);
+      }
+    }
+    return Float32Array.from(total, (value) => (isMean ? value / counted.length : value));
   }
 
-  async answer(passages) {
-    for (const { window, tasks, samples } of passages) {
+  async answer(chunks) {
+    for (const { window, tasks, samples } of chunks) {
       const answers = await this.infer(samples, tasks);
       const [onset, offset] = window.map((sample) => sample / this.spec.rate);
+      const level = levelOf(samples, this.spec.rate);
       for (const task of tasks) {
-        if (task === "event") this.joiner.add(this.spec.stepAt(window[0]), answers.event);
-        else this.windows[task].push({ onset, offset, values: answers[task] });
+        if (task === "event") this.joined.add(this.spec.stepAt(window[0]), answers.event);
+        else this.windows[task].push({ onset, offset, level, values: answers[task] });
       }
     }
   }
 
-  /** Decode the steps that no later window reaches, up to a time in seconds. */
-  take(before, end) {
-    const { first } = this.joiner;
-    const steps = this.joiner.take(before);
-    if (!steps.length) return;
-    this.events.push(...this.decoder.push(this.spec.rowsOf(steps, first, this.rowsIn(end))));
-  }
-
-  rowsIn(duration) {
-    return Math.ceil(duration / this.spec.row - SAME);
-  }
-
-  inOrder(events) {
-    return inOrder(events, this.spec.labels.event);
+  /** Decode the steps that are left of a recording of so many samples at a rate of its own. */
+  decodedToTheEnd(joined, decoder, samples, rate) {
+    const rows = this.spec.rowsIn(samples, rate) - this.spec.rowsPerStep * joined.first;
+    const steps = joined.take();
+    const ended = steps.length ? decoder.push(this.spec.rowsOf(steps, Math.max(0, rows))) : [];
+    return inOrder([...ended, ...decoder.close(samples / rate)], this.spec.labels.event);
   }
 }

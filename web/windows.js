@@ -1,5 +1,5 @@
 /**
- * Which stretches of a recording each task is answered from, as in Python's `windows` and `split`.
+ * Which stretches of a recording each task is answered from, as in Python's `windowing`.
  *
  * Positions are sample numbers at the model's rate.
  */
@@ -11,9 +11,10 @@ export class Grid {
    * @param {number} hop From one window to the next, in samples.
    * @param {number} step The last window starts at the smallest multiple of this from which at most
    *   `size` samples remain; with 1 it ends at the last sample.
+   * @param {number} shortest A shorter recording is followed by silence up to this length.
    */
-  constructor(size, hop, step) {
-    Object.assign(this, { size, hop, step });
+  constructor(size, hop, step, shortest) {
+    Object.assign(this, { size, hop, step, shortest });
   }
 
   /** Start of the last window of a recording of so many samples. */
@@ -30,8 +31,24 @@ export class Grid {
   }
 }
 
+// Seconds over which a window's loudest moment is measured.
+const MOMENT = 0.18;
+
+/** Level of the loudest moment of a window, in dB re full scale; -Infinity for digital silence. */
+export function levelOf(samples, rate) {
+  const size = Math.min(Math.round(MOMENT * rate), samples.length);
+  const mean = samples.reduce((sum, value) => sum + value, 0) / samples.length;
+  let loudest = 0;
+  for (let start = 0; start + size <= samples.length; start += size) {
+    let sum = 0;
+    for (let i = start; i < start + size; i++) sum += (samples[i] - mean) ** 2;
+    loudest = Math.max(loudest, sum / size);
+  }
+  return 10 * Math.log10(loudest);
+}
+
 /** Gives each window as soon as its samples are there and nothing to come can change it. */
-export class Splitter {
+export class SlidingWindows {
   /** @param {Object<string, Grid>} grids Task → its windows. */
   constructor(grids) {
     this.grids = grids;
@@ -63,9 +80,11 @@ export class Splitter {
     return this.length ? this.certain(true) : [];
   }
 
-  /** Give the samples of a window. */
-  cut([start, stop]) {
-    return this.kept.slice(start - this.first, stop - this.first);
+  /** Give the samples of a window, followed by silence up to a length. */
+  cut([start, stop], shortest) {
+    const samples = new Float32Array(Math.max(stop - start, shortest));
+    samples.set(this.kept.subarray(start - this.first, stop - this.first));
+    return samples;
   }
 
   certain(isEnd) {
@@ -75,12 +94,16 @@ export class Splitter {
       if (!isEnd) windows.pop();
       this.given[task] += windows.length;
       for (const window of windows) {
-        const key = window.join();
-        if (!tasksOf.has(key)) tasksOf.set(key, { window, tasks: [] });
+        const key = [...window, grid.shortest].join();
+        if (!tasksOf.has(key)) tasksOf.set(key, { window, shortest: grid.shortest, tasks: [] });
         tasksOf.get(key).tasks.push(task);
       }
     }
-    return [...tasksOf.values()].map((passage) => ({ ...passage, samples: this.cut(passage.window) }));
+    return [...tasksOf.values()].map(({ window, shortest, tasks }) => ({
+      window,
+      tasks,
+      samples: this.cut(window, shortest),
+    }));
   }
 }
 
@@ -89,7 +112,7 @@ export class Splitter {
  *
  * Where windows overlap their values are averaged, with weights that rise from each window's edges.
  */
-export class Joiner {
+export class OverlapAdd {
   constructor() {
     this.first = 0; // number of the first step that has not been taken
     this.steps = []; // {total: Float64Array, weight}
@@ -116,7 +139,7 @@ export class Joiner {
 
   /** Give a copy, to look ahead with. */
   copy() {
-    const copy = new Joiner();
+    const copy = new OverlapAdd();
     copy.first = this.first;
     copy.steps = this.steps.map(({ total, weight }) => ({ total: total.slice(), weight }));
     return copy;

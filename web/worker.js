@@ -97,8 +97,7 @@ async function stop() {
 
 function begin(rate, duration) {
   const column = Math.max((duration ?? 0) / COLUMNS, SHORTEST_COLUMN);
-  job = new Job(spec, infer, rate, column);
-  job.isLive = duration === null;
+  job = new Job(spec, infer, rate, column, duration === null);
   waiting = [];
   self.postMessage({ kind: "began", duration, column: job.spectrogram.seconds });
   return job;

@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta, timezone
-from enum import Enum
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -35,20 +35,20 @@ from dcasenet.cli.output import fail, warn
 from dcasenet.errors import DcasenetError
 
 if TYPE_CHECKING:
-    from dcasenet.inference.stream import StreamUpdate, Stream
+    from dcasenet.inference.stream import Stream, StreamUpdate
     from dcasenet.live import LiveSource
 
 PASSWORD = "DCASENET_MQTT_PASSWORD"
 
 
-class LiveFormat(str, Enum):
+class LiveFormat(StrEnum):
     """Forms of what is said live."""
 
     table = "table"
     json = "json"
 
 
-class Encoding(str, Enum):
+class Encoding(StrEnum):
     """How samples without a header are written."""
 
     u8 = "u8"
@@ -130,7 +130,7 @@ def listen(
     weights: Weights = None,
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.torch,
+    runtime: RuntimeOption = Runtime.auto,
     threshold: Threshold = None,
     top: Top = 8,
     form: Annotated[
@@ -189,7 +189,7 @@ def _run(sound: LiveSource, stream: Stream, outputs: Sequence[Output]) -> None:
         with _until_interrupted(iter(sound)) as blocks:
             for block in blocks:
                 length = timedelta(seconds=block.shape[-1] / sound.sample_rate)
-                began = began or datetime.now(timezone.utc) - length
+                began = began or datetime.now(UTC) - length
                 _tell(outputs, stream.push(block), stream, began)
     except DcasenetError as error:  # such as a microphone that was unplugged
         failures.append(error)

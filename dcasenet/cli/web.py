@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from dcasenet.cli.options import Model, Precision, Runtime, Stage, Weights, load_model
+
+if TYPE_CHECKING:
+    from dcasenet.onnx import OnnxSoundModel
 
 
 def register(app: typer.Typer) -> None:
@@ -41,26 +43,25 @@ def web(
     import webbrowser
 
     from dcasenet.live.page import page_server, write_page
+
+    content = _model(onnx, model, stage, weights).content()
+    if output is not None:
+        write_page(content, output)
+        typer.echo(f"{output}: the page. Any web server can serve this folder.")
+        return
+    with page_server(host, port, content) as server:
+        url = f"http://{host}:{server.server_address[1]}/"
+        typer.echo(f"Serving at {url} (Ctrl+C stops it)")
+        if browser:
+            webbrowser.open(url)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def _model(onnx: Path | None, model: str, stage: str, weights: Path | None) -> OnnxSoundModel:
     from dcasenet.onnx import load
 
-    with tempfile.TemporaryDirectory() as folder:
-        exported = onnx or _export(Path(folder), model, stage, weights)
-        load(exported)  # says what is wrong with it before a browser is shown it
-        if output is not None:
-            write_page(exported, output)
-            typer.echo(f"{output}: the page. Any web server can serve this folder.")
-            return
-        with page_server(host, port, exported) as server:
-            url = f"http://{host}:{server.server_address[1]}/"
-            typer.echo(f"Serving at {url} (Ctrl+C stops it)")
-            if browser:
-                webbrowser.open(url)
-            with contextlib.suppress(KeyboardInterrupt):
-                server.serve_forever()
-
-
-def _export(folder: Path, model: str, stage: str, weights: Path | None) -> Path:
-    from dcasenet.onnx.export import to_onnx
-
-    loaded: Any = load_model(model, stage, weights, "cpu", Precision.float32, Runtime.torch)
-    return to_onnx(loaded, folder / "model.onnx")
+    if onnx is not None:
+        return load(onnx)
+    loaded = load_model(model, stage, weights, "cpu", Precision.float32, Runtime.onnx)
+    return cast("OnnxSoundModel", loaded)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
-import functools
+import io
 import shutil
+from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import dcasenet
 from dcasenet.errors import DcasenetError
@@ -31,11 +33,11 @@ def page_folder() -> Path:
     )
 
 
-def write_page(exported: Path, folder: Path) -> None:
+def write_page(model: bytes, folder: Path) -> None:
     """Write the page and its model into a folder that is new or empty.
 
     Args:
-        exported: The ONNX file.
+        model: Content of the ONNX file.
         folder: Where to.
 
     Raises:
@@ -45,14 +47,14 @@ def write_page(exported: Path, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DcasenetError(f"{folder} is not an empty folder. Give --output a new one.")
     shutil.copytree(page_folder(), folder, dirs_exist_ok=True)
-    shutil.copyfile(exported, folder / MODEL_NAME)
+    (folder / MODEL_NAME).write_bytes(model)
 
 
 class PageHandler(SimpleHTTPRequestHandler):
     """Serve the page's files, and the model beside them.
 
     Args:
-        exported: The ONNX file.
+        model: Content of the ONNX file.
     """
 
     # Not left to the system's own table, which may say anything of .js.
@@ -64,14 +66,19 @@ class PageHandler(SimpleHTTPRequestHandler):
         "": "application/octet-stream",
     }
 
-    def __init__(self, *arguments: Any, exported: Path, **options: Any) -> None:
-        self._exported = exported
+    def __init__(self, *arguments: Any, model: bytes, **options: Any) -> None:
+        self._model = model
         super().__init__(*arguments, **options)
 
-    def translate_path(self, path: str) -> str:
-        """Find the file of a URL."""
-        is_model = path.partition("?")[0] == f"/{MODEL_NAME}"
-        return str(self._exported) if is_model else super().translate_path(path)
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        """Send what comes before a file, and return what is in it."""
+        if self.path.partition("?")[0] != f"/{MODEL_NAME}":
+            return super().send_head()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", self.extensions_map[""])
+        self.send_header("Content-Length", str(len(self._model)))
+        self.end_headers()
+        return io.BytesIO(self._model)
 
     def end_headers(self) -> None:
         """Add what gives the page threads (memory that they share), and fresh files."""
@@ -84,18 +91,21 @@ class PageHandler(SimpleHTTPRequestHandler):
         """Log nothing: a page has a dozen files."""
 
 
-def page_server(host: str, port: int, exported: Path) -> ThreadingHTTPServer:
+def page_server(
+    host: str, port: int, model: bytes, folder: Path | None = None
+) -> ThreadingHTTPServer:
     """Return a server of the page, which ``serve_forever`` runs.
 
     Args:
         host: Address to serve at.
         port: Port to serve at; 0 takes any free one.
-        exported: The ONNX file.
+        model: Content of the ONNX file.
+        folder: Where the page is; by default that of this installation.
 
     Raises:
         DcasenetError: Nothing can be served there, for example since the port is in use.
     """
-    handler = functools.partial(PageHandler, exported=exported, directory=str(page_folder()))
+    handler = partial(PageHandler, model=model, directory=str(folder or page_folder()))
     try:
         return ThreadingHTTPServer((host, port), handler)
     except OSError as error:

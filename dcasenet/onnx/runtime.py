@@ -29,6 +29,8 @@ from dcasenet.spec import ModelSpec, Task
 
 # Names in the file: the graph's input, its embedding, and the metadata's entry for the spec.
 WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
+# Number of the field of an ONNX file that holds its metadata (onnx.proto, ModelProto).
+METADATA_PROPS = 14
 # The metadata's entry for the digest of the published weights file, in files that ship.
 SOURCE = "dcasenet_source"
 
@@ -89,13 +91,26 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         """Give an embedding as it is: an array."""
         return values
 
+    def content(self) -> bytes:
+        """Return the exported file, for other runtimes, with the spec that describes it now."""
+        content, described = self._content(), self.session.get_modelmeta().custom_metadata_map
+        spec = json.dumps(self.spec.to_dict(), ensure_ascii=False)
+        if json.loads(described[SPEC]) == json.loads(spec):
+            return content
+        # Two encoded messages one after the other are one, in which the later entry counts.
+        return content + _field(METADATA_PROPS, _field(1, SPEC.encode()) + _field(2, spec.encode()))
+
+    def _content(self) -> bytes:
+        source = self._origin.source
+        return source.read_bytes() if isinstance(source, Path) else source
+
     def _embedding(self, trunk: Task) -> str:
         return embedding_of(trunk) if self.spec.members else EMBEDDING
 
     def __reduce__(self) -> tuple[Any, ...]:
-        source, name, threads = self._origin  # a session can be neither copied nor sent
-        content = source.read_bytes() if isinstance(source, Path) else source
-        return partial(model_of, spec=self.spec), (content, name, threads)
+        # A session can be neither copied nor sent.
+        arguments = (self._content(), self._origin.name, self._origin.threads)
+        return partial(model_of, spec=self.spec), arguments
 
     def __repr__(self) -> str:
         answers = ", ".join(f"{len(self.spec.labels(t))} {t} labels" for t in self.spec.tasks)
@@ -210,6 +225,17 @@ def long_enough(waveforms: Floats, spec: ModelSpec) -> Floats:
     if repeats > 1:
         waveforms = np.tile(waveforms, (1, repeats))[:, :shortest]
     return np.ascontiguousarray(waveforms, dtype=np.float32)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Encode a field of bytes as protobuf has it: key, length, content."""
+    encoded = bytearray()
+    for value in (number << 3 | 2, len(content)):
+        while value > 127:
+            encoded.append(value & 127 | 128)
+            value >>= 7
+        encoded.append(value)
+    return bytes(encoded) + content
 
 
 def _only_what_is_asked() -> Any:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from dcasenet import SoundModel, __version__, cli
+from dcasenet.cli.panels import PANELS
 
 WriteWav = Callable[..., Path]
 
@@ -261,6 +263,18 @@ def test_version_and_help(run: Callable[..., Done]) -> None:
     assert done.code == 0
     for command in ("analyze", "scene", "tags", "events", "embed", "models", "info"):
         assert command in done.out
+
+
+def test_help_is_in_panels_that_hold_every_command(run: Callable[..., Done]) -> None:
+    done = run("-h", model=False)
+    assert done.code == 0
+    titles = re.findall(r"^(\w[\w ]*):$", done.out, re.MULTILINE)
+    assert titles == ["Options", *PANELS]  # no "Other": every command has its panel
+    for title, names in PANELS.items():
+        panel = done.out.split(f"\n{title}:\n")[1].split("\n\n")[0]
+        assert tuple(re.findall(r"^  (\w+) ", panel, re.MULTILINE)) == names
+    assert "--install-completion" in done.out
+    assert run("events", "-h", model=False).code == 0
 
 
 def test_as_a_module_and_into_a_closed_pipe(folder: str, wav: Path) -> None:

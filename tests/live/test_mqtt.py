@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from dcasenet import Event, ModelSpec, Scene, Tags
 from dcasenet.errors import BrokerError
-from dcasenet.inference.stream import StreamUpdate, Provisional
+from dcasenet.inference.stream import Provisional, StreamUpdate
 from dcasenet.live.mqtt import Broker, MqttPublisher, slug
 from tests.live.conftest import Mosquitto, Subscriber, wait_for
 
-BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TIMES = np.array([[0.0, 5.0]])
 
 
@@ -65,9 +65,15 @@ def test_home_assistant_can_discover_everything(
 def test_events_are_told_once_and_states_as_they_change(
     publisher: MqttPublisher, subscriber: Subscriber
 ) -> None:
-    publisher.publish(StreamUpdate(provisional=early(1.0, event("dog", 0.8, 1.0, False))), 1.0, BEGAN)
-    publisher.publish(StreamUpdate(provisional=early(1.5, event("dog", 0.8, 1.5, False))), 1.5, BEGAN)
-    publisher.publish(StreamUpdate(provisional=early(9.0, event("dog", 0.8, 1.6, False))), 9.0, BEGAN)
+    publisher.publish(
+        StreamUpdate(provisional=early(1.0, event("dog", 0.8, 1.0, False))), 1.0, BEGAN
+    )
+    publisher.publish(
+        StreamUpdate(provisional=early(1.5, event("dog", 0.8, 1.5, False))), 1.5, BEGAN
+    )
+    publisher.publish(
+        StreamUpdate(provisional=early(9.0, event("dog", 0.8, 1.6, False))), 9.0, BEGAN
+    )
     publisher.publish(StreamUpdate(events=(event("dog", 0.8, 1.6),)), 11.0, BEGAN)
     publisher.close()
     wait_for(lambda: "offline" in subscriber.of("dcasenet/garden_1/status"))

@@ -14,9 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from dcasenet import SoundModel
+from dcasenet import ModelSpec, SoundModel, create
+from dcasenet.models.frontend import LogMel
+from dcasenet.onnx.export import to_onnx
+from dcasenet.spec import Context, Task
 
 ROOT = Path(__file__).parents[2]
 DOG = ROOT / "examples" / "dog_barking.ogg"
@@ -154,14 +159,34 @@ def open_browser() -> Iterator[Callable[..., Any]]:
 @pytest.fixture(scope="session")
 def tiny_file(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small exported model; one of its labels is HTML, as labels from elsewhere may be."""
-    from dcasenet.onnx.export import to_onnx
-
     spec = tiny_model.spec
     labels = ("<img src=x onerror=alert(1)>", *spec.tags[1:])
     model = SoundModel(
         dataclasses.replace(spec, tags=labels), tiny_model.frontend, tiny_model.network
     )
     return to_onnx(model, tmp_path_factory.mktemp("web") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def one_grid_file(tiny_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small exported model whose tasks share their windows, with steps of 0.16 s."""
+    windows = {"window": 7.0, "hop": 3.5, "shortest": 4.0}
+    context: dict[Task, Context] = {
+        "scene": Context(pooling="mean", **windows),
+        "tag": Context(pooling="max", **windows),
+        "event": Context(pooling="overlap", **windows),
+    }
+    spec = dataclasses.replace(tiny_spec, stage="one-grid", time_pooling=1, context=context)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = create(
+            "v3", n_scenes=4, n_tags=5, n_events=3, width=spec.width, time_pooling=1
+        ).eval()
+    frontend = LogMel(spec.frontend)
+    probabilities = SoundModel(spec, frontend, network).detect_events(DOG).probabilities
+    limits = dict(zip(spec.events, np.median(probabilities, axis=0).tolist(), strict=True))
+    model = SoundModel(dataclasses.replace(spec, thresholds=limits), frontend, network)
+    return to_onnx(model, tmp_path_factory.mktemp("web") / "one_grid.onnx")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import soundfile
 import soxr
 
 import dcasenet.onnx
-from dcasenet.live.page import write_page
+from dcasenet.live.page import page_server, write_page
 from tests.web.conftest import DOG, Page
 
 Noise = Callable[..., np.ndarray]
@@ -123,12 +124,27 @@ def assert_same(answer: dict[str, Any], file: Path, model: dcasenet.onnx.OnnxSou
         assert probability == pytest.approx(event.probability, abs=1e-3)
 
 
+def test_one_grid_for_all_tasks_answers_as_python_does(
+    browser: Any, serve: Callable[..., Any], one_grid_file: Path, write_wav: Write
+) -> None:
+    samples, rate = soundfile.read(DOG, dtype="float32")
+    short = write_wav("short.wav", samples[: 2 * rate], rate)
+    quiet = np.zeros(20 * rate, np.float32)  # its windows do not count for the place and sounds
+    long = write_wav("long.wav", np.concatenate((samples, samples[::-1], quiet, samples)), rate)
+    model = dcasenet.onnx.load(one_grid_file, threads=1)
+    with serve(one_grid_file) as address:
+        page = Page(browser, address).ready()
+        for file in (short, long):
+            answer = page.answer(file)
+            assert answer["events"]
+            assert_same(answer, file, model)
+
+
 def test_the_shipped_model_answers_a_real_recording_as_python_does(
     browser: Any, serve: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from dcasenet.onnx.export import to_onnx
-
-    exported = to_onnx(dcasenet.load("v3", stage="open"), tmp_path / "open.onnx")
+    exported = tmp_path / "model.onnx"
+    exported.write_bytes(dcasenet.load("v3", stage="open", runtime="onnx").content())
     with serve(exported) as address:
         page = Page(browser, address).ready()
         answer = page.answer(DOG)
@@ -231,20 +247,13 @@ def test_a_missing_feature_is_said(browser: Any, address: str, feature: str) -> 
 
 
 def test_without_webcodecs_the_page_decodes_whole_files(
-    browser: Any, serve: Callable[..., Any], tiny_file: Path, tmp_path: Path
+    browser: Any, tiny_file: Path, tmp_path: Path
 ) -> None:
-    from functools import partial
-    from http.server import ThreadingHTTPServer
-    from threading import Thread
-
-    from dcasenet.live.page import PageHandler
-
     folder = tmp_path / "page"
-    write_page(tiny_file, folder)
+    write_page(tiny_file.read_bytes(), folder)
     worker = (folder / "worker.js").read_text("utf-8")
     (folder / "worker.js").write_text(worker + "\ndelete self.AudioDecoder;\n", "utf-8")
-    handler = partial(PageHandler, exported=tiny_file, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with page_server("127.0.0.1", 0, tiny_file.read_bytes(), folder) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         page = Page(browser, f"http://127.0.0.1:{server.server_address[1]}/").ready()
         page.show(DOG)
