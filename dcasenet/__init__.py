@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DcasenetError,
         OfflineError,
         TaskNotAvailableError,
+        UnknownLabelError,
         UnknownModelError,
         WeightsError,
     )
@@ -55,6 +56,7 @@ _HOME = {
     "SoundModel": "inference.model",
     "Tags": "results",
     "TaskNotAvailableError": "errors",
+    "UnknownLabelError": "errors",
     "UnknownModelError": "errors",
     "WeightsError": "errors",
     "available_models": "weights.manifest",
@@ -81,6 +83,7 @@ __all__ = [
     "SoundModel",
     "Tags",
     "TaskNotAvailableError",
+    "UnknownLabelError",
     "UnknownModelError",
     "WeightsError",
     "__version__",
