@@ -14,7 +14,7 @@ PUBLIC = {
     "Analysis", "AudioError", "ChecksumError", "DcasenetError", "Embedding", "Event", "Events",
     "FrontEndSettings", "ModelSpec", "OfflineError", "Outputs", "Scene", "ScoredLabel",
     "SoundModel", "Tags", "TaskNotAvailableError", "UnknownLabelError", "UnknownModelError",
-    "WeightsError", "__version__", "available_models", "create", "decode_events", "load",
+    "WeightsError", "__version__", "available_models", "create", "decode_events", "example", "load",
 }  # fmt: skip
 
 
