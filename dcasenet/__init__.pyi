@@ -6,6 +6,7 @@ from .errors import (
     DcasenetError as DcasenetError,
     OfflineError as OfflineError,
     TaskNotAvailableError as TaskNotAvailableError,
+    UnknownLabelError as UnknownLabelError,
     UnknownModelError as UnknownModelError,
     WeightsError as WeightsError,
 )

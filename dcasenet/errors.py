@@ -5,6 +5,7 @@
     DcasenetError
     ├── AudioError(ValueError)            the audio that was handed in
     ├── UnknownModelError(ValueError)     a name or stage that does not exist
+    ├── UnknownLabelError(ValueError)     a label that no label set has
     ├── TaskNotAvailableError             a verb that this checkpoint cannot answer
     ├── JobError(OSError)                 a job on many files: its output cannot be made
     ├── BrokerError(OSError)              an MQTT broker: reaching it, delivering to it
@@ -61,6 +62,36 @@ class UnknownModelError(DcasenetError, ValueError):
 
     def __reduce__(self) -> tuple[type[UnknownModelError], tuple[str, str, list[str], str]]:
         return type(self), self._arguments
+
+
+class UnknownLabelError(DcasenetError, ValueError):
+    """No label set has this label.
+
+    Args:
+        label: The label that does not exist.
+        known: The labels that do.
+        kind: What was looked for.
+
+    Example:
+        >>> print(UnknownLabelError("Dogs", ["dog", "cat"]))
+        There is no label 'Dogs'. Did you mean 'dog'?
+    """
+
+    def __init__(self, label: str, known: Iterable[str], kind: str = "label") -> None:
+        names = list(known)
+        self._arguments = (label, names, kind)
+        folded = {name.casefold(): name for name in names}
+        close = get_close_matches(str(label).casefold(), folded, n=3, cutoff=0.5)
+        hint = " or ".join(repr(folded[name]) for name in close)
+        end = f"Did you mean {hint}?" if hint else f"Accepted are {_shorten(names)}."
+        super().__init__(f"There is no {kind} {str(label)[:80]!r}. {end}")
+
+    def __reduce__(self) -> tuple[type[UnknownLabelError], tuple[str, list[str], str]]:
+        return type(self), self._arguments
+
+
+def _shorten(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
 
 
 class TaskNotAvailableError(DcasenetError):

@@ -128,6 +128,32 @@ class WeightsFile:
     github: str | None = None
 
 
+# Thresholds at which an `OperatingCurve` is known: 0.01, 0.02, …, 0.99.
+CURVE_THRESHOLDS = tuple(step / 100 for step in range(1, 100))
+
+
+@dataclass(frozen=True)
+class OperatingCurve:
+    """How precision and recall of one event depend on its threshold, on held-out recordings.
+
+    Attributes:
+        precision: At each of `CURVE_THRESHOLDS`, 0 to 1; 1 where nothing is reported.
+        recall: Likewise.
+    """
+
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name, values in (("precision", self.precision), ("recall", self.recall)):
+            if len(values) != len(CURVE_THRESHOLDS) or not all(
+                _is_number(value, 0, 1) for value in values
+            ):
+                raise ValueError(
+                    f"the {name} of a curve must be {len(CURVE_THRESHOLDS)} numbers from 0 to 1"
+                )
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Everything that a checkpoint knows about itself, but for its weights.
@@ -149,6 +175,8 @@ class ModelSpec:
             default as the released weights do. Where all tasks have the same windows
             (`has_one_grid`), one pass answers them all.
         thresholds: Event label → probability above which it counts as active.
+        curves: Event label → its precision and recall by threshold, for thresholds by operating
+            point; none where they were not measured.
         selected_for: Task on which a joint checkpoint was selected, if it was on one.
         licence: Licence of the weights.
         training_data: What it was trained on, with the licence of the data.
@@ -173,6 +201,7 @@ class ModelSpec:
     resampler: Literal["sinc", "soxr"] = "soxr"
     context: Mapping[Task, Context] = field(default_factory=lambda: dict(RELEASED_CONTEXT))
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, OperatingCurve] = field(default_factory=dict)
     selected_for: Task | None = None
     licence: str = "unknown"
     training_data: str = "unknown"
@@ -262,8 +291,9 @@ class ModelSpec:
             frontend = FrontEndSettings(**frontend)
             context = {task: Context(**own) for task, own in values.pop("context", {}).items()}
             values["context"] = {**RELEASED_CONTEXT, **context}
+            values["curves"] = _curves(values.get("curves", {}))
             spec = cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise WeightsError(
                 f"This is not the description of a checkpoint: {error}. It needs the fields of "
                 f"dcasenet.ModelSpec: {', '.join(f.name for f in dataclasses.fields(cls))}."
@@ -288,6 +318,7 @@ ACCEPTED = {
     ),
     "selected_for": "one of scene, tag and event, or none",
     "thresholds": "a number from 0 to 1 for every event",
+    "curves": "precision and recall by threshold, of events alone",
     "metrics": "task → name → number",
 }
 
@@ -330,6 +361,14 @@ def _known(kind: type, values: object) -> None:
             raise TypeError(f"it has an unexpected field {_shown(name)}")
 
 
+def _curves(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, OperatingCurve]:
+    """Read curves from JSON values."""
+    return {
+        label: OperatingCurve(tuple(curve["precision"]), tuple(curve["recall"]))
+        for label, curve in dict(values).items()
+    }
+
+
 def _checks(spec: ModelSpec) -> dict[str, bool]:
     """Tell of each field whether a model can be built from it; files may say anything."""
     f = spec.frontend
@@ -357,6 +396,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "thresholds": isinstance(thresholds, Mapping)
         and all(_is_number(value, 0, 1) for value in thresholds.values())
         and ("event" not in spec.tasks or all(label in thresholds for label in spec.events)),
+        "curves": all(label in spec.events for label in spec.curves),
         # The members of a composed model share one front end.
         "members": isinstance(members, Mapping)
         and all(_is_task(task) and _is_name(stage) for task, stage in members.items())

@@ -56,18 +56,23 @@ def markdown(text: str) -> str:
     return html.escape(re.sub(r"([\\`\[\]|!*])", r"\\\1", one_line(text)), quote=False)
 
 
-def json_line(value: object) -> str:
-    r"""Return JSON on one line that no terminal takes for commands; its meaning stays the same.
+def json_text(value: object, indent: int | None = None) -> str:
+    r"""Return JSON that no terminal takes for commands, in readable letters.
+
+    Args:
+        value: What `json.dumps` takes.
+        indent: Spaces for each level; by default all is on one line.
 
     Example:
-        >>> json_line({"label": "caf\u00e9 \x9b2J"})
+        >>> json_text({"label": "caf\u00e9 \x9b2J"})
         '{"label": "café \\u009b2J"}'
     """
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     if text.isprintable():
         return text
     return "".join(
-        json.dumps(c)[1:-1] if unicodedata.category(c) in UNPRINTABLE else c for c in text
+        json.dumps(c)[1:-1] if c != "\n" and unicodedata.category(c) in UNPRINTABLE else c
+        for c in text
     )
 
 

@@ -24,7 +24,8 @@ Audio: TypeAlias = (
 
 Audios: TypeAlias = "Sequence[Audio]"
 Rate: TypeAlias = "int | None"
-Threshold: TypeAlias = "float | Mapping[str, float] | None"
+# A number, an operating point such as "precision@0.9", or either by label.
+Threshold: TypeAlias = "float | str | Mapping[str, float | str] | None"
 Channels: TypeAlias = Literal["mix", "each"] | int
 Resolution: TypeAlias = Literal["step", "fine"]
 
@@ -62,15 +63,20 @@ class AnalyzeOptions(Options, total=False):
     threshold: Threshold
 
 
-class EventOptions(AnalyzeOptions, total=False):
-    """Options of `detect_events`."""
+class DecodingOptions(TypedDict, total=False):
+    """Options of `detect_events` that decide its answer on a file."""
 
+    threshold: Threshold
     median: float
     min_gap: float
     min_duration: float
     window: float | None
     hop: float | None
     resolution: Resolution
+
+
+class EventOptions(Options, DecodingOptions, total=False):
+    """Options of `detect_events`."""
 
 
 class EmbedOptions(Options, total=False):

@@ -13,8 +13,8 @@ import dcasenet
 PUBLIC = {
     "Analysis", "AudioError", "ChecksumError", "DcasenetError", "Embedding", "Event", "Events",
     "FrontEndSettings", "ModelSpec", "OfflineError", "Outputs", "Scene", "ScoredLabel",
-    "SoundModel", "Tags", "TaskNotAvailableError", "UnknownModelError", "WeightsError",
-    "__version__", "available_models", "create", "decode_events", "example", "load",
+    "SoundModel", "Tags", "TaskNotAvailableError", "UnknownLabelError", "UnknownModelError",
+    "WeightsError", "__version__", "available_models", "create", "decode_events", "example", "load",
 }  # fmt: skip
 
 

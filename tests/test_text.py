@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dcasenet
-from dcasenet.text import json_line, markdown, one_line, spreadsheet_cell
+from dcasenet.text import json_text, markdown, one_line, spreadsheet_cell
 
 # What terminals take for commands: clear, title, a link, a device query; and what hides text.
 ATTACKS = (
@@ -45,7 +45,7 @@ def test_commands_to_a_terminal_become_escapes(attack: str) -> None:
 @pytest.mark.parametrize("text", ["dog", "Straßenlärm", "犬の鳴き声", "🐕", "a_b (c), d"])
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert one_line(text) == spreadsheet_cell(text) == text
-    assert json_line(text) == json.dumps(text, ensure_ascii=False)
+    assert json_text(text) == json.dumps(text, ensure_ascii=False)
 
 
 @given(ANY_TEXT)
@@ -56,7 +56,7 @@ def test_no_text_gets_through(text: str) -> None:
     assert not cell.lstrip().startswith(("=", "@"))
     assert is_safe(markdown(text))
     assert "<" not in markdown(text)
-    line = json_line({"a": text})
+    line = json_text({"a": text})
     assert is_safe(line)
     assert json.loads(line) == {"a": text}
 

@@ -10,6 +10,15 @@
 """
 
 from dcasenet.batch.progress import JobOptions, Progress, Summary
-from dcasenet.batch.runner import analyze, embed
+from dcasenet.batch.runner import analyze, classify_scene, detect_events, embed, tag
 
-__all__ = ["JobOptions", "Progress", "Summary", "analyze", "embed"]
+__all__ = [
+    "JobOptions",
+    "Progress",
+    "Summary",
+    "analyze",
+    "classify_scene",
+    "detect_events",
+    "embed",
+    "tag",
+]

@@ -12,15 +12,15 @@ has its best scene or five best tags, from onset to offset; the whole recording'
 ``"event"``: onset, offset and what `Scene.to_dict`, `Tags.to_dict` and `Event.to_dict` give.
 ``"recording"``, the last line of a job that was not stopped: what `Analysis.to_dict` gives, without
 the events.
+
+What they were made with stands in ``<output>.provenance.json``, written last.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,18 @@ import numpy as np
 
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import AudioInfo, StreamedAudio
-from dcasenet.inference.postprocess import Decoding, limits_for
+from dcasenet.inference.operating_points import limits_for
+from dcasenet.inference.postprocess import Decoding
 from dcasenet.inference.stream import StreamDecoder, StreamUpdate
 from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.results import Scene, ScoredLabel, Tags
+from dcasenet.results import Scene, ScoredLabel, Tags, with_recording, writing
+from dcasenet.results.exporters import FLAT_COLUMNS, csv_text
 from dcasenet.spec import ModelSpec, Task
+from dcasenet.text import json_text
 from dcasenet.types import Threshold
 
-COLUMNS = ("filename", "task", "label", "onset", "offset", "probability")
+# What the provenance of such a file names as its method.
+VERB = "write_results"
 # Tags of a window that are worth a line in a table.
 TOP = 5
 
@@ -97,6 +101,8 @@ def write_results(
             lines = form.lines(decoder.close(info))
             scenes, tags = (_ranked(model.spec, task, decoder) for task in ("scene", "tag"))
             write(lines + form.end(scenes, tags, info))
+    made = model.provenance(VERB, asdict(decoding), decoder.grids)
+    writing.write_provenance(path, with_recording(made, os.fspath(audio)))
 
 
 def _ranked(spec: ModelSpec, task: Task, decoder: StreamDecoder) -> list[ScoredLabel]:
@@ -115,7 +121,7 @@ class _Csv:
         self._source = source
 
     def head(self) -> str:
-        return self._text([COLUMNS])
+        return csv_text([FLAT_COLUMNS])
 
     def lines(self, update: StreamUpdate) -> str:
         rows = [
@@ -127,19 +133,14 @@ class _Csv:
         rows += [
             ("event", e.label, *_times((e.onset, e.offset)), e.probability) for e in update.events
         ]
-        return self._text(self._row(*row) for row in rows)
+        return csv_text(self._row(*row) for row in rows)
 
     def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], info: AudioInfo) -> str:
         rows = [("scene", scored) for scored in scenes[:1]] + [("tag", s) for s in tags[:TOP]]
-        return self._text(self._row(task, s.label, "", "", s.probability) for task, s in rows)
+        return csv_text(self._row(task, s.label, "", "", s.probability) for task, s in rows)
 
     def _row(self, task: str, label: str, onset: str, offset: str, probability: float) -> _Row:
         return (self._source, task, label, onset, offset, f"{probability:.3f}")
-
-    def _text(self, rows: Iterable[_Row]) -> str:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        return text.getvalue()
 
 
 class _JsonLines:
@@ -155,7 +156,7 @@ class _JsonLines:
         windows: list[tuple[str, Scene | Tags]] = [("scene", scene) for scene in update.scenes]
         windows += [("tag", tags) for tags in update.tags]
         text = [
-            self._line(task, onset=item.times[0, 0], offset=item.times[0, 1], **item.to_dict())
+            self._line(task, onset=item.times[0, 0], offset=item.times[0, 1], **item.values_dict())
             for task, item in windows
         ]
         return "".join([*text, *(self._line("event", **e.to_dict()) for e in update.events)])
@@ -171,7 +172,7 @@ class _JsonLines:
 
     def _line(self, task: str, **values: Any) -> str:
         row = {"filename": self._source, "task": task, **values}
-        return json.dumps(row, ensure_ascii=False) + "\n"
+        return json_text(row) + "\n"
 
 
 FORMS: dict[str, type[_Csv] | type[_JsonLines]] = {".csv": _Csv, ".jsonl": _JsonLines}

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcasenet import __version__
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, StreamedAudio
-from dcasenet.batch.rows import Row, analysis_row, embedding_row, failed_row
+from dcasenet.batch.rows import Row, embedding_row, failed_row, result_row
 from dcasenet.batch.workers import Heard
 from dcasenet.errors import AudioError
 from dcasenet.inference import postprocess
+from dcasenet.inference.operating_points import limits_for
 from dcasenet.inference.pipeline import answer_prepared
-from dcasenet.inference.postprocess import Decoding, Query, limits_for, require
-from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.results import Analysis, Floats
+from dcasenet.inference.postprocess import Decoding, Query, require
+from dcasenet.inference.verbs import SoundVerbs, check_top
+from dcasenet.results import Floats, Provenance, Result
 from dcasenet.spec import Task, check_tasks
-from dcasenet.types import Threshold
+from dcasenet.types import DecodingOptions, Threshold
 
-# A probe of a model: 1 s of noise at its rate, and so many of its first answers to each task.
-PROBE_SECONDS, PROBE_VALUES = 1, 16
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,22 @@ class Asked:
     """A command with its options and its model.
 
     Attributes:
-        command: ``"analyze"`` or ``"embed"``.
+        command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
         model: Any runtime.
-        options: The options that decide the answers, as plain values.
         tasks: What is asked of the network; nothing means its embedding.
         trunk: Whose embedding.
         query: What is asked of recordings that are at hand.
-        to_row: A file's name, what is known of it and the answer → its row.
+        to_row: What became of the file, what is known of it and the answer → its row.
+        provenance: What the answers are made with.
     """
 
     command: str
     model: SoundVerbs[Any]
-    options: Mapping[str, Any]
     tasks: tuple[Task, ...]
     trunk: Task
     query: Query[Any]
-    to_row: Callable[[str, AudioInfo, Any], Row]
+    to_row: Callable[[Heard, AudioInfo, Any], Row]
+    provenance: Provenance
 
     def answer(self, group: Sequence[Heard]) -> list[Row]:
         """Answer a group of files, those at hand together.
@@ -63,52 +63,34 @@ class Asked:
 
     def _row(self, heard: Heard, results: Iterator[Any]) -> Row:
         if heard.prepared is not None:
-            return self.to_row(heard.source, heard.prepared.info, next(results))
+            return self.to_row(heard, heard.prepared.info, next(results))
         if heard.error is not None:
-            return failed_row(heard.source, heard.error, self.command)
+            return failed_row(heard.source, heard.error, self.command, heard.digest)
         try:
             with Reader(heard.source) as reader:  # a long one, block by block
-                recording = StreamedAudio(reader, self.model.spec)
+                recording = StreamedAudio(reader, self.model.spec, self.query.channels)
                 (result,) = self._results([recording])
-                return self.to_row(heard.source, recording.info, result)
+                return self.to_row(heard, recording.info, result)
         except AudioError as error:
-            return failed_row(heard.source, str(error), self.command)
+            return failed_row(heard.source, str(error), self.command, heard.digest)
 
     def _results(self, recordings: Iterable[PreparedAudio]) -> Iterator[Any]:
         infer = partial(self.model.infer, trunk=self.trunk)
         return answer_prepared(recordings, self.query, infer, self.model.spec)
 
-    @cached_property
-    def _probe(self) -> Mapping[str, Floats]:
-        n_samples = PROBE_SECONDS * self.model.spec.frontend.sample_rate
-        outputs = self.tasks or ("embedding",)
-        noise = 0.1 * np.random.default_rng(0).standard_normal((1, n_samples))
-        return self.model.infer(noise.astype(np.float32), outputs, trunk=self.trunk)
-
     @property
     def size(self) -> int:
         """Length of an embedding; 0 where none is asked for."""
-        return self._probe["embedding"].shape[-1] if not self.tasks else 0
+        return 0 if self.tasks else self.model.spec.embedding_size
 
     def describe(self) -> dict[str, Any]:
-        """Tell what decides the answers, to know the same job again: command, options, model.
+        """Return what decides the answers, to know the same job again.
 
-        The model is known by its labels and by what it answers to a second of noise, which tells
-        weights, precisions and runtimes apart.
+        The model is known by the digest of its weights, and the code by the package's version.
         """
         spec = self.model.spec
-        return {
-            "version": __version__,
-            "command": self.command,
-            **self.options,
-            "model": f"{spec.name} {spec.stage}",
-            "precision": getattr(self.model, "precision", "as exported"),
-            "labels": {task: list(spec.labels(task)) for task in self.tasks},
-            "probe": {
-                name: np.ravel(values)[:PROBE_VALUES].astype(float).tolist()
-                for name, values in self._probe.items()
-            },
-        }
+        labels = {task: list(spec.labels(task)) for task in self.tasks}
+        return {"command": self.command, **self.provenance.to_dict(), "labels": labels}
 
 
 def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int = 5) -> Asked:
@@ -117,23 +99,42 @@ def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int =
     Raises:
         ValueError: The threshold is out of range or names no event, or `top` is less than 1.
     """
-    if top < 1:
-        raise ValueError(f"top={top} is out of range; give 1 or more.")
-    spec = model.spec
-    limits = limits_for(spec, threshold)
+    check_top(top)
+    decoding = Decoding(limits_for(model.spec, threshold))
+    query = postprocess.analysis_query(model.spec, decoding, top)
+    return _ask("analyze", model, query, tuple(model.spec.tasks))
 
-    def to_row(source: str, info: AudioInfo, analysis: Analysis) -> Row:
-        return analysis_row(source, analysis, top)
 
-    return Asked(
-        command="analyze",
-        model=model,
-        options={"threshold": limits, "top": top},
-        tasks=tuple(spec.tasks),
-        trunk="tag",
-        query=postprocess.analysis_query(spec, Decoding(limits)),
-        to_row=to_row,
-    )
+def ask_scene(model: SoundVerbs[Any]) -> Asked:
+    """Ask for what `SoundVerbs.classify_scene` gives.
+
+    Raises:
+        TaskNotAvailableError: The model has no scenes.
+    """
+    require(model.spec, "scene")
+    return _ask("scene", model, postprocess.scene_query(model.spec), ("scene",))
+
+
+def ask_tags(model: SoundVerbs[Any], top: int = 5) -> Asked:
+    """Ask for what `SoundVerbs.tag` gives.
+
+    Raises:
+        TaskNotAvailableError: The model has no tags.
+        ValueError: `top` is less than 1.
+    """
+    require(model.spec, "tag")
+    check_top(top)
+    return _ask("tags", model, postprocess.tag_query(model.spec, top), ("tag",))
+
+
+def ask_events(model: SoundVerbs[Any], **options: Unpack[DecodingOptions]) -> Asked:
+    """Ask for what `SoundVerbs.detect_events` gives with the same options.
+
+    Raises:
+        TaskNotAvailableError: The model has no events.
+        ValueError: An option is out of range.
+    """
+    return _ask("events", model, model.event_query(**options), ("event",))
 
 
 def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
@@ -147,15 +148,22 @@ def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
     if model.spec.members:
         require(model.spec, task)
 
-    def to_row(source: str, info: AudioInfo, vector: Floats) -> Row:
-        return embedding_row(source, vector, info.duration, info.warnings)
+    def to_row(heard: Heard, info: AudioInfo, vector: Floats) -> Row:
+        return embedding_row(heard.source, vector, info.duration, info.warnings, heard.digest)
 
-    return Asked(
-        command="embed",
-        model=model,
-        options={"task": task},
-        tasks=(),
-        trunk=task,
-        query=postprocess.clip_embedding_query(model.spec, np.asarray),
-        to_row=to_row,
-    )
+    query = postprocess.clip_embedding_query(model.spec, np.asarray)
+    made = model.provenance("embed", {"task": task}, query.grids)
+    return Asked("embed", model, (), task, query, to_row, made)
+
+
+def _ask(
+    command: str,
+    model: SoundVerbs[Any],
+    query: Query[Any],
+    tasks: tuple[Task, ...],
+) -> Asked:
+    def to_row(heard: Heard, info: AudioInfo, result: Result) -> Row:
+        return result_row(heard.source, result, command, heard.digest)
+
+    made = model.provenance(query.verb, query.options, query.grids)
+    return Asked(command, model, tasks, "tag", query, to_row, made)

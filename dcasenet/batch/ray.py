@@ -167,7 +167,8 @@ class _Groups:
         self.asked = asked
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        read_one = partial(hear, spec=self.asked.model.spec)
+        channels = self.asked.query.channels
+        read_one = partial(hear, spec=self.asked.model.spec, channels=channels)
         lines = []
         for files in batch["files"]:
             rows = self.asked.answer(_in_threads(read_one, list(files)))

@@ -21,14 +21,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dcasenet.batch.rows import Row, from_line, to_line
 from dcasenet.errors import JobError
 
 JOB, FILES, LOCK, WORK = "job.json", "files.jsonl", ".lock", "incomplete"
-# A model's answers to the probe differ by less from run to run, and by more from model to model.
-PROBE_TOLERANCE = 0.005
 
 
 class Parts:
@@ -145,7 +141,7 @@ class Parts:
         differences = [
             f"{name} was {_short(begun.get(name))} and is {_short(job.get(name))}"
             for name in dict.fromkeys([*begun, *job])
-            if not _is_alike(begun.get(name), job.get(name))
+            if begun.get(name) != job.get(name)
         ]
         if differences:
             raise JobError(
@@ -192,14 +188,6 @@ class Parts:
 def _to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _is_alike(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_is_alike(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list) and one and isinstance(one[0], float):
-        return len(one) == len(other) and np.allclose(one, other, rtol=0, atol=PROBE_TOLERANCE)
-    return bool(one == other)
 
 
 def _short(value: Any) -> str:

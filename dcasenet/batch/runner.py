@@ -27,15 +27,22 @@ from typing import TYPE_CHECKING, Any
 
 from dcasenet.audio.discovery import StrPath, list_recordings
 from dcasenet.batch.progress import JobOptions, Progress, Summary
-from dcasenet.batch.queries import Asked, ask_analysis, ask_embedding
+from dcasenet.batch.queries import (
+    Asked,
+    ask_analysis,
+    ask_embedding,
+    ask_events,
+    ask_scene,
+    ask_tags,
+)
 from dcasenet.batch.resume import Parts
 from dcasenet.batch.rows import OK, Row
 from dcasenet.batch.workers import Workers, default_workers, hear
-from dcasenet.batch.writers import check_count, check_output, status_path, write_table
+from dcasenet.batch.writers import TableKind, check_count, check_output, companions, write_table
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.spec import Task
-from dcasenet.types import Threshold
+from dcasenet.types import DecodingOptions, Threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -58,9 +65,11 @@ def analyze(
     """Write scene, tags and events of every recording to one table.
 
     A row for each file: ``filename``, ``status`` (``ok`` or ``error``), ``error``, ``duration`` in
-    seconds, ``warnings``, ``scene``, ``tags`` and ``events``, the last three nested. CSV instead
-    has the columns filename, task, label, onset, offset and probability, and
-    ``<output>.status.csv`` the first five. Rows are in the order of the files.
+    seconds, ``warnings``, ``input`` (the file's SHA-256), ``familiarity``, ``is_sure``, ``scene``,
+    ``tags`` and ``events``, the last three nested. CSV instead has the columns filename, task,
+    label, onset, offset and probability, and ``<output>.status.csv`` the first six. Rows are in
+    the order of the files. What the answers were made with is in the Parquet file's metadata, or
+    for the others in ``<output>.provenance.json``.
 
     Args:
         model: A loaded model, of any runtime.
@@ -92,6 +101,61 @@ def analyze(
     return _run(ask_analysis(model, threshold, top), paths, Path(output), **options)
 
 
+def classify_scene(
+    model: SoundVerbs[Any],
+    paths: StrPath | Iterable[StrPath],
+    output: StrPath,
+    **options: Unpack[JobOptions],
+) -> Summary:
+    """Write the scene of every recording to one table, otherwise as `analyze` does.
+
+    Raises:
+        TaskNotAvailableError: The model has no scenes.
+    """
+    return _run(ask_scene(model), paths, Path(output), **options)
+
+
+def tag(
+    model: SoundVerbs[Any],
+    paths: StrPath | Iterable[StrPath],
+    output: StrPath,
+    *,
+    top: int = 5,
+    **options: Unpack[JobOptions],
+) -> Summary:
+    """Write the `top` best tags of every recording to one table, otherwise as `analyze` does.
+
+    Raises:
+        TaskNotAvailableError: The model has no tags.
+        ValueError: `top` is less than 1.
+    """
+    return _run(ask_tags(model, top), paths, Path(output), **options)
+
+
+def detect_events(
+    model: SoundVerbs[Any],
+    paths: StrPath | Iterable[StrPath],
+    output: StrPath,
+    *,
+    decoding: DecodingOptions | None = None,
+    **options: Unpack[JobOptions],
+) -> Summary:
+    """Write the events of every recording to one table, otherwise as `analyze` does.
+
+    Args:
+        model: A loaded model, of any runtime.
+        paths: Files and folders, which are searched to any depth for audio files.
+        output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
+        decoding: Options of `SoundVerbs.detect_events`, such as ``{"threshold": 0.4}``.
+        **options: See `JobOptions`.
+
+    Raises:
+        TaskNotAvailableError: The model has no events.
+        ValueError: An option is out of range.
+    """
+    return _run(ask_events(model, **(decoding or {})), paths, Path(output), **options)
+
+
 def embed(
     model: SoundVerbs[Any],
     paths: StrPath | Iterable[StrPath],
@@ -103,9 +167,9 @@ def embed(
     """Write the embedding of every recording to one table.
 
     A row for each file: ``filename``, ``status``, ``error``, ``duration`` in seconds,
-    ``warnings`` and ``embedding``. An ``.npz`` holds these as arrays but for the warnings, NaN
-    where a file failed, and up to 100,000 files. CSV has the columns filename, e0, e1, …, and
-    ``<output>.status.csv`` how each file fared.
+    ``warnings``, ``input`` and ``embedding``. An ``.npz`` holds these as arrays but for the
+    warnings, NaN where a file failed, and up to 100,000 files. CSV has the columns filename, e0,
+    e1, …, and ``<output>.status.csv`` how each file fared.
 
     Args:
         model: A loaded model, of any runtime.
@@ -199,7 +263,9 @@ def _groups(
         return
     n_workers = options.get("workers")
     n_workers = default_workers(len(files)) if n_workers is None else n_workers
-    with Workers(n_workers, partial(hear, spec=asked.model.spec)) as workers:
+    with Workers(
+        n_workers, partial(hear, spec=asked.model.spec, channels=asked.query.channels)
+    ) as workers:
         group = []
         for heard in workers.read(files):
             group.append(heard)
@@ -221,11 +287,12 @@ def _merge(parts: Parts, asked: Asked) -> int:
             yield row
 
     made = parts.folder / f"merged{parts.output.suffix}"
-    pairs = [(made, parts.output)]
-    if parts.output.suffix == ".csv":
-        pairs.insert(0, (status_path(made), status_path(parts.output)))
+    # The output comes last: where it is, all of it is.
+    pairs = [(beside(made), beside(parts.output)) for beside in companions(parts.output)]
+    pairs.append((made, parts.output))
+    kind = TableKind(asked.command, asked.size, asked.provenance)
     try:
-        write_table(counted(), made, parts.output, asked.command, asked.size)
+        write_table(counted(), made, parts.output, kind)
         parts.finish(*pairs)
     except BaseException:
         for path, _ in pairs:

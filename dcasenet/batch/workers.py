@@ -24,7 +24,9 @@ import soundfile
 from dcasenet.audio.io import read
 from dcasenet.audio.preprocess import LoadedAudio, prepare
 from dcasenet.errors import AudioError, DcasenetError
+from dcasenet.results.writing import input_digest
 from dcasenet.spec import ModelSpec
+from dcasenet.types import Channels
 
 # A longer file is not handed from process to process, but read by the model's own verb.
 LONG_SECONDS = 120.0
@@ -41,12 +43,14 @@ class Heard:
         prepared: What a model hears; None for a file that is long or cannot be read.
         error: Why it cannot be read.
         duration: Length of a long file in seconds, as its header says.
+        digest: SHA-256 of the file; None for one that cannot be opened.
     """
 
     source: str
     prepared: LoadedAudio | None = None
     error: str | None = None
     duration: float | None = None
+    digest: str | None = None
 
     @property
     def is_long(self) -> bool:
@@ -54,12 +58,13 @@ class Heard:
         return self.prepared is None and self.error is None
 
 
-def hear(source: str, spec: ModelSpec) -> Heard:
+def hear(source: str, spec: ModelSpec, channels: Channels = "mix") -> Heard:
     """Read, mix and resample a file, unless it is long.
 
     Args:
         source: Its path.
         spec: The model's.
+        channels: Whether channels are mixed.
 
     Returns:
         What a model hears; of a file of more than 120 s the duration alone; or what is wrong.
@@ -68,18 +73,28 @@ def hear(source: str, spec: ModelSpec) -> Heard:
         >>> hear("missing.wav", ModelSpec("v3", "mine")).error.split(" (")[0]
         'There is no file missing.wav'
     """
+    digest = _digest(source)
     try:
         duration = long_duration(source)
         if duration is not None:
-            return Heard(source, duration=duration)
-        prepared = prepare(read(source), spec)
+            return Heard(source, duration=duration, digest=digest)
+        prepared = prepare(read(source), spec, channels)
     except AudioError as error:
-        return Heard(source, error=str(error))
+        return Heard(source, error=str(error), digest=digest)
     except MemoryError:
-        return Heard(source, error=f"{source} needs more memory than there is.")
+        error_text = f"{source} needs more memory than there is."
+        return Heard(source, error=error_text, digest=digest)
     if prepared.duration > LONG_SECONDS:  # the header promised less
-        return Heard(source, duration=prepared.duration)
-    return Heard(source, prepared)
+        return Heard(source, duration=prepared.duration, digest=digest)
+    return Heard(source, prepared, digest=digest)
+
+
+def _digest(source: str) -> str | None:
+    path = Path(source)
+    try:
+        return input_digest(path) if path.is_file() else None
+    except (OSError, ValueError):
+        return None  # whoever reads it says what is wrong
 
 
 def long_duration(source: str) -> float | None:
@@ -139,7 +154,9 @@ class Workers:
 
     Example:
         >>> from dcasenet.batch.workers import hear
-        >>> from dcasenet.spec import ModelSpec
+        >>> from dcasenet.results.writing import input_digest
+    from dcasenet.spec import ModelSpec
+    from dcasenet.types import Channels
         >>> with Workers(0, partial(hear, spec=ModelSpec("v3", "mine"))) as workers:
         ...     [heard.source for heard in workers.read(["a.wav", "b.wav"])]
         ['a.wav', 'b.wav']

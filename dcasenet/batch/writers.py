@@ -8,16 +8,20 @@ fared; npz holds one array for each column.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from dcasenet.batch.rows import FLAT_COLUMNS, STATUS_COLUMNS, Row, flat_rows, vector_columns
+from dcasenet.batch.rows import ANSWER_COLUMNS, STATUS_COLUMNS, Row
+from dcasenet.results import Provenance
+from dcasenet.results.exporters import FLAT_COLUMNS, csv_text, flat_rows, vector_columns
+from dcasenet.results.writing import sidecar_path
+from dcasenet.text import json_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,8 +46,8 @@ def schema(command: str, size: int) -> pa.Schema:
     """Give the columns of a command's rows, with their types.
 
     Args:
-        command: ``"analyze"`` or ``"embed"``.
-        size: Length of an embedding; of no account to analyze.
+        command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
+        size: Length of an embedding; of no account to other commands.
 
     Raises:
         ImportError: pyarrow is not installed.
@@ -55,16 +59,20 @@ def schema(command: str, size: int) -> pa.Schema:
     pa = arrow()
     label = [("label", pa.string()), ("probability", pa.float64())]
     times = [("onset", pa.float64()), ("offset", pa.float64())]
-    answers = {
-        "analyze": [
-            ("scene", pa.struct([*label, ("probabilities", pa.map_(pa.string(), pa.float64()))])),
-            ("tags", pa.list_(pa.struct(label))),
-            ("events", pa.list_(pa.struct([label[0], *times, label[1]]))),
-        ],
-        "embed": [("embedding", pa.list_(pa.float32(), size))],
+    text = pa.string()
+    types = {
+        **dict.fromkeys(STATUS_COLUMNS, text),
+        "duration": pa.float64(),
+        "warnings": pa.list_(text),
+        "familiarity": pa.float64(),
+        "is_sure": pa.bool_(),
+        "scene": pa.struct([*label, ("probabilities", pa.map_(text, pa.float64()))]),
+        "tags": pa.list_(pa.struct(label)),
+        "events": pa.list_(pa.struct([label[0], *times, label[1]])),
+        "embedding": pa.list_(pa.float32(), size),
     }
-    types = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.list_(pa.string()))
-    return pa.schema([*zip(STATUS_COLUMNS, types, strict=True), *answers[command]])
+    columns = (*STATUS_COLUMNS, *ANSWER_COLUMNS[command])
+    return pa.schema([(name, types[name]) for name in columns])
 
 
 def to_table(rows: Sequence[Row], columns: pa.Schema) -> pa.Table:
@@ -103,9 +111,11 @@ def _plain(value: Any) -> Any:
 
 
 SUFFIXES = {
-    "analyze": (".parquet", ".jsonl", ".csv"),
+    **dict.fromkeys(ANSWER_COLUMNS, (".parquet", ".jsonl", ".csv")),
     "embed": (".parquet", ".npz", ".jsonl", ".csv"),
 }
+# Entry of a Parquet file's metadata.
+PROVENANCE_KEY = "dcasenet.provenance"
 # An npz is made in memory: 0.2 GB of vectors at full width.
 MAX_NPZ_FILES = 100_000
 # Rows in a row group of a Parquet file: about 4 MB of vectors at full width.
@@ -155,59 +165,92 @@ def check_count(output: Path, n_files: int) -> None:
         )
 
 
-def write_table(rows: Iterable[Row], path: Path, output: Path, command: str, size: int) -> None:
+@dataclass(frozen=True)
+class TableKind:
+    """What decides the columns of a table, and what it says of itself.
+
+    Attributes:
+        command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
+        size: Length of an embedding.
+        provenance: What the answers were made with.
+    """
+
+    command: str
+    size: int
+    provenance: Provenance
+
+    @property
+    def description(self) -> str:
+        """The provenance as JSON text."""
+        return json.dumps(self.provenance.to_dict())
+
+
+def write_table(rows: Iterable[Row], path: Path, output: Path, kind: TableKind) -> None:
     """Write rows to a file of a kind.
 
     Args:
-        rows: As `dcasenet.batch.rows` gives them.
-        path: The file to write; a CSV's second file goes to `status_path` of it.
+        rows: As `dcasenet.batch.rows` returns them.
+        path: The file to write; a CSV's second file goes to `status_path` of it, and the
+            provenance of CSV and JSON lines to `sidecar_path` of it.
         output: What it will be called, which decides its kind.
-        command: ``"analyze"`` or ``"embed"``.
-        size: Length of an embedding.
+        kind: What decides its columns.
 
     Raises:
         OSError: The disk is full, or the file cannot be written for another reason.
     """
-    writers: dict[str, Callable[[Iterable[Row], Path, str, int], None]] = {
+    writers: dict[str, Callable[[Iterable[Row], Path, TableKind], None]] = {
         ".parquet": _write_parquet,
         ".jsonl": _write_jsonl,
         ".csv": _write_csv,
         ".npz": _write_npz,
     }
-    writers[output.suffix](rows, path, command, size)
+    writers[output.suffix](rows, path, kind)
+    if output.suffix in (".csv", ".jsonl"):
+        sidecar_path(path).write_text(kind.description + "\n", encoding="utf-8")
 
 
-def _write_parquet(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
+def companions(output: Path) -> list[Callable[[Path], Path]]:
+    """Return what names the files beside an output of its kind, each from the output's name."""
+    beside: dict[str, list[Callable[[Path], Path]]] = {
+        ".csv": [status_path, sidecar_path],
+        ".jsonl": [sidecar_path],
+    }
+    return beside.get(output.suffix, [])
+
+
+def _write_parquet(rows: Iterable[Row], path: Path, kind: TableKind) -> None:
     import pyarrow.parquet as pq
 
-    columns = schema(command, size)
+    columns = schema(kind.command, kind.size).with_metadata({PROVENANCE_KEY: kind.description})
     with pq.ParquetWriter(path, columns, compression="zstd") as writer:
         iterator = iter(rows)
         while group := list(islice(iterator, ROW_GROUP)):
             writer.write_table(to_table(group, columns))
 
 
-def _write_jsonl(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
+def _write_jsonl(rows: Iterable[Row], path: Path, kind: TableKind) -> None:
     with _text(path) as file:
         for row in rows:
             if row.get("embedding") is not None:
                 row = {**row, "embedding": row["embedding"].tolist()}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_text(row) + "\n")
 
 
-def _write_csv(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
-    with _text(path) as file, _text(status_path(path)) as status_file:
-        table = csv.writer(file, lineterminator="\n")
-        statuses = csv.writer(status_file, lineterminator="\n")
-        table.writerow(FLAT_COLUMNS if command == "analyze" else vector_columns(size))
-        statuses.writerow(STATUS_COLUMNS)
+def _write_csv(rows: Iterable[Row], path: Path, kind: TableKind) -> None:
+    is_embedding = kind.command == "embed"
+    columns = vector_columns(kind.size) if is_embedding else FLAT_COLUMNS
+    with _text(path) as table, _text(status_path(path)) as statuses:
+        table.write(csv_text([columns]))
+        statuses.write(csv_text([STATUS_COLUMNS]))
         for row in rows:
-            table.writerows(flat_rows(row) if command == "analyze" else _vector_rows(row))
-            statuses.writerow([*(row[c] for c in STATUS_COLUMNS[:-1]), "; ".join(row["warnings"])])
+            table.write(csv_text(_vector_rows(row) if is_embedding else flat_rows(row)))
+            status = {**row, "warnings": "; ".join(row["warnings"])}
+            statuses.write(csv_text([[status[name] for name in STATUS_COLUMNS]]))
 
 
-def _write_npz(rows: Iterable[Row], path: Path, command: str, size: int) -> None:
-    columns: dict[str, list[Any]] = {name: [] for name in STATUS_COLUMNS[:-1]}
+def _write_npz(rows: Iterable[Row], path: Path, kind: TableKind) -> None:
+    size = kind.size
+    columns: dict[str, list[Any]] = {n: [] for n in STATUS_COLUMNS if n != "warnings"}
     vectors = []
     for row in rows:
         for name, values in columns.items():
@@ -223,7 +266,8 @@ def _write_npz(rows: Iterable[Row], path: Path, command: str, size: int) -> None
         for name, values in columns.items()
     }
     with path.open("wb") as file:  # a name would be given a suffix
-        np.savez(file, **arrays, embedding=np.array(vectors, np.float32).reshape(-1, size))
+        embedding = np.array(vectors, np.float32).reshape(-1, size)
+        np.savez(file, **arrays, embedding=embedding, provenance=np.array(kind.description))
 
 
 def _vector_rows(row: Row) -> Iterator[tuple[Any, ...]]:

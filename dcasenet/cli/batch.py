@@ -7,137 +7,83 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import progress as bars
 from rich.console import Console
 
-from dcasenet.cli.options import Engine
-from dcasenet.cli.output import Format
-from dcasenet.errors import DcasenetError, JobError
+from dcasenet.errors import JobError
 
 if TYPE_CHECKING:
     from dcasenet.batch.progress import Progress, Summary
     from dcasenet.batch.rows import Row
-    from dcasenet.inference.model import SoundModel
-    from dcasenet.onnx import OnnxSoundModel
+    from dcasenet.cli.options import OutputOptions
+    from dcasenet.inference.verbs import SoundVerbs
+    from dcasenet.types import Threshold
 
 # Seconds from one line to the next where there is no terminal for a bar.
 LINE_EVERY = 30.0
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
-@dataclass(frozen=True)
-class Job:
-    """The options of a command that writes `--output`.
+def run_job(
+    job: Callable[..., Summary], paths: Sequence[Path], output: Path, to: OutputOptions
+) -> None:
+    """Write the table of a job on any number of files.
 
-    Attributes:
-        output: The file; None for a command that prints.
-        workers: As `dcasenet.batch.runner.JobOptions` has it, like the next two.
-        restart: Whether to begin anew.
-        engine: Where to run.
-        printing: The value of `--format`.
+    Raises:
+        typer.Exit: A file failed, or the job was stopped.
     """
-
-    output: Path | None
-    workers: int | None
-    restart: bool
-    engine: Engine
-    printing: Format
-
-    def check(self) -> None:
-        """Refuse options that have nothing to do with each other."""
-        if self.output is not None:
-            if self.printing is not Format.table:
-                raise typer.BadParameter(
-                    f"--format {self.printing.value} is for what is printed; --output "
-                    f"{self.output} is written in the format that its suffix names."
-                )
-            return
-        if self.workers is not None or self.restart or self.engine is not Engine.local:
-            raise typer.BadParameter(
-                "--workers, --restart and --engine go with --output, the file to write."
-            )
-
-    def analyze(
-        self,
-        model: SoundModel | OnnxSoundModel,
-        paths: Sequence[Path],
-        threshold: float | None,
-        top: int,
-    ) -> None:
-        """Write scene, tags and events of recordings to the output."""
-        from dcasenet.batch import runner
-
-        if self._is_one_recording(paths):
-            self._write_as_it_goes(model, paths[0], threshold)
-            return
-        self._run(
-            lambda **options: runner.analyze(
-                model, paths, cast("Path", self.output), threshold=threshold, top=top, **options
-            )
+    stopped = (
+        f"Stopped. What is finished is kept in {output}.parts: give the same command again to go "
+        f"on."
+    )
+    with interruptible(stopped), JobProgress() as progress:
+        summary = job(
+            paths,
+            output,
+            workers=to.workers,
+            restart=to.restart,
+            engine=to.engine.value,
+            watch=progress,
         )
+    failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
+    typer.echo(f"{summary.output}: {_count(summary.n_files, 'file')}{failed}")
+    if summary.n_failed:
+        raise typer.Exit(1)
 
-    def embed(self, model: SoundModel | OnnxSoundModel, paths: Sequence[Path]) -> None:
-        """Write the embeddings of recordings to the output."""
-        from dcasenet.batch import runner
 
-        self._run(
-            lambda **options: runner.embed(model, paths, cast("Path", self.output), **options)
-        )
+def write_as_it_goes(
+    model: SoundVerbs[Any], threshold: Threshold, path: Path, output: Path, *, restart: bool
+) -> None:
+    """Write the table of one recording of any length, line by line.
 
-    def _run(self, job: Callable[..., Summary]) -> None:
-        try:
-            with _stopping(), JobProgress() as progress:
-                summary = job(
-                    workers=self.workers,
-                    restart=self.restart,
-                    engine=self.engine.value,
-                    watch=progress,
-                )
-        except DcasenetError:
-            raise
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
-        except KeyboardInterrupt as error:
-            typer.echo(
-                f"Stopped. What is finished is kept in {self.output}.parts: give the same command "
-                f"again to go on.",
-                err=True,
-            )
-            raise typer.Exit(
-                TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
-            ) from error
-        failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
-        typer.echo(f"{summary.output}: {_count(summary.n_files, 'file')}{failed}")
-        if summary.n_failed:
-            raise typer.Exit(1)
+    Raises:
+        JobError: The output exists.
+        typer.Exit: It was stopped.
+    """
+    from dcasenet.batch.incremental import write_results
 
-    def _is_one_recording(self, paths: Sequence[Path]) -> bool:
-        is_text = self.output is not None and self.output.suffix in (".csv", ".jsonl")
-        return is_text and len(paths) == 1 and paths[0].is_file() and self.engine is Engine.local
+    if output.exists() and not restart:
+        raise JobError(f"{output} exists already. Give another output, or --restart.")
+    with interruptible(f"Stopped. {output} holds what was final."):
+        write_results(model, path, output, threshold=threshold)
+    typer.echo(f"{output}: {path}")
 
-    def _write_as_it_goes(
-        self, model: SoundModel | OnnxSoundModel, path: Path, threshold: float | None
-    ) -> None:
-        from dcasenet.batch.incremental import write_results
 
-        output = cast("Path", self.output)
-        if output.exists() and not self.restart:
-            raise JobError(f"{output} exists already. Give another output, or --restart.")
-        try:
-            with _stopping():
-                write_results(model, path, output, threshold=threshold)
-        except KeyboardInterrupt as error:
-            typer.echo(f"Stopped. {output} holds what was final.", err=True)
-            raise typer.Exit(
-                TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
-            ) from error
-        typer.echo(f"{output}: {path}")
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end what is inside with a message instead of a traceback."""
+    try:
+        with _stopping():
+            yield
+    except KeyboardInterrupt as error:
+        typer.echo(message, err=True)
+        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        raise typer.Exit(code) from error
 
 
 class JobProgress:

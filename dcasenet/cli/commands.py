@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import numpy as np
 import typer
 
 from dcasenet import __version__
-from dcasenet.cli import export, finetune, listen, redact, reproduce, search, web
+from dcasenet.cli import export, finetune, listen, redact, reports, reproduce, search, web
 from dcasenet.cli import weights as cli_weights
-from dcasenet.cli.batch import Job
+from dcasenet.cli.answering import Query, respond
 from dcasenet.cli.options import (
-    Device,
-    Engine,
-    EngineOption,
-    Files,
-    FormatOption,
+    DecodingOptions,
     Level,
-    Model,
+    ModelOptions,
+    OutputOptions,
     Overwrite,
     Paths,
-    Precision,
-    PrecisionOption,
-    Restart,
-    Runtime,
-    RuntimeOption,
-    Stage,
-    Threshold,
+    ThresholdOption,
     Top,
-    Weights,
-    Workers,
-    load_model,
+    parse_threshold,
+    with_options,
 )
-from dcasenet.cli.output import Format, Report, fail, progress
+from dcasenet.cli.output import fail
 from dcasenet.cli.panels import PanelGroup
 from dcasenet.errors import DcasenetError
+
+if TYPE_CHECKING:
+    from dcasenet.results import Analysis
 
 app = typer.Typer(
     name="dcasenet",
@@ -51,10 +45,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (cli_weights, export, finetune, reproduce, search, redact, listen, web):
+for module in (cli_weights, export, finetune, reproduce, search, redact, listen, web, reports):
     module.register(app)
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 @app.callback(invoke_without_command=True)
@@ -71,181 +63,125 @@ def top_level(
 
 
 @app.command()
+@with_options
 def analyze(
     files: Paths,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
-    threshold: Threshold = None,
+    of_model: ModelOptions,
+    to: OutputOptions,
+    threshold: ThresholdOption = None,
     top: Top = 5,
-    form: FormatOption = Format.table,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the log-mel and the events of one file here.")
-    ] = None,
-    output: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a .parquet, .jsonl or .csv instead of printing: a row a file, or, of one "
-            "recording as .jsonl or .csv, line by line as it goes."
-        ),
+        typer.Option(help="Draw one file here: spectrogram, probabilities, events, scenes."),
     ] = None,
-    workers: Workers = None,
-    restart: Restart = False,
-    engine: EngineOption = Engine.local,
     overwrite: Overwrite = False,
 ) -> None:
     """Answer every task that the model has: scene, tags and events."""
-    job = Job(output, workers, restart, engine, form)
-    job.check()
+    from dcasenet.batch import runner
+
     if plot is not None:
-        _check_plot(plot, files, output, overwrite)
-    loaded = load_model(model, stage, weights, device, precision, runtime)
-    if output is not None:
-        job.analyze(loaded, files, threshold, top)
-        return
+        _check_plot(plot, files, to, overwrite)
+    model = of_model.load()
+    limits = parse_threshold(threshold, model.spec)
 
-    def answer(file: Path, report: Report) -> None:
-        analysis = loaded.analyze(file, threshold=threshold)
-        report.analysis(file, analysis, top)
+    def answer(file: str) -> Analysis:
+        analysis = model.analyze(file, threshold=limits)
+        tags = analysis.tags and dataclasses.replace(analysis.tags, limit=top)
+        return dataclasses.replace(analysis, tags=tags)
+
+    def draw(file: str, analysis: Analysis) -> None:
+        from dcasenet.plot import save_plot
+
         if plot is not None:
-            from dcasenet.plot import save_plot
+            save_plot(model.spec, file, analysis, plot)
 
-            save_plot(loaded, file, analysis, plot)
-
-    _for_each(files, form, answer)
+    job = partial(runner.analyze, model, threshold=limits, top=top)
+    query = Query("analyze", answer, job, has_events="event" in model.spec.tasks, then=draw)
+    respond(query, files, to, streamed=(model, limits))
 
 
 @app.command()
-def scene(
-    files: Files,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
-    form: FormatOption = Format.table,
-) -> None:
+@with_options
+def scene(files: Paths, of_model: ModelOptions, to: OutputOptions) -> None:
     """Say where recordings were made."""
-    loaded = load_model(model, stage, weights, device, precision, runtime)
-    _for_each(files, form, lambda file, out: out.scene(file, loaded.classify_scene(file)))
+    from dcasenet.batch import runner
+
+    model = of_model.load()
+    query = Query("scene", model.classify_scene, partial(runner.classify_scene, model))
+    respond(query, files, to)
 
 
 @app.command()
-def tags(
-    files: Files,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
-    top: Top = 5,
-    form: FormatOption = Format.table,
-) -> None:
-    """Say what is heard anywhere in recordings."""
-    loaded = load_model(model, stage, weights, device, precision, runtime)
-    _for_each(files, form, lambda file, out: out.tags(file, loaded.tag(file, top=top)))
+@with_options
+def tags(files: Paths, of_model: ModelOptions, to: OutputOptions, top: Top = 5) -> None:
+    """Say what sounds anywhere in recordings."""
+    from dcasenet.batch import runner
+
+    model = of_model.load()
+    query = Query("tags", partial(model.tag, top=top), partial(runner.tag, model, top=top))
+    respond(query, files, to)
 
 
 @app.command()
-def events(
-    files: Files,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
-    threshold: Threshold = None,
-    form: FormatOption = Format.table,
-) -> None:
+@with_options
+def events(files: Paths, of_model: ModelOptions, how: DecodingOptions, to: OutputOptions) -> None:
     """Say which sounds begin and end when."""
-    loaded = load_model(model, stage, weights, device, precision, runtime)
+    from dcasenet.batch import runner
 
-    def answer(file: Path, report: Report) -> None:
-        report.events(file, loaded.detect_events(file, threshold=threshold))
-
-    _for_each(files, form, answer)
+    model = of_model.load()
+    options = how.arguments(model.spec)
+    query = Query(
+        "events",
+        partial(model.detect_events, **options),
+        partial(runner.detect_events, model, decoding=options),
+        has_events=True,
+    )
+    respond(query, files, to)
 
 
 @app.command()
+@with_options
 def embed(
     files: Paths,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
-    level: Annotated[Level, typer.Option(help="A vector a clip, or one every 0.8 s.")] = Level.clip,
-    form: FormatOption = Format.table,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Write a .parquet, .npz, .jsonl or .csv instead of printing."),
-    ] = None,
-    workers: Workers = None,
-    restart: Restart = False,
-    engine: EngineOption = Engine.local,
+    of_model: ModelOptions,
+    to: OutputOptions,
+    level: Annotated[
+        Level, typer.Option(help="A vector for a clip, or one for each step of the network.")
+    ] = Level.clip,
 ) -> None:
-    """Give what the frozen trunk hears, as vectors."""
-    job = Job(output, workers, restart, engine, form)
-    job.check()
-    if output is not None and level is Level.frame:
-        raise typer.BadParameter("--output holds one vector a file; --level frame can be printed.")
-    loaded = load_model(model, stage, weights, device, precision, runtime)
-    if output is not None:
-        job.embed(loaded, files)
-        return
+    """Print the embeddings of recordings."""
+    from dcasenet.batch import runner
 
-    def answer(file: Path, report: Report) -> None:
-        if level is Level.clip:
-            report.vector(file, np.asarray(loaded.embed(file)))
-        else:
-            steps = loaded.embed(file, level="frame")
-            report.steps(file, np.asarray(steps.values), steps.times)
-
-    _for_each(files, form, answer)
+    if level is Level.frame and to.output is not None and to.output.suffix:
+        raise typer.BadParameter(
+            f"{to.output} holds one vector a file; --level frame is printed, or written to a "
+            f"folder."
+        )
+    model = of_model.load()
+    job = partial(runner.embed, model)
+    if level is Level.frame:
+        respond(Query("embed", partial(model.embed, level="frame"), job), files, to)
+    else:
+        respond(Query("embed", lambda file: np.asarray(model.embed(file)), job), files, to)
 
 
-def _check_plot(plot: Path, files: Sequence[Path], output: Path | None, overwrite: bool) -> None:
-    if output is not None:
+def _check_plot(plot: Path, files: list[Path], to: OutputOptions, overwrite: bool) -> None:
+    from dcasenet.plot import PICTURES, is_plot
+
+    if to.output is not None:
         raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
-    if len(files) != 1:
+    if len(files) != 1 or files[0].is_dir():
         raise typer.BadParameter(f"--plot draws one file; {len(files)} were given.")
     if not plot.parent.is_dir() or plot.suffix not in PICTURES:
         raise typer.BadParameter(
             f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
             f"{', '.join(PICTURES)}."
         )
-    if overwrite or not os.path.lexists(plot):
-        return
-    from dcasenet.plot import is_plot
-
-    if not is_plot(plot):
+    if not overwrite and os.path.lexists(plot) and not is_plot(plot):
         raise typer.BadParameter(
             f"--plot does not replace {plot}, which it did not draw. Give another name, or "
             f"--overwrite."
         )
-
-
-def _for_each(
-    files: Sequence[Path], output: Format, answer: Callable[[Path, Report], None]
-) -> None:
-    """Answer file by file; one that fails is reported, the others still done, the exit code 1."""
-    failed = False
-    report = Report(output)
-    for file in progress(files):
-        try:
-            answer(file, report)
-        except DcasenetError as error:
-            fail(error)
-            failed = True
-    if failed:
-        raise typer.Exit(1)
 
 
 def main() -> NoReturn:

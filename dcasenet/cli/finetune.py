@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dcasenet.cli.options import Model, Overwrite, Precision, Runtime, Stage, Weights, load_model
+from dcasenet.cli.options import CheckpointOptions, Overwrite, with_options
 from dcasenet.cli.output import say, shown
 from dcasenet.spec import ModelSpec, Task
 
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command()(finetune)
 
 
+@with_options
 def finetune(
     data: Annotated[
         Path, typer.Argument(help="A folder with a folder for each class, or a CSV with labels.")
@@ -47,9 +48,7 @@ def finetune(
         TaskName, typer.Option(help="scene: one label is true; tag: any number; event: and when.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the new model.")],
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
+    of_model: CheckpointOptions,
     freeze: Annotated[
         Freeze, typer.Option(help="trunk: one linear layer, in seconds; none: everything.")
     ] = Freeze.trunk,
@@ -79,7 +78,7 @@ def finetune(
     from dcasenet.weights.hub import check_folder
 
     check_folder(output, overwrite=overwrite)  # before anything is computed
-    loaded = load_model(model, stage, weights, "cpu", Precision.float32, Runtime.torch)
+    loaded = of_model.load_network()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets and advises
     try:
         from dcasenet.train import cross_validate
@@ -98,9 +97,9 @@ def finetune(
         }
         report = None
         if folds is not None:
-            report = cross_validate(loaded, data, task.value, folds=folds, **options)  # type: ignore[arg-type]
+            report = cross_validate(loaded, data, task.value, folds=folds, **options)
             say(f"{report}\n")
-        tuned = teach(loaded, data, task.value, folds=report, **options)  # type: ignore[arg-type]
+        tuned = teach(loaded, data, task.value, folds=report, **options)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     tuned.save_pretrained(output, overwrite=overwrite)

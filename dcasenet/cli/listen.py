@@ -26,10 +26,11 @@ from dcasenet.cli.options import (
     Runtime,
     RuntimeOption,
     Stage,
-    Threshold,
+    ThresholdOption,
     Top,
     Weights,
     load_model,
+    parse_threshold,
 )
 from dcasenet.cli.output import fail, warn
 from dcasenet.errors import DcasenetError
@@ -131,7 +132,7 @@ def listen(
     device: Device = "cpu",
     precision: PrecisionOption = Precision.float32,
     runtime: RuntimeOption = Runtime.auto,
-    threshold: Threshold = None,
+    threshold: ThresholdOption = None,
     top: Top = 8,
     form: Annotated[
         LiveFormat, typer.Option("--format", help="table, or json (a line for each answer).")
@@ -166,7 +167,11 @@ def listen(
         sound = closing.enter_context(_opened(source, microphone, rate, channels, encoding))
         loaded = load_model(model, stage, weights, device, precision, runtime)
         try:
-            stream = loaded.stream(sound.sample_rate, threshold=threshold, latency=latency)
+            stream = loaded.stream(
+                sound.sample_rate,
+                threshold=parse_threshold(threshold, loaded.spec),
+                latency=latency,
+            )
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         outputs: list[Output] = [

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
 
 import typer
 
-from dcasenet.cli.output import Format
+from dcasenet.cli.output import Format, ResultFormat
 from dcasenet.errors import DcasenetError
 
 if TYPE_CHECKING:
+    from dcasenet import types
     from dcasenet.inference.model import SoundModel
     from dcasenet.onnx import OnnxSoundModel
+    from dcasenet.spec import ModelSpec
 
 
 class Level(StrEnum):
@@ -51,7 +57,9 @@ Files: TypeAlias = Annotated[
 ]
 Paths: TypeAlias = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE...", help="Recordings; with --output, folders of them, too."),
+    typer.Argument(
+        metavar="FILE...", help="Recordings, and folders, which are searched to any depth."
+    ),
 ]
 Model: TypeAlias = Annotated[
     str, typer.Option("--model", help="Architecture, folder, file or Hub repository.")
@@ -70,9 +78,14 @@ RuntimeOption: TypeAlias = Annotated[
         "--runtime", help="What the model runs in; auto: onnx where a file is there, else torch."
     ),
 ]
-Threshold: TypeAlias = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help="Events are above it; by default the checkpoint's own."),
+ThresholdOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threshold",
+        metavar="LIMIT|LABEL=LIMIT",
+        help="Events are above it: a number from 0 to 1, f1, precision@0.9 or recall@0.9; for "
+        "one label as LABEL=LIMIT, again for each. By default the checkpoint's own.",
+    ),
 ]
 Top: TypeAlias = Annotated[int, typer.Option(min=1, help="How many tags to show.")]
 FormatOption: TypeAlias = Annotated[
@@ -91,6 +104,192 @@ Overwrite: TypeAlias = Annotated[
 EngineOption: TypeAlias = Annotated[
     Engine, typer.Option("--engine", help="Where to run for --output: here, or on Ray.")
 ]
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """Which model is meant."""
+
+    model: Model = "v3"
+    stage: Stage = "open"
+    weights: Weights = None
+
+    def load_network(self) -> SoundModel:
+        """Load the model in torch, on the CPU."""
+        from dcasenet.loading import load
+
+        return load(self.model, stage=self.stage, weights=self.weights)
+
+
+@dataclass(frozen=True)
+class ModelOptions(CheckpointOptions):
+    """Which model answers, and where it runs."""
+
+    device: Device = "cpu"
+    precision: PrecisionOption = Precision.float32
+    runtime: RuntimeOption = Runtime.auto
+
+    def load(self) -> SoundModel | OnnxSoundModel:
+        """Load the model as it is to run."""
+        return load_model(
+            self.model, self.stage, self.weights, self.device, self.precision, self.runtime
+        )
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How events are found."""
+
+    threshold: ThresholdOption = None
+    median: Annotated[
+        float, typer.Option(min=0, help="Length of the median filter, in seconds.")
+    ] = 0.0
+    min_gap: Annotated[
+        float, typer.Option(min=0, help="Close shorter gaps within a label, in seconds.")
+    ] = 0.0
+    min_duration: Annotated[float, typer.Option(min=0, help="Drop shorter events, in seconds.")] = (
+        0.0
+    )
+    window: Annotated[
+        float | None, typer.Option(help="Seconds that are analyzed at once; longer files in parts.")
+    ] = None
+    hop: Annotated[float | None, typer.Option(help="Seconds from one such window to the next.")] = (
+        None
+    )
+    resolution: Annotated[
+        Literal["step", "fine"],
+        typer.Option(help="fine: rows of 0.16 s from a network whose steps are longer."),
+    ] = "step"
+    channels: Annotated[
+        Literal["mix", "each"],
+        typer.Option(help="Average the channels first, or their probabilities."),
+    ] = "mix"
+
+    def arguments(self, spec: ModelSpec) -> types.EventOptions:
+        """Return them as `SoundVerbs.detect_events` takes them."""
+        given: types.EventOptions = {
+            "threshold": parse_threshold(self.threshold, spec),
+            "median": self.median,
+            "min_gap": self.min_gap,
+            "min_duration": self.min_duration,
+            "resolution": self.resolution,
+            "channels": self.channels,
+        }
+        # What is not given is as the checkpoint has it.
+        if self.window is not None:
+            given["window"] = self.window
+        if self.hop is not None:
+            given["hop"] = self.hop
+        return given
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go, and how a job on many files runs."""
+
+    form: Annotated[
+        ResultFormat,
+        typer.Option(
+            "--format",
+            help="What is printed, or written to a folder: table, json (a line a file) or csv; "
+            "events also for other programs.",
+        ),
+    ] = "table"
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write instead of printing: a table of all files (.parquet, .jsonl, .csv), a "
+            "file of one recording by its suffix, or a folder with a file for each recording."
+        ),
+    ] = None
+    workers: Workers = None
+    restart: Restart = False
+    engine: EngineOption = Engine.local
+
+
+def parse_threshold(given: Sequence[str] | None, spec: ModelSpec) -> types.Threshold:
+    """Read what ``--threshold`` was given, once or again for labels.
+
+    Args:
+        given: Numbers, operating points, or either with ``LABEL=`` before it.
+        spec: Of the model whose events they are for.
+
+    Raises:
+        typer.BadParameter: There are two for all labels.
+
+    Example:
+        >>> from dcasenet.spec import ModelSpec
+        >>> spec = ModelSpec("v3", "mine", events=("dog", "cat"))
+        >>> parse_threshold(["0.4"], spec), parse_threshold(["f1", "dog=0.2"], spec)
+        (0.4, {'dog': 0.2, 'cat': 'f1'})
+    """
+    by_label: dict[str, float | str] = {}
+    for_all: list[float | str] = []
+    for text in given or ():
+        label, equals, value = text.rpartition("=")
+        limit = _limit(value)
+        if equals:
+            by_label[label.strip()] = limit
+        else:
+            for_all.append(limit)
+    if len(for_all) > 1:
+        raise typer.BadParameter(
+            f"--threshold was given {len(for_all)} times without a label; give LABEL=LIMIT for "
+            f"single labels."
+        )
+    if not by_label:
+        return for_all[0] if for_all else None
+    return {**dict.fromkeys(spec.events, for_all[0]), **by_label} if for_all else by_label
+
+
+def _limit(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn a command's parameters that are dataclasses into one option for each field.
+
+    Args:
+        command: A function whose parameters are options of Typer, or dataclasses of them.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name in groups:
+            group = groups[parameter.name]
+            own = get_type_hints(group, include_extras=True)
+            parameters += [
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.default,
+                    annotation=own[field.name],
+                )
+                for field in fields(group)
+            ]
+        else:
+            parameters.append(
+                parameter.replace(
+                    annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY
+                )
+            )
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        built = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **built)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    del run.__dict__["__wrapped__"]  # whose parameters Typer would see instead
+    return run
 
 
 def load_model(

@@ -1,164 +1,125 @@
-"""How the command shows results: tables for people, JSON lines and CSV for programs."""
+"""How commands show results: tables for people, lines and files for programs."""
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeAlias, TypeVar
 
+import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
-from dcasenet.batch.rows import FLAT_COLUMNS, vector_columns
-from dcasenet.results import Analysis, Events, Floats, Scene, Tags
-from dcasenet.text import json_line, one_line, spreadsheet_cell
+from dcasenet.results import Analysis, Embedding, Events, Floats, Result, Scene, Tags
+from dcasenet.results.exporters import FLAT_COLUMNS, Cell, csv_text, flat_rows, vector_columns
+from dcasenet.results.formats import export
+from dcasenet.text import json_text, one_line
+
+Item = TypeVar("Item")
 
 
 class Format(StrEnum):
-    """Forms of output."""
+    """Forms of what is printed."""
 
     table = "table"
     json = "json"
     csv = "csv"
 
 
-class Report:
+# Forms of a result; all after csv are for events.
+ResultFormat: TypeAlias = Literal[
+    "table",
+    "json",
+    "csv",
+    "audacity",
+    "raven",
+    "textgrid",
+    "webvtt",
+    "jams",
+    "labelstudio",
+    "scores",
+]
+
+
+class Printer:
     """Write the results of file after file to standard output, in one format.
 
-    What is odd about a file goes to standard error, but for the JSON of an analysis, which has a
-    place for it.
+    What is odd about a file goes to standard error, but for formats with a place for it.
 
     Args:
-        output: The format; CSV gets its header before the first row.
+        form: The format; CSV gets its header before the first row.
     """
 
-    def __init__(self, output: Format) -> None:
-        self.output = output
-        self.console = Console(highlight=False)
-        self.csv = csv.writer(sys.stdout, lineterminator="\n")
-        self.has_header = False
+    def __init__(self, form: ResultFormat) -> None:
+        self.form = form
+        self._console = Console(highlight=False)
+        self._has_header = False
 
-    def analysis(self, file: Path, analysis: Analysis, top: int) -> None:
-        """Show everything about one file."""
-        if self.output is Format.json:
-            values = analysis.to_dict()
-            del values["source"]
-            if values["tags"] is not None:
-                values["tags"] = values["tags"][:top]
-            self._line(file, values)
+    def result(self, result: Result) -> None:
+        """Show a result."""
+        if self.form == "json":
+            self._write(json_text(result.to_dict()) + "\n")
             return
-        self._title(file, f"{analysis.duration:.2f} s")
-        if analysis.scene is not None:
-            self._scene(file, analysis.scene)
-        if analysis.tags is not None:
-            self._tags(file, analysis.tags, top)
-        if analysis.events is not None:
-            self._events(file, analysis.events)
-        warn(file, analysis.warnings)
-
-    def scene(self, file: Path, scene: Scene) -> None:
-        """Show a scene."""
-        if self.output is Format.json:
-            self._line(file, scene.to_dict())
+        if self.form == "csv":
+            self._csv(result)
+        elif self.form == "table":
+            self._tables(result)
         else:
-            self._title(file)
-            self._scene(file, scene)
-        warn(file, scene.warnings)
+            self._write(export(result, self.form))
+        warn(result.source, result.warnings)
 
-    def tags(self, file: Path, tags: Tags) -> None:
-        """Show tags, best first."""
-        if self.output is Format.json:
-            self._line(file, tags.to_dict())
-        else:
-            self._title(file)
-            self._tags(file, tags, len(tags))
-        warn(file, tags.warnings)
-
-    def events(self, file: Path, events: Events) -> None:
-        """Show events, earliest first."""
-        if self.output is Format.json:
-            self._line(file, events.to_dict())
-        else:
-            self._title(file)
-            self._events(file, events)
-        warn(file, events.warnings)
-
-    def vector(self, file: Path, vector: Floats) -> None:
+    def vector(self, file: str, vector: Floats) -> None:
         """Show the embedding of a clip."""
-        if self.output is Format.json:
-            self._line(file, {"embedding": vector.tolist()})
-        elif self.output is Format.csv:
+        if self.form == "json":
+            self._write(json_text({"filename": file, "embedding": vector.tolist()}) + "\n")
+        elif self.form == "csv":
             self._rows(vector_columns(len(vector)), [(file, *vector.tolist())])
         else:
-            self.console.print(
-                f"{shown(file)}  {len(vector)} values: {_begin(vector)}", soft_wrap=True
-            )
+            self._line(f"{one_line(file)}  {len(vector)} values: {_begin(vector)}")
 
-    def steps(self, file: Path, values: Floats, times: NDArray[Any]) -> None:
-        """Show the embedding of each step."""
-        if self.output is Format.json:
-            self._line(file, {"times": times.tolist(), "embeddings": values.tolist()})
-        elif self.output is Format.csv:
-            rows = zip(times.tolist(), values.tolist(), strict=True)
-            columns = vector_columns(values.shape[1], "time")
-            self._rows(columns, ((file, f"{time:.3f}", *row) for time, row in rows))
+    def _csv(self, result: Result) -> None:
+        if isinstance(result, Embedding):
+            head, _, rows = result.to_csv().partition("\n")
+            self._write(rows if self._has_header else f"{head}\n{rows}")
+            self._has_header = True
         else:
+            self._rows(FLAT_COLUMNS, flat_rows({"filename": result.source, **result.by_task()}))
+
+    def _tables(self, result: Result) -> None:
+        if isinstance(result, Embedding):
+            values = np.asarray(result.values)
             shape = f"{len(values)} steps of {values.shape[1]} values"
-            self.console.print(f"{shown(file)}  {shape}: {_begin(values[0])}", soft_wrap=True)
+            self._line(f"{one_line(result.source)}  {shape}: {_begin(values[0])}")
+            return
+        duration = f"  {result.duration:.2f} s" if isinstance(result, Analysis) else ""
+        doubt = "" if result.is_sure else "  not sure"
+        title = Text(one_line(result.source), "bold").append(duration + doubt, "not bold")
+        self._console.print(title, soft_wrap=True)
+        parts = [result]
+        if isinstance(result, Analysis):
+            parts = [p for p in (result.scene, result.tags, result.events) if p is not None]
+        for part in parts:
+            self._console.print(_table(part))
 
-    def _scene(self, file: Path, scene: Scene) -> None:
-        if self.output is Format.csv:
-            best = scene.top(1)[0]
-            self._rows(FLAT_COLUMNS, [(file, "scene", best.label, "", "", _p(best.probability))])
-        else:
-            self._table(("scene",), [(s.label, _p(s.probability)) for s in scene.top(3)])
+    def _rows(self, columns: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> None:
+        if not self._has_header:
+            rows = (columns, *rows)
+            self._has_header = True
+        self._write(csv_text(rows))
 
-    def _tags(self, file: Path, tags: Tags, top: int) -> None:
-        rows = [(scored.label, _p(scored.probability)) for scored in tags[:top]]
-        if self.output is Format.csv:
-            self._rows(FLAT_COLUMNS, [(file, "tag", label, "", "", p) for label, p in rows])
-        else:
-            self._table(("tag",), rows)
+    def _line(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
 
-    def _events(self, file: Path, events: Events) -> None:
-        rows = [(e.label, f"{e.onset:.2f}", f"{e.offset:.2f}", _p(e.probability)) for e in events]
-        if self.output is Format.csv:
-            self._rows(FLAT_COLUMNS, [(file, "event", *row) for row in rows])
-        else:
-            none = [("none above its threshold", "", "", "")]
-            self._table(("event", "onset (s)", "offset (s)"), rows or none)
-
-    def _line(self, file: Path, values: dict[str, Any]) -> None:
-        sys.stdout.write(json_line({"filename": str(file), **values}) + "\n")
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
         sys.stdout.flush()
-
-    def _rows(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        if not self.has_header:
-            self.csv.writerow(columns)
-            self.has_header = True
-        for row in rows:
-            self.csv.writerow([c if isinstance(c, float) else spreadsheet_cell(c) for c in row])
-        sys.stdout.flush()
-
-    def _title(self, file: Path, more: str = "") -> None:
-        if self.output is Format.table:
-            self.console.print(f"[bold]{shown(file)}[/]  {more}".rstrip(), soft_wrap=True)
-
-    def _table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        table = Table(min_width=52)
-        table.add_column(columns[0], ratio=1)
-        for column in (*columns[1:], "probability"):
-            table.add_column(column, justify="right")
-        for row in rows:
-            table.add_row(*map(shown, row))
-        self.console.print(table)
 
 
 def printable(text: str) -> str:
@@ -176,30 +137,88 @@ def shown(text: object) -> str:
     return escape(one_line(str(text)))
 
 
-def progress(files: Sequence[Path]) -> Iterator[Path]:
-    """Give the files, with a progress bar on a terminal's standard error from the second on."""
+def check_format(form: ResultFormat, n_files: int, *, has_events: bool = True) -> None:
+    """Refuse a format that cannot be printed.
+
+    Raises:
+        ValueError: It is for events and there are none, or holds one recording and there are more.
+    """
+    if form in ("table", "json", "csv"):
+        return
+    if not has_events:
+        raise ValueError(f"--format {form} is for events. Accepted are table, json, csv.")
+    if n_files > 1:
+        raise ValueError(
+            f"--format {form} holds one recording, and {n_files:,} were given. Give "
+            f"--output FOLDER for a file for each."
+        )
+
+
+def _table(result: Result) -> Table:
+    if isinstance(result, Scene):
+        title = "scene" if result.is_sure else "scene (not sure)"
+        return _rich_table((title,), [(s.label, _p(s.probability)) for s in result.top(3)])
+    if isinstance(result, Tags):
+        title = "tag" if result.is_sure else "tag (not sure)"
+        return _rich_table((title,), [(s.label, _p(s.probability)) for s in result])
+    rows = [
+        (e.label, f"{e.onset:.2f}", f"{e.offset:.2f}", _p(e.probability))
+        for e in (result if isinstance(result, Events) else ())
+    ]
+    none = [("none above its threshold", "", "", "")]
+    return _rich_table(("event", "onset (s)", "offset (s)"), rows or none)
+
+
+def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(min_width=52)
+    table.add_column(columns[0], ratio=1)
+    for column in (*columns[1:], "probability"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    return table
+
+
+@contextmanager
+def watching(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal's standard error, for more than one item.
+
+    Yields:
+        What is told how many items are done, and of how many.
+    """
     console = Console(stderr=True)
-    hidden = len(files) < 2 or not console.is_terminal
     # Redirected, what is printed would go to the bar's console instead of standard output.
-    bar = Progress(
+    with Progress(
         console=console,
         transient=True,
-        disable=hidden,
+        disable=not console.is_terminal,
         redirect_stdout=False,
         redirect_stderr=False,
-    )
-    with bar:
-        yield from bar.track(files, description="Listening")
+    ) as bar:
+        task = bar.add_task(description, total=None, visible=False)
+
+        def watch(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=total > 1)
+
+        yield watch
 
 
-def warn(file: Path, warnings: Sequence[str]) -> None:
-    """Say on standard error what is odd about a file."""
+def progress(items: Sequence[Item], description: str) -> Iterator[Item]:
+    """Yield items, with a progress bar on a terminal's standard error from the second on."""
+    with watching(description) as watch:
+        for done, item in enumerate(items):
+            watch(done, len(items))
+            yield item
+
+
+def warn(file: str | Path, warnings: Sequence[str]) -> None:
+    """Print on standard error what is odd about a file."""
     for warning in warnings:
         _on_stderr(f"warning: {warning if str(file) in warning else f'{file}: {warning}'}")
 
 
-def fail(error: Exception) -> None:
-    """Say on standard error, in one line, what went wrong."""
+def fail(error: Exception | str) -> None:
+    """Print on standard error, in one line, what went wrong."""
     _on_stderr(f"error: {error}")
 
 

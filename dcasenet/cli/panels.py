@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Recordings": ("analyze", "scene", "tags", "events", "embed", "listen"),
+    "Results": ("report", "verify", "calibrate"),
     "Archives and copies": ("search", "redact", "web"),
     "Checkpoints": ("models", "info", "download", "convert", "export", "cache"),
     "Training": ("finetune", "train", "reproduce"),

@@ -81,7 +81,7 @@ def redact(
     loaded = load_model(model, stage, weights, device, precision, runtime)
     report = _Report(form)
     failed = False
-    for file, target in zip(progress(files), targets, strict=True):
+    for file, target in zip(progress(files, "Analyzing"), targets, strict=True):
         try:
             done = module.redact(
                 loaded,

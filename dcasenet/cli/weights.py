@@ -16,7 +16,7 @@ from dcasenet.cli.options import Overwrite
 from dcasenet.cli.output import Format, printable, say
 from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import ModelSpec
-from dcasenet.text import json_line, one_line, spreadsheet_cell
+from dcasenet.text import json_text, one_line, spreadsheet_cell
 from dcasenet.weights import cache, manifest
 from dcasenet.weights.sources import Access, is_offline, what
 
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def models(output: FormatOption = Format.table, cache_dir: CacheOption = None) -> None:
     """List the pretrained checkpoints."""
     rows = [_row(spec, cache_dir) for spec in manifest.available_models()]
-    _show(rows, output)
+    show(rows, output)
 
 
 def info(
@@ -50,9 +50,9 @@ def info(
     """Show what a checkpoint is: labels, licence, training data, figures, front end."""
     values = _plain(_spec_of(model, stage))
     if output is Format.json:
-        typer.echo(json_line(values))
+        typer.echo(json_text(values))
         return
-    _show([{"field": name, "value": _text(value)} for name, value in values.items()], output)
+    show([{"field": name, "value": _text(value)} for name, value in values.items()], output)
 
 
 def download(
@@ -109,7 +109,7 @@ def list_cache(output: FormatOption = Format.table, cache_dir: CacheOption = Non
         {"checkpoint": name, "size": _megabytes(size), "path": str(path)}
         for name, size, path in found
     ]
-    _show(rows, output, empty=f"{cache.cache_folder(cache_dir)} holds no checkpoint.")
+    show(rows, output, empty=f"{cache.cache_folder(cache_dir)} holds no checkpoint.")
 
 
 @cache_commands.command("verify")
@@ -207,12 +207,14 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _show(
-    rows: Sequence[Mapping[str, str]], output: Format, empty: str = "Nothing to list."
+def show(
+    rows: Sequence[Mapping[str, str]],
+    output: Format = Format.table,
+    empty: str = "Nothing to list.",
 ) -> None:
     """Print rows of the same columns; a table goes without its frame into a file or pipe."""
     if output is Format.json:
-        typer.echo("\n".join(json_line(row) for row in rows), nl=bool(rows))
+        typer.echo("\n".join(json_text(row) for row in rows), nl=bool(rows))
     elif output is Format.csv:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

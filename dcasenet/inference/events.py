@@ -92,7 +92,7 @@ class EventDecoder:
         min_gap: float = 0.0,
         min_duration: float = 0.0,
     ) -> None:
-        _check(hop, median, min_gap, min_duration)
+        check_decoding(hop, median, min_gap, min_duration)
         limits = thresholds_for(labels, threshold)
         self._labels, self._hop, self._shortest = tuple(labels), hop, min_duration
         self._limits = np.array([limits[label] for label in labels])
@@ -244,7 +244,12 @@ def _no_such_label(name: str, labels: Sequence[str]) -> str:
     return f"No event is named {name!r}.{hint} The events are {', '.join(labels)}."
 
 
-def _check(hop: float, median: float, min_gap: float, min_duration: float) -> None:
+def check_decoding(hop: float, median: float, min_gap: float, min_duration: float) -> None:
+    """Refuse times that cannot be decoded with.
+
+    Raises:
+        ValueError: One is out of range.
+    """
     check_number("hop", hop, 0, accepted="give seconds above 0")
     if hop == 0:
         raise ValueError(f"hop={hop} is not a time step; give seconds above 0.")

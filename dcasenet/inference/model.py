@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,7 @@ from dcasenet.results import Floats
 from dcasenet.spec import TASKS, ModelSpec, Task
 from dcasenet.types import Audio, Rate
 from dcasenet.weights import hub
+from dcasenet.weights.builder import weights_digest
 from dcasenet.weights.parts import parts_of
 from dcasenet.weights.sources import Access, is_offline
 
@@ -65,6 +67,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         True
     """
 
+    runtime: ClassVar[str] = "torch"
     has_fine_steps: ClassVar[bool] = True
 
     def __init__(
@@ -106,6 +109,35 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
     def refresh(self) -> None:
         """Make the verbs see changes of weights, modules or hooks of the network."""
         self._fused: dict[Task | None, nn.Module] = {}
+        self._digests: dict[tuple[Task, ...], str] = {}
+
+    @property
+    def weights_digest(self) -> str:
+        """``"sha256:…"`` of all weights and the front end's settings.
+
+        It is the same wherever the weights were loaded from; `refresh` has it computed anew.
+
+        Example:
+            >>> import dcasenet
+            >>> dcasenet.load("v3", stage="open").weights_digest[:7]
+            'sha256:'
+        """
+        return self.digest_of(self.spec.tasks)
+
+    def digest_of(self, tasks: Sequence[Task]) -> str:
+        """Return the digest of the weights that answer some tasks.
+
+        It is `weights_digest`, but for a model whose tasks have networks of their own: the
+        networks of other tasks are neither hashed nor loaded.
+        """
+        is_composed = isinstance(self.network, ComposedNetwork)
+        key = tuple(task for task in TASKS if task in tasks) if is_composed else ()
+        if key not in self._digests:
+            networks = [self.network_of(task) for task in key] if is_composed else [self.network]
+            digests = [weights_digest(self.spec, self.frontend, network) for network in networks]
+            joined = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+            self._digests[key] = f"sha256:{joined}" if is_composed else digests[0]
+        return self._digests[key]
 
     @property
     def networks(self) -> dict[Task | None, nn.Module]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import TaskNotAvailableError
-from dcasenet.inference.events import decode_events, thresholds_for
+from dcasenet.inference.events import decode_events
 from dcasenet.inference.windowing import Grid, OverlapAdd, TimeAxis, Window, event_grid, grid_of
 from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.types import Resolution, Threshold
+from dcasenet.types import Channels, Resolution
 from dcasenet.weights.manifest import available_models
 
 Result = TypeVar("Result")
@@ -65,10 +65,16 @@ class Query(Generic[Result_co]):
     Attributes:
         grids: Output of the network → the windows that it reads.
         decoder: Makes what reads the result of a recording.
+        channels: What the network reads of several channels; see `dcasenet.types.Options`.
+        verb: The method that has it.
+        options: The options that decide the result, as plain values.
     """
 
     grids: Mapping[str, Grid]
     decoder: Callable[[], Decoder[Result_co]]
+    channels: Channels = "mix"
+    verb: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,45 +104,43 @@ def require(spec: ModelSpec, task: Task) -> None:
         )
 
 
-def limits_for(spec: ModelSpec, threshold: Threshold) -> dict[str, float]:
-    """Return the threshold of every event, by default the spec's; none where there are no events.
-
-    Raises:
-        ValueError: A threshold is out of range or names no event.
-    """
-    if "event" not in spec.tasks:
-        return {}
-    return thresholds_for(spec.events, threshold, spec.thresholds)
-
-
 def scene_query(spec: ModelSpec) -> Query[Scene]:
     """Return what `classify_scene` wants to know: the softmax of each window, averaged."""
-    return Query({"scene": grid_of(spec, "scene")}, partial(SceneDecoder, spec))
+    grids = {"scene": grid_of(spec, "scene")}
+    return Query(grids, partial(SceneDecoder, spec), verb="classify_scene")
 
 
 def tag_query(spec: ModelSpec, top: int | None) -> Query[Tags]:
     """Return what `tag` wants to know: each label's probability, pooled over the windows."""
-    return Query({"tag": grid_of(spec, "tag")}, partial(TagDecoder, spec, top))
+    grids = {"tag": grid_of(spec, "tag")}
+    return Query(grids, partial(TagDecoder, spec, top), verb="tag", options={"top": top})
 
 
-def event_query(spec: ModelSpec, options: Decoding) -> Query[Events]:
+def event_query(spec: ModelSpec, options: Decoding, channels: Channels = "mix") -> Query[Events]:
     """Return what `detect_events` wants to know: probabilities averaged over channels, joined."""
     grid = event_grid(spec, options.window, options.hop)
     output = "fine_event" if is_fine(spec, options) else "event"
-    return Query({output: grid}, partial(FramewiseDecoder, spec, options))
+    return Query(
+        {output: grid},
+        partial(FramewiseDecoder, spec, options),
+        channels,
+        verb="detect_events",
+        options={**asdict(options), "channels": channels},
+    )
 
 
-def analysis_query(spec: ModelSpec, options: Decoding) -> Query[Analysis]:
+def analysis_query(spec: ModelSpec, options: Decoding, top: int | None = None) -> Query[Analysis]:
     """Return every query that the checkpoint answers; windows that tasks share are read once."""
     queries: dict[Task, Query[Any]] = {}
     if "scene" in spec.tasks:
         queries["scene"] = scene_query(spec)
     if "tag" in spec.tasks:
-        queries["tag"] = tag_query(spec, None)
+        queries["tag"] = tag_query(spec, top)
     if "event" in spec.tasks:
         queries["event"] = event_query(spec, options)
     grids = {output: grid for q in queries.values() for output, grid in q.grids.items()}
-    return Query(grids, partial(AnalysisDecoder, queries))
+    described = {"threshold": options.threshold, "top": top}
+    return Query(grids, partial(AnalysisDecoder, queries), verb="analyze", options=described)
 
 
 def clip_embedding_query(spec: ModelSpec, as_array: Callable[[Floats], Array]) -> Query[Array]:
@@ -146,11 +150,12 @@ def clip_embedding_query(spec: ModelSpec, as_array: Callable[[Floats], Array]) -
 
 
 def frame_embedding_query(
-    spec: ModelSpec, as_array: Callable[[Floats], Array]
+    spec: ModelSpec, as_array: Callable[[Floats], Array], task: Task = "tag"
 ) -> Query[Embedding[Array]]:
     """Return what the embedding of each step takes: the events' windows, joined."""
     grids = {"embedding": grid_of(spec, "event")}
-    return Query(grids, partial(FrameEmbeddingDecoder, spec, as_array))
+    decoder = partial(FrameEmbeddingDecoder, spec, as_array)
+    return Query(grids, decoder, verb="embed", options={"level": "frame", "task": task})
 
 
 def is_fine(spec: ModelSpec, options: Decoding) -> bool:
@@ -233,7 +238,7 @@ class _WindowDecoder(Decoder[Result_co]):
             "values": self._pool.pooled().astype(np.float32),
             "windows": np.stack(self._probabilities).astype(np.float32),
             "times": np.minimum(times, info.duration),
-            "warnings": info.warnings,
+            **_about(info),
         }
 
 
@@ -279,6 +284,7 @@ class FramewiseDecoder(Decoder[Events]):
     def __init__(self, spec: ModelSpec, options: Decoding) -> None:
         fine = is_fine(spec, options)
         self._labels, self._options = spec.events, options
+        self._highest = min(spec.frontend.max_frequency, spec.frontend.sample_rate / 2)
         self._output = "fine_event" if fine else "event"
         self._axis = TimeAxis.of(spec, fine=fine)
         self._steps = _JoinedSteps(self._axis)
@@ -308,9 +314,9 @@ class FramewiseDecoder(Decoder[Events]):
             probabilities=probabilities,
             hop=self._axis.hop,
             resolution=self._axis.step,
-            duration=info.duration,
-            source=info.source,
-            warnings=info.warnings,
+            thresholds=options.threshold,
+            max_frequency=self._highest,
+            **_about(info),
         )
 
 
@@ -333,9 +339,7 @@ class AnalysisDecoder(Decoder[Analysis]):
             scene=results.get("scene"),
             tags=results.get("tag"),
             events=results.get("event"),
-            duration=info.duration,
-            warnings=info.warnings,
-            source=info.source,
+            **_about(info),
         )
 
 
@@ -376,7 +380,7 @@ class FrameEmbeddingDecoder(Decoder[Embedding[Array]]):
         values = self._steps.joined()[:n_steps]
         starts = np.arange(len(values)) * self._axis.step
         centers = (starts + np.minimum(starts + self._axis.step, info.duration)) / 2
-        return Embedding(values=self._as_array(values), times=centers)
+        return Embedding(values=self._as_array(values), times=centers, **_about(info))
 
 
 class _JoinedSteps:
@@ -394,6 +398,11 @@ class _JoinedSteps:
     def joined(self) -> Floats:
         self._final.append(self._joined.take())
         return np.concatenate([steps for steps in self._final if len(steps)])
+
+
+def _about(info: AudioInfo) -> dict[str, Any]:
+    """What every result says of its recording."""
+    return {"source": info.source, "duration": info.duration, "warnings": info.warnings}
 
 
 def step_probabilities(logits: Floats) -> Floats:

@@ -119,6 +119,9 @@ class StreamDecoder:
         infer: The runtime.
         spec: The model's.
         decoding: How events are inferred and decoded.
+
+    Attributes:
+        grids: Task → the windows that it reads.
     """
 
     def __init__(self, infer: Infer, spec: ModelSpec, decoding: Decoding) -> None:
@@ -129,6 +132,7 @@ class StreamDecoder:
         grids: dict[str, Grid] = {task: grid_of(spec, task) for task in spec.tasks}
         if "event" in grids:
             grids["event"] = self._grid
+        self.grids = grids
         self._windows = SlidingWindows(grids)
         self._pools = {
             task: WindowPool(spec.context[task].pooling, by_level=spec.has_one_grid)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, overload
 
+from dcasenet import __version__
 from dcasenet.audio.io import is_single
 from dcasenet.audio.preprocess import ReadOptions
 from dcasenet.inference import postprocess
+from dcasenet.inference.calibration import Calibration, Labeled, calibrate, calibrated
+from dcasenet.inference.events import check_decoding
+from dcasenet.inference.operating_points import limits_for
 from dcasenet.inference.pipeline import answer
-from dcasenet.inference.postprocess import Decoding, Query, Result, limits_for, require
+from dcasenet.inference.postprocess import Decoding, Query, Result, require
 from dcasenet.inference.stream import Stream
-from dcasenet.inference.windowing import event_grid
-from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
-from dcasenet.spec import ModelSpec, Task, check_tasks
+from dcasenet.inference.windowing import Grid, event_grid
+from dcasenet.results import (
+    Analysis,
+    Array,
+    Embedding,
+    Events,
+    Floats,
+    Provenance,
+    Scene,
+    Tags,
+    with_source,
+)
+from dcasenet.spec import TASKS, ModelSpec, Task, check_tasks
 from dcasenet.types import (
     MAX_DURATION,
     AnalyzeOptions,
@@ -30,7 +43,6 @@ from dcasenet.types import (
     Resolution,
     TagOptions,
     Threshold,
-    check_number,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +51,32 @@ if TYPE_CHECKING:
 # Windows and hop of a stream's events, in seconds, where tasks have windows of their own: short
 # ones, so that events are final soon.
 STREAM_WINDOW, STREAM_HOP = 10.0, 2.4
+
+
+def tasks_of(outputs: Iterable[str], options: Mapping[str, Any]) -> tuple[Task, ...]:
+    """Return the tasks whose networks give some outputs.
+
+    Args:
+        outputs: As of `SoundVerbs.infer`.
+        options: Of the verb; ``task`` says whose embedding.
+
+    Example:
+        >>> tasks_of(["scene", "fine_event"], {}), tasks_of(["embedding"], {"task": "scene"})
+        (('scene', 'event'), ('scene',))
+    """
+    own = {"fine_event": "event", "embedding": options.get("task", "tag")}
+    names = {own.get(output, output) for output in outputs}
+    return tuple(task for task in TASKS if task in names)
+
+
+def check_top(top: int | None) -> None:
+    """Refuse a number of tags that is none.
+
+    Raises:
+        ValueError: It is less than 1.
+    """
+    if top is not None and top < 1:
+        raise ValueError(f"top={top} is out of range; give 1 or more, or None for all.")
 
 
 class SoundVerbs(ABC, Generic[Array]):
@@ -55,11 +93,24 @@ class SoundVerbs(ABC, Generic[Array]):
 
     Attributes:
         spec: What the model knows about itself.
+        runtime: What the network runs in: ``"torch"`` or ``"onnx"``.
+        precision: What it computes in.
         has_fine_steps: Whether the runtime can give events at finer steps than the network's.
     """
 
     spec: ModelSpec
+    runtime: ClassVar[str] = "unknown"
+    precision: str = "float32"
     has_fine_steps: ClassVar[bool] = False
+
+    @property
+    def weights_digest(self) -> str:
+        """``"sha256:…"`` of all weights, or ``"unknown"`` for a runtime that cannot know them."""
+        return "unknown"
+
+    def digest_of(self, tasks: Sequence[Task]) -> str:
+        """Return the digest of the weights that answer some tasks, by default of all."""
+        return self.weights_digest
 
     @abstractmethod
     def infer(
@@ -91,7 +142,35 @@ class SoundVerbs(ABC, Generic[Array]):
     ) -> Result | list[Result]:
         infer = partial(self.infer, trunk=trunk)
         results = answer(audio, sample_rate, query, infer, self.spec, options)
+        if query.verb:
+            made = self.provenance(query.verb, query.options, query.grids)
+            results = (with_source(result, made) for result in results)
         return next(results) if is_single(audio) else list(results)
+
+    def provenance(
+        self, verb: str, options: Mapping[str, Any], grids: Mapping[str, Grid]
+    ) -> Provenance:
+        """Return what results are made with: all but the recording.
+
+        Args:
+            verb: The method that makes them.
+            options: Its options that decide the result, as plain values.
+            grids: Output of the network → the windows that it reads.
+        """
+        rate = self.spec.frontend.sample_rate
+        return Provenance(
+            version=__version__,
+            model=f"{self.spec.name} {self.spec.stage}",
+            weights=self.digest_of(tasks_of(grids, options)),
+            runtime=self.runtime,
+            precision=self.precision,
+            verb=verb,
+            options=dict(options),
+            context={
+                output: {"window": grid.size / rate, "hop": grid.hop / rate}
+                for output, grid in grids.items()
+            },
+        )
 
     # In the overloads a str is an Audio and, to a type checker, a sequence too: the first is meant.
 
@@ -169,9 +248,7 @@ class SoundVerbs(ABC, Generic[Array]):
         """
         options = ReadOptions(channels, channels_last, max_duration, strict)
         require(self.spec, "tag")
-        if top is not None:
-            accepted = "give 1 or more, or None for all"
-            check_number("top", top, 1, accepted=accepted, kind=numbers.Integral)
+        check_top(top)
         return self._answer(audio, sample_rate, postprocess.tag_query(self.spec, top), options)
 
     @overload
@@ -204,8 +281,9 @@ class SoundVerbs(ABC, Generic[Array]):
         Args:
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
-            threshold: Active means strictly above it: one number, or some labels' own by label;
-                the spec's by default.
+            threshold: Active means strictly above it: a number; an operating point, ``"f1"``,
+                ``"precision@0.9"`` or ``"recall@0.9"``, from curves that the checkpoint stores
+                (see `calibrate`); or either for some labels, by label. The spec's by default.
             median: Length of the median filter, in seconds.
             min_gap: Gaps within a label that are shorter are closed, in seconds.
             min_duration: Events that are shorter are dropped, in seconds.
@@ -225,8 +303,40 @@ class SoundVerbs(ABC, Generic[Array]):
                 no fine steps.
         """
         options = ReadOptions(channels, channels_last, max_duration, strict)
+        query = self.event_query(
+            threshold=threshold,
+            median=median,
+            min_gap=min_gap,
+            min_duration=min_duration,
+            window=window,
+            hop=hop,
+            resolution=resolution,
+            channels=channels,
+        )
+        return self._answer(audio, sample_rate, query, options)
+
+    def event_query(
+        self,
+        *,
+        threshold: Threshold = None,
+        median: float = 0.0,
+        min_gap: float = 0.0,
+        min_duration: float = 0.0,
+        window: float | None = None,
+        hop: float | None = None,
+        resolution: Resolution = "step",
+        channels: Channels = "mix",
+    ) -> Query[Events]:
+        """Return what `detect_events` wants to know with the same options, for many recordings.
+
+        Raises:
+            TaskNotAvailableError: The model has no events.
+            ValueError: An option is out of range, a threshold names no event, or the runtime has
+                no fine steps.
+        """
         require(self.spec, "event")
         event_grid(self.spec, window, hop)
+        check_decoding(self.spec.step, median, min_gap, min_duration)
         if resolution not in ("step", "fine"):
             raise ValueError(f"resolution={resolution!r} is not known; give 'step' or 'fine'.")
         limits = limits_for(self.spec, threshold)
@@ -236,8 +346,7 @@ class SoundVerbs(ABC, Generic[Array]):
                 "resolution='fine' needs the network in torch. Type: "
                 "dcasenet.load(..., runtime='torch')"
             )
-        query = postprocess.event_query(self.spec, decoding)
-        return self._answer(audio, sample_rate, query, options)
+        return postprocess.event_query(self.spec, decoding, channels)
 
     @overload
     def analyze(  # type: ignore[overload-overlap]
@@ -348,10 +457,43 @@ class SoundVerbs(ABC, Generic[Array]):
         query: Query[Array | Embedding[Array]] = (
             postprocess.clip_embedding_query(self.spec, self.as_array)
             if level == "clip"
-            else postprocess.frame_embedding_query(self.spec, self.as_array)
+            else postprocess.frame_embedding_query(self.spec, self.as_array, task)
         )
         options = ReadOptions(channels, channels_last, max_duration, strict)
         return self._answer(audio, sample_rate, query, options, trunk=task)
+
+    def calibrate(self, labeled: Labeled) -> Calibration:
+        """Measure on labeled recordings how far event probabilities can be believed.
+
+        The model keeps the precision and recall of each event by threshold:
+        ``threshold="precision@0.9"`` and the like follow them from now on, and a saved model
+        stores them. Probabilities do not change.
+
+        Args:
+            labeled: A CSV with the columns filename (relative to it), onset, offset (in seconds)
+                and event_label; or pairs (audio, events), where events have these as attributes.
+
+        Returns:
+            A reliability diagram, curves, and a table of labels; see `Calibration`.
+
+        Raises:
+            DcasenetError: The table is faulty, or none of the model's events sounds anywhere.
+            AudioError: A recording cannot be used.
+
+        Example:
+            >>> import dcasenet
+            >>> import numpy as np
+            >>> model = dcasenet.load("v3", stage="open")
+            >>> noise = np.random.default_rng(0).standard_normal(48_000) * 0.1
+            >>> truth = [dcasenet.Event("frog", 0.0, 1.0, 1.0)]
+            >>> measured = model.calibrate([((noise, 24_000), truth)])
+            >>> list(measured.thresholds("recall@0.9")), model.spec.curves == measured.curves
+            (['frog'], True)
+        """
+        require(self.spec, "event")
+        measured = calibrate(self.detect_events, self.spec.events, labeled)
+        self.spec = calibrated(self.spec, measured)
+        return measured
 
     def stream(
         self,

@@ -74,12 +74,11 @@ def exported(
         WeightsError: int8 has no ranges for these weights.
     """
     from dcasenet.onnx import export
-    from dcasenet.onnx.calibration import weights_digest
     from dcasenet.weights.checkpoint import write_bytes
 
     name = f"{what(model.spec)}, exported"
     folder = _folder(model.spec, access)
-    digest = published_digest(released) if released else weights_digest(model)
+    digest = published_digest(released) if released else model.weights_digest
     key = _key(model.spec, precision, digest)
     found = _cached(folder, key)
     if found is not None:

@@ -6,7 +6,6 @@ any recording at hand; ``python -m recipes.open.activation_ranges`` measures the
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from dcasenet.onnx.quantize import Ranges, measure
 from dcasenet.onnx.runtime import long_enough
 from dcasenet.results import Floats
 from dcasenet.types import Audio
-from dcasenet.weights.builder import tensors_of
 from dcasenet.weights.sources import PACKAGE, what
 
 if TYPE_CHECKING:
@@ -27,25 +25,6 @@ if TYPE_CHECKING:
 
 NAME = "activation_ranges.json"
 COMMAND = "python -m recipes.open.activation_ranges DATA"
-
-
-def weights_digest(model: SoundModel) -> str:
-    """Hash every weight of a model, its members' too, and its front end's settings.
-
-    Returns:
-        ``"sha256:<hexadecimal digest>"``: the same wherever the weights were loaded from.
-
-    Example:
-        >>> import dcasenet
-        >>> weights_digest(dcasenet.load("v3", stage="open"))[:7]
-        'sha256:'
-    """
-    _ = model.networks  # loads those that were not needed so far
-    state = hashlib.sha256(json.dumps(model.spec.to_dict()["frontend"], sort_keys=True).encode())
-    for name, tensor in sorted(tensors_of(model.frontend, model.network).items()):
-        state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        state.update(tensor.numpy().data)
-    return f"sha256:{state.hexdigest()}"
 
 
 def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None) -> Ranges:
@@ -63,7 +42,7 @@ def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None)
     """
     if calibrate is not None:
         return measure_on(model, proto, calibrate)
-    digest = weights_digest(model)
+    digest = model.weights_digest
     found = shipped_ranges(digest)
     if found is not None:
         return found
@@ -123,7 +102,7 @@ def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -
         key: [[float(f"{value:.6g}") for value in pair] for pair in pairs]
         for key, pairs in sorted(ranges.items())
     }
-    content = {"weights": weights_digest(model), "protocol": protocol, "ranges": rounded}
+    content = {"weights": model.weights_digest, "protocol": protocol, "ranges": rounded}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

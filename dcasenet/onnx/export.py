@@ -22,7 +22,7 @@ from dcasenet.onnx.calibration import ranges_for
 from dcasenet.onnx.graph import Graph
 from dcasenet.onnx.graph_passes import without_idle_casts
 from dcasenet.onnx.quantize import quantized
-from dcasenet.onnx.runtime import SPEC, WAVEFORM
+from dcasenet.onnx.runtime import PRECISION, SPEC, WAVEFORM, WEIGHTS
 from dcasenet.spec import TASKS, Task
 from dcasenet.types import Audio
 from dcasenet.weights.checkpoint import write_bytes
@@ -53,7 +53,8 @@ def to_onnx(
     The graph (opset 17) takes ``waveform``, (batch, samples) at the spec's rate, any batch and any
     length from 1,026 samples on, and gives ``scene``, ``tag``, ``event`` (logits) and
     ``embedding`` as in `Outputs`. A model of several networks gives each one's embedding, as
-    ``tag_embedding`` and so on. The spec lies as JSON in the metadata, under ``dcasenet``.
+    ``tag_embedding`` and so on. The spec lies as JSON in the metadata, under ``dcasenet``, beside
+    the digest of the weights and the precision.
 
     Args:
         model: What to export.
@@ -134,7 +135,12 @@ def serialized(
         ranges = ranges_for(model, proto, calibrate)
         proto = quantized(proto, ranges)
     spec = dataclasses.replace(model.spec, tasks=wanted)
-    onnx.helper.set_model_props(proto, {SPEC: json.dumps(spec.to_dict(), ensure_ascii=False)})
+    described = {
+        SPEC: json.dumps(spec.to_dict(), ensure_ascii=False),
+        WEIGHTS: model.weights_digest,
+        PRECISION: precision,
+    }
+    onnx.helper.set_model_props(proto, described)
     content: bytes = proto.SerializeToString()
     return content
 

@@ -18,7 +18,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,9 @@ from dcasenet.spec import ModelSpec, Task
 WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
 # Number of the field of an ONNX file that holds its metadata (onnx.proto, ModelProto).
 METADATA_PROPS = 14
-# The metadata's entry for the digest of the published weights file, in files that ship.
-SOURCE = "dcasenet_source"
+# The metadata's entries for the digest of the published weights file, in files that ship, and for
+# the digest of the weights and what the file computes in.
+SOURCE, WEIGHTS, PRECISION = "dcasenet_source", "dcasenet_weights", "dcasenet_precision"
 
 
 def embedding_of(task: Task) -> str:
@@ -58,15 +59,26 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         spec: Labels, front-end settings, thresholds, licence and origin, as in the file.
         session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
         source: Digest of the published weights file that it was exported from, where it says so.
+        precision: What it computes in: ``"float32"`` or ``"int8"``, where it says so.
     """
+
+    runtime: ClassVar[str] = "onnx"
 
     def __init__(self, spec: ModelSpec, session: Any, origin: _Origin) -> None:
         self.spec = spec
         self.session = session
         self._origin = origin
-        self.source = session.get_modelmeta().custom_metadata_map.get(SOURCE)
+        described = session.get_modelmeta().custom_metadata_map
+        self.source = described.get(SOURCE)
+        self.precision = described.get(PRECISION, "unknown")
+        self._weights: str = described.get(WEIGHTS, self.source or "unknown")
         self._outputs = {output.name for output in session.get_outputs()}
         self._options = _only_what_is_asked()
+
+    @property
+    def weights_digest(self) -> str:
+        """``"sha256:…"`` of the weights that were exported, as the exported model has it."""
+        return self._weights
 
     def infer(
         self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"

@@ -1,5 +1,6 @@
 """What the verbs return: frozen, typed values, and the formats that they are written in."""
 
+from dcasenet.results.provenance import Provenance
 from dcasenet.results.values import (
     Analysis,
     Array,
@@ -7,9 +8,12 @@ from dcasenet.results.values import (
     Event,
     Events,
     Floats,
+    Result,
     Scene,
     ScoredLabel,
     Tags,
+    with_recording,
+    with_source,
 )
 
 __all__ = [
@@ -19,7 +23,11 @@ __all__ = [
     "Event",
     "Events",
     "Floats",
+    "Provenance",
+    "Result",
     "Scene",
     "ScoredLabel",
     "Tags",
+    "with_recording",
+    "with_source",
 ]

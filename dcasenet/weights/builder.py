@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -95,6 +97,19 @@ def tensors_of(frontend: nn.Module, network: nn.Module) -> dict[str, Tensor]:
         for prefix, module in parts
         for name, tensor in module.state_dict().items()
     }
+
+
+def weights_digest(spec: ModelSpec, frontend: nn.Module, network: nn.Module) -> str:
+    """Hash every weight of a front end and a network, and the front end's settings.
+
+    Returns:
+        ``"sha256:<hexadecimal digest>"``: the same wherever the weights were loaded from.
+    """
+    state = hashlib.sha256(json.dumps(spec.to_dict()["frontend"], sort_keys=True).encode())
+    for name, tensor in sorted(tensors_of(frontend, network).items()):
+        state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        state.update(tensor.numpy().data)
+    return f"sha256:{state.hexdigest()}"
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

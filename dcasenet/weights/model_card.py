@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.text import json_line, markdown, one_line
+from dcasenet.text import json_text, markdown, one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -164,7 +164,7 @@ def _code(text: str) -> str:
 
 def _quoted(text: str) -> str:
     """Return text as a string of JSON, which YAML and Python read as well, without HTML in it."""
-    return json_line(text).replace("<", "\\u003c")
+    return json_text(text).replace("<", "\\u003c")
 
 
 def _metrics(spec: ModelSpec) -> str:

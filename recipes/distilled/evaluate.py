@@ -23,10 +23,11 @@ import torch
 from numpy.typing import NDArray
 
 import dcasenet
+from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.model import SoundModel
 from dcasenet.train.metrics import figures as task_figures
-from dcasenet.train.metrics.events import event_counts, segment_activity, segment_counts
+from dcasenet.train.metrics.events import event_counts, segment_counts
 from dcasenet.train.metrics.intervals import Figure, intervals, number, values
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all
 from recipes.distilled.soundscapes import Scape, make_soundscapes

@@ -25,9 +25,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import dcasenet
+from dcasenet.annotations.segments import segment_activity
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import Context, ModelSpec, Task
-from dcasenet.train.metrics.events import segment_activity
 from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write, write_bytes
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all

@@ -18,10 +18,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from dcasenet.annotations.segments import segment_activity
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import STEP, TASKS, FrontEndSettings, Task
 from dcasenet.train.engine.validation import Answers
-from dcasenet.train.metrics.events import segment_activity
 from dcasenet.train.metrics.thresholds import UNTUNED
 from recipes.open.scores import grade, tune_thresholds
 from recipes.open.validation import Examination

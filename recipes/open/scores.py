@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.annotations.segments import TimedLabel, segment_activity
 from dcasenet.inference.events import decode_events
 from dcasenet.spec import ROW, ROWS_PER_STEP, TASKS, Task
 from dcasenet.train.engine.validation import Answers
@@ -16,10 +17,8 @@ from dcasenet.train.metrics import classification as metrics
 from dcasenet.train.metrics import intervals
 from dcasenet.train.metrics.events import (
     COLLARS,
-    TimedLabel,
     event_counts,
     f1,
-    segment_activity,
     segment_counts,
 )
 from dcasenet.train.metrics.figures import event_figures, scene_figures, tag_figures

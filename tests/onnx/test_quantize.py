@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dcasenet import FrontEndSettings, ModelSpec, SoundModel, WeightsError, create, load
 from dcasenet.models.frontend import LogMel
 from dcasenet.onnx import calibration, runtime
-from dcasenet.onnx.calibration import NAME, shipped_ranges, weights_digest
+from dcasenet.onnx.calibration import NAME, shipped_ranges
 from dcasenet.onnx.export import serialized, to_onnx, traced
 from dcasenet.onnx.quantize import best_range, layers, prepared, quantized
 from dcasenet.spec import TASKS
@@ -162,7 +162,7 @@ def test_a_range_is_the_best_of_its_kind() -> None:
 
 def test_the_shipped_ranges_fit_the_shipped_checkpoint() -> None:
     model = load("v3", stage="open")
-    found = shipped_ranges(weights_digest(model))
+    found = shipped_ranges(model.weights_digest)
     assert found is not None, f"Measure them anew: {calibration.COMMAND}"
     assert found.keys() == layers(prepared(traced(model, model.spec.tasks))).keys()
     assert all(math.isfinite(x) for pairs in found.values() for pair in pairs for x in pair)
@@ -189,9 +189,9 @@ def test_the_digest_is_of_the_weights_wherever_they_lie(
     tiny_model: SoundModel, tmp_path: Path
 ) -> None:
     other = load(tiny_model.save_pretrained(tmp_path / "model"))
-    assert weights_digest(other) == weights_digest(tiny_model)
+    assert other.weights_digest == tiny_model.weights_digest
     other.network.event_head.bias.data[0] += 1
-    assert weights_digest(other) != weights_digest(tiny_model)
+    assert other.weights_digest != tiny_model.weights_digest
 
 
 def test_ranges_that_lack_a_layer(tiny_model: SoundModel) -> None:
@@ -220,6 +220,6 @@ def test_the_command_that_measures_them(shared: Path, tmp_path: Path) -> None:
     target = tmp_path / NAME
     main([str(shared / "data"), "--clips", "2", "--output", str(target)])
     content = json.loads(target.read_text("utf-8"))
-    assert content["weights"] == weights_digest(load("v3", stage="open"))
+    assert content["weights"] == load("v3", stage="open").weights_digest
     assert content["protocol"].startswith("2 clips")
     assert len(content["ranges"]) == 19

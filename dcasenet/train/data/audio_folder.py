@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from dcasenet.annotations.tables import check_distinct, listed
 from dcasenet.audio.discovery import SUFFIXES, list_recordings
 from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.spec import Task
 from dcasenet.train.data.dataset import PARTS, Example, Part, SoundDataset
-from dcasenet.train.data.label_tables import check_distinct, listed
 from dcasenet.train.data.splits import hold_out
 
 HELP = (

@@ -8,11 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dcasenet.errors import DcasenetError
-from dcasenet.spec import TASKS, Task
-from dcasenet.train.data.dataset import PARTS, Example, LabelledEvent, Part, SoundDataset
-from dcasenet.train.data.event_rows import events_of_file
-from dcasenet.train.data.label_tables import (
+from dcasenet.annotations.events import events_of_file
+from dcasenet.annotations.tables import (
     Row,
     Table,
     check_distinct,
@@ -21,6 +18,9 @@ from dcasenet.train.data.label_tables import (
     read_table,
     without_repeats,
 )
+from dcasenet.errors import DcasenetError
+from dcasenet.spec import TASKS, Task
+from dcasenet.train.data.dataset import PARTS, Example, LabelledEvent, Part, SoundDataset
 from dcasenet.train.data.origins import absent
 from dcasenet.train.data.splits import hold_out
 

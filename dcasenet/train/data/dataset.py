@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dcasenet.annotations.events import LabelledEvent as LabelledEvent
 from dcasenet.spec import Task
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class LabelledEvent:
-    """A true event: its label, onset and offset in seconds."""
-
-    label: str
-    onset: float
-    offset: float
 
 
 @dataclass(frozen=True)

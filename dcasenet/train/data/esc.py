@@ -6,10 +6,10 @@ import os
 import re
 from pathlib import Path
 
+from dcasenet.annotations.tables import Row, read_table, without_repeats
 from dcasenet.audio.discovery import SUFFIXES
 from dcasenet.spec import Task
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
-from dcasenet.train.data.label_tables import Row, read_table, without_repeats
 from dcasenet.train.data.origins import Origin, absent
 from dcasenet.train.data.splits import keep_apart
 

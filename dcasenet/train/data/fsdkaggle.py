@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.annotations.tables import Row, check_label, read_table, without_repeats
 from dcasenet.train.data.dataset import Example, SoundDataset
-from dcasenet.train.data.label_tables import Row, check_label, read_table, without_repeats
 from dcasenet.train.data.origins import Origin, absent
 from dcasenet.train.data.splits import hold_out
 from dcasenet.weights.manifest import find

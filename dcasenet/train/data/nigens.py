@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from dcasenet.annotations.tables import SHOWN, read_text
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import Example, LabelledEvent, Part, SoundDataset
-from dcasenet.train.data.label_tables import SHOWN, read_text
 from dcasenet.train.data.origins import Origin
 from dcasenet.weights.manifest import find
 

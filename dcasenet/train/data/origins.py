@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcasenet.annotations.tables import listed
 from dcasenet.errors import DcasenetError
-from dcasenet.train.data.label_tables import listed
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from dcasenet.annotations.tables import listed
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import PARTS, Example
-from dcasenet.train.data.label_tables import listed
 
 
 def hold_out(

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from dcasenet.annotations.tables import check_label, listed, read_table, without_repeats
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
-from dcasenet.train.data.label_tables import check_label, listed, read_table, without_repeats
 from dcasenet.train.data.origins import Origin
 from dcasenet.train.data.splits import hold_out
 from dcasenet.weights.manifest import find

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.annotations.tables import check_distinct, listed
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import STEP, ModelSpec, Task
 from dcasenet.train.data.dataset import Example, SoundDataset
-from dcasenet.train.data.label_tables import check_distinct, listed
 from dcasenet.train.data.splits import hold_out, recording_of
 from dcasenet.train.data.store import WaveformStore, decode_examples
 from dcasenet.train.data.targets import TrueEvent, step_targets

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcasenet.audio.preprocess import AudioInfo, LoadedAudio
+from dcasenet.inference.calibration import segments
 from dcasenet.inference.pipeline import answer_prepared
 from dcasenet.inference.postprocess import Decoding, Query, event_query, scene_query, tag_query
 from dcasenet.inference.verbs import SoundVerbs
@@ -20,8 +20,8 @@ from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.finetuning.data import Material
 from dcasenet.train.metrics import classification
-from dcasenet.train.metrics.events import segment_activity, segment_score
-from dcasenet.train.metrics.thresholds import SEGMENT, UNTUNED, best_thresholds
+from dcasenet.train.metrics.events import segment_score
+from dcasenet.train.metrics.thresholds import UNTUNED, best_thresholds
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _judge_events(
     given: Mapping[str, float] | None,
 ) -> Verdict:
     references, curves = zip(
-        *(segments(material, e, r) for e, r in zip(examples, results, strict=True)), strict=True
+        *(segments(r, e.events or ()) for e, r in zip(examples, results, strict=True)), strict=True
     )
     reference, curve = np.concatenate(references), np.concatenate(curves)
     thresholds = (
@@ -134,24 +134,4 @@ def _judge_events(
     return Verdict(
         {"segment_f1_1s": score.f1, "segment_error_rate_1s": score.error_rate},
         dict(zip(material.labels, thresholds, strict=True)),
-    )
-
-
-def segments(
-    material: Material, example: Example, events: Events
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Give truth and highest probability of each segment of 1 s, both (segments, labels)."""
-    # Rows of 0.16 s do not fill a segment evenly: each counts in the one in which it begins.
-    rows = events.probabilities
-    n_segments = int(np.ceil(len(rows) * events.hop / SEGMENT - 1e-6))
-    segment_of_row = (np.arange(len(rows)) * events.hop / SEGMENT + 1e-6).astype(int)
-    highest = np.zeros((n_segments, rows.shape[1]), np.float32)
-    np.maximum.at(highest, segment_of_row, rows)
-    timed = [
-        (material.labels.index(event.label), event.onset, event.offset)
-        for event in example.events or ()
-    ]
-    return (
-        segment_activity(timed, len(material.labels), n_segments * SEGMENT, SEGMENT),
-        highest,
     )

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-# Two times closer than this are the same: k × 0.1 s is not exact in binary.
-SAME_TIME = 1e-6
+from dcasenet.annotations.segments import SAME_TIME, TimedLabel
+
 ONSET_COLLAR = 0.2  # seconds, sed_eval's
 # Onset collars that are reported, in seconds: sed_eval's, and one step of the network.
 COLLARS = {"200ms": 0.2, "800ms": 0.8}
@@ -25,7 +25,6 @@ OFFSET_SHARE = 0.5  # of a true event's length, sed_eval's; DCASE tasks 4 take 0
 # Order of the last axis of counts.
 COUNTS = ("hits", "reference", "predicted", "substitutions")
 
-TimedLabel = tuple[int, float, float]  # label, onset, offset in seconds
 Counts = NDArray[np.int64]  # (1 + labels, 4): over all labels, then of each
 
 
@@ -124,42 +123,6 @@ def macro(
 def score_of(counts: NDArray[np.integer]) -> EventScore:
     """Give the figures of four counts."""
     return EventScore(*(int(value) for value in counts))
-
-
-def segment_activity(
-    events: Sequence[TimedLabel], n_labels: int, duration: float, length: float = 1.0
-) -> NDArray[np.bool_]:
-    """Say in which segments each label is active at any time.
-
-    Onsets are rounded down and offsets up to whole segments, but for binary rounding: 0.3 ÷ 0.1
-    is 3 here, where sed_eval makes one segment more of it. An event without length fills the
-    segment that it is in; what lies beyond the recording is left out.
-
-    Args:
-        events: (label, onset, offset), in seconds.
-        n_labels: Number of labels.
-        duration: Length of the recording, in seconds.
-        length: Length of a segment, in seconds.
-
-    Returns:
-        (segments, n_labels), segments = ceil(duration / length).
-
-    Raises:
-        ValueError: `length` is not above 0.
-
-    Example:
-        >>> segment_activity([(0, 0.5, 2.0)], n_labels=1, duration=3.0)[:, 0].tolist()
-        [True, True, False]
-    """
-    if not length > 0:
-        raise ValueError(f"length={length} is no segment; give seconds above 0.")
-    n_segments = int(np.ceil(duration / length - SAME_TIME))
-    active = np.zeros((n_segments, n_labels), dtype=bool)
-    for label, onset, offset in events:
-        first = max(int(np.floor(onset / length + SAME_TIME)), 0)
-        last = int(np.ceil(offset / length - SAME_TIME))
-        active[first : max(last, first + 1), label] = True
-    return active
 
 
 def segment_score(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> EventScore:

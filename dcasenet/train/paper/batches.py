@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import DcasenetError
 from dcasenet.models.frontend import MIN_FRAMES
 from dcasenet.spec import ROW, ROWS_PER_STEP, TASKS, Task
@@ -21,7 +22,6 @@ from dcasenet.train.data.crops import crop, doubled
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.features import FeatureStore
 from dcasenet.train.data.store import WaveformStore
-from dcasenet.train.metrics.events import segment_activity
 from dcasenet.train.paper.recipe import PaperRecipe
 
 Floats = NDArray[np.float32]

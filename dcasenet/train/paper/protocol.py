@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.annotations.segments import TimedLabel, segment_activity
 from dcasenet.audio.io import read
 from dcasenet.audio.preprocess import mono, prepare
 from dcasenet.errors import DcasenetError
@@ -28,11 +29,9 @@ from dcasenet.train.metrics import classification, intervals
 from dcasenet.train.metrics.events import (
     COLLARS,
     Counts,
-    TimedLabel,
     error_rate,
     event_counts,
     f1,
-    segment_activity,
     segment_counts,
 )
 from dcasenet.train.metrics.figures import event_figures, scene_figures, tag_figures

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from dcasenet.annotations.segments import segment_activity
 from dcasenet.inference.windowing import TimeAxis, released_windows
 from dcasenet.spec import ROW, ModelSpec, Task
 from dcasenet.train.data.dataset import Example, Part, SoundDataset
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.engine.validation import BATCH, Answers, Question, Stretch
 from dcasenet.train.metrics import classification
-from dcasenet.train.metrics.events import segment_activity
 from dcasenet.train.paper.protocol import THRESHOLD
 from dcasenet.train.paper.segment_score import paper_segment_score
 

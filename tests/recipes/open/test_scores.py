@@ -4,9 +4,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from dcasenet.annotations.segments import segment_activity
 from dcasenet.spec import STEP
 from dcasenet.train.engine.validation import Answers
-from dcasenet.train.metrics.events import segment_activity
 from recipes.open.data import OpenData
 from recipes.open.scores import grade, tune_thresholds
 from recipes.open.validation import Examination

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from dcasenet.annotations.segments import TimedLabel, segment_activity
 from dcasenet.train.metrics import events as event_metrics
 from dcasenet.train.metrics.events import (
     EventScore,
-    TimedLabel,
     event_counts,
     score_of,
-    segment_activity,
     segment_counts,
     segment_score,
 )

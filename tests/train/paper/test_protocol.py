@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import DcasenetError
 from dcasenet.inference.model import SoundModel
 from dcasenet.train.data.dataset import Example, LabelledEvent, SoundDataset
-from dcasenet.train.metrics.events import segment_activity
 from dcasenet.train.paper.protocol import paper_events, paper_scene, paper_tags
 from dcasenet.train.paper.segment_score import paper_segment_score
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dcasenet.train.metrics.events import segment_activity, segment_score
+from dcasenet.annotations.segments import segment_activity
+from dcasenet.train.metrics.events import segment_score
 from dcasenet.train.paper.segment_score import paper_blocks, paper_segment_score
 
 

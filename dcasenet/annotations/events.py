@@ -1,21 +1,29 @@
-"""Rows that say when an event is heard."""
+"""Events as people annotate them: when what sounds in a recording."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
 
+from dcasenet.annotations.tables import Row, read_table
 from dcasenet.audio.io import read
-from dcasenet.errors import AudioError
-from dcasenet.train.data.dataset import LabelledEvent
-from dcasenet.train.data.label_tables import Row
+from dcasenet.errors import AudioError, DcasenetError
 
 # Seconds by which an event may outlast its file: times are written with a digit or two.
 SLACK = 0.1
+
+
+@dataclass(frozen=True)
+class LabelledEvent:
+    """A true event: its label, onset and offset in seconds."""
+
+    label: str
+    onset: float
+    offset: float
 
 
 def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabelledEvent], list[str]]:
@@ -94,3 +102,57 @@ def _end(path: Path, latest: float) -> float:
         return promised if promised >= latest else read(path).duration
     except (soundfile.LibsndfileError, AudioError, OSError):
         return math.inf
+
+
+EVENT_TABLE = {
+    "filename": ("filename", "fname", "file", "path"),
+    "onset": ("onset",),
+    "offset": ("offset",),
+    "event_label": ("event_label",),
+}
+
+
+def read_events(path: Path) -> tuple[dict[Path, list[LabelledEvent]], list[str]]:
+    r"""Read a table of events: filename (relative to the table), onset, offset, event_label.
+
+    Args:
+        path: The table; a file in which nothing happens has a row with the other three empty.
+
+    Returns:
+        Recording → its events by onset; and a sentence about each row that was left out.
+
+    Raises:
+        DcasenetError: The table cannot be read, lacks a column or has no rows, a recording is
+            missing, or a row is faulty: named, with its line.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> with TemporaryDirectory() as folder:
+        ...     soundfile.write(Path(folder, "a.wav"), np.zeros(16_000), 8_000)
+        ...     table = Path(folder, "events.csv")
+        ...     _ = table.write_text("filename,onset,offset,event_label\na.wav,0.5,1.5,dog\n")
+        ...     events, _ = read_events(table)
+        >>> list(events.values())
+        [[LabelledEvent(label='dog', onset=0.5, offset=1.5)]]
+    """
+    hint = "Accepted are filename, onset, offset (in seconds) and event_label."
+    table = read_table(path, EVENT_TABLE, list(EVENT_TABLE), hint)
+    if not table.rows:
+        raise DcasenetError(f"{path} has a header and no rows. {hint}")
+    rows: dict[str, list[Row]] = {}
+    for row in table.rows:
+        if not row["filename"]:
+            raise row.fault("the file name is empty.")
+        rows.setdefault(row["filename"], []).append(row)
+    found: dict[Path, list[LabelledEvent]] = {}
+    remarks: list[str] = []
+    for name, of_file in rows.items():
+        recording = path.parent / name
+        if not recording.is_file():
+            raise of_file[0].fault(
+                f"there is no file {name} in {path.parent}. File names are relative to the table."
+            )
+        found[recording], more = events_of_file(recording, of_file)
+        remarks += more
+    return found, remarks

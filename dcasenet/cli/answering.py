@@ -1,0 +1,189 @@
+"""One verb put to recordings: printed, or written as a table, a file or a folder of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dcasenet.audio.discovery import list_recordings
+from dcasenet.cli.batch import interruptible, run_job, write_as_it_goes
+from dcasenet.cli.options import Engine, OutputOptions
+from dcasenet.cli.output import Printer, ResultFormat, check_format, fail, progress, say, watching
+from dcasenet.errors import DcasenetError, JobError
+from dcasenet.results import Result
+from dcasenet.results.formats import ANY_RESULT, FORMATS, export, format_of, suffix_of
+
+if TYPE_CHECKING:
+    from dcasenet.batch.progress import Summary
+    from dcasenet.inference.verbs import SoundVerbs
+    from dcasenet.types import Threshold
+
+# Suffixes whose tables one recording fills line by line, however long it is.
+STREAMED = (".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A verb with its options.
+
+    Attributes:
+        command: The command, a key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
+        answer: What answers one recording: a result, or the vector of a clip.
+        job: What writes a table of many: paths, output and the options of a job → its summary.
+        has_events: Whether the answers hold events.
+        then: What else to do with a printed answer.
+    """
+
+    command: str
+    answer: Callable[[str], Any]
+    job: Callable[..., Summary]
+    has_events: bool = False
+    then: Callable[[str, Any], None] | None = None
+
+
+def respond(
+    query: Query,
+    paths: Sequence[Path],
+    to: OutputOptions,
+    streamed: tuple[SoundVerbs[Any], Threshold] | None = None,
+) -> None:
+    """Answer, and print or write as the options say.
+
+    Args:
+        query: What is asked.
+        paths: Files and folders.
+        to: Where the answers go.
+        streamed: The model and the thresholds with which a table of one recording is written as
+            it goes.
+
+    Raises:
+        typer.BadParameter: Options do not go together, or are out of range.
+        typer.Exit: A recording failed; the others are done.
+    """
+    try:
+        if to.output is None:
+            _print(query, paths, to)
+        elif to.output.suffix == "" or to.output.is_dir():
+            _write_folder(query, paths, to.output, to)
+        else:
+            _write_file(query, paths, to.output, to, streamed)
+    except DcasenetError:
+        raise
+    except ValueError as error:  # an option of the verb is out of range
+        raise typer.BadParameter(str(error)) from error
+
+
+def _print(query: Query, paths: Sequence[Path], to: OutputOptions) -> None:
+    _refuse_job_options(to, restart=True)
+    # A file that is given twice is answered twice.
+    files = [f for p in paths for f in (list_recordings([p]) if p.is_dir() else [str(p)])]
+    check_format(to.form, len(files), has_events=query.has_events)
+    printer = Printer(to.form)
+    failed = False
+    for file in progress(files, "Analyzing"):
+        try:
+            answer = query.answer(file)
+            if isinstance(answer, Result):
+                printer.result(answer)
+            else:
+                printer.vector(file, answer)
+            if query.then is not None:
+                query.then(file, answer)
+        except DcasenetError as error:
+            fail(error)
+            failed = True
+    if failed:
+        raise typer.Exit(1)
+
+
+def _write_file(
+    query: Query,
+    paths: Sequence[Path],
+    output: Path,
+    to: OutputOptions,
+    streamed: tuple[SoundVerbs[Any], Threshold] | None,
+) -> None:
+    from dcasenet.batch.writers import SUFFIXES
+
+    form = _form_of(output, to.form)
+    one = len(paths) == 1 and not paths[0].is_dir()
+    if output.suffix in SUFFIXES[query.command] and to.form in ("table", form):
+        if streamed and one and output.suffix in STREAMED and to.engine is Engine.local:
+            write_as_it_goes(*streamed, paths[0], output, restart=to.restart)
+        else:
+            run_job(query.job, paths, output, to)
+        return
+    if form is None or (form not in ANY_RESULT and not query.has_events):
+        forms = FORMATS if query.has_events else ANY_RESULT
+        known = dict.fromkeys((*SUFFIXES[query.command], *map(suffix_of, forms)))
+        raise ValueError(
+            f"{output} cannot be written by {query.command}: its name must end in "
+            f"{', '.join(known)}, or be a folder."
+        )
+    if not one:
+        raise ValueError(
+            f"{output} holds one recording. Give a folder for a file for each recording, or a "
+            f"name that ends in {', '.join(SUFFIXES[query.command])} for one table."
+        )
+    _refuse_job_options(to)
+    _refuse_taken(output, restart=to.restart)
+    with interruptible(f"Stopped. {output} was not written."):
+        export(query.answer(str(paths[0])), form, output)
+    say(f"{output}: {paths[0]}")
+
+
+def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputOptions) -> None:
+    from dcasenet.batch.label_files import write_each
+
+    _refuse_job_options(to)
+    forms = FORMATS if query.has_events else ANY_RESULT
+    if to.form not in forms:
+        raise ValueError(
+            f"{folder} is a folder, and gets a file for each recording. Say which with --format: "
+            f"{', '.join(forms)}."
+        )
+    stopped = f"Stopped. {folder} holds what was finished: give the same command again to go on."
+    with interruptible(stopped), watching("Analyzing") as show:
+
+        def watch(done: int, total: int, error: str | None) -> None:
+            show(done, total)
+            if error is not None:
+                fail(error)
+
+        summary = write_each(
+            query.answer, paths, folder, to.form, overwrite=to.restart, watch=watch
+        )
+    kept = f", {summary.n_kept:,} kept as they were" if summary.n_kept else ""
+    failed = f", {len(summary.failures):,} failed" if summary.failures else ""
+    plural = "" if summary.n_files == 1 else "s"
+    say(f"{folder}: {summary.n_files:,} file{plural}{kept}{failed}")
+    if summary.failures:
+        raise typer.Exit(1)
+
+
+def _form_of(output: Path, asked: ResultFormat) -> str | None:
+    """The format that an output's name ends in, or that was asked for with such an ending."""
+    if asked == "table":
+        return format_of(output)
+    if not output.name.lower().endswith(suffix_of(asked).lower()):
+        raise ValueError(
+            f"--format {asked} is written to a file that ends in {suffix_of(asked)}; {output} "
+            f"does not."
+        )
+    return asked
+
+
+def _refuse_job_options(to: OutputOptions, *, restart: bool = False) -> None:
+    if to.workers is not None or to.engine is not Engine.local or (restart and to.restart):
+        raise ValueError("--workers, --restart and --engine go with --output, the table to write.")
+
+
+def _refuse_taken(output: Path, *, restart: bool) -> None:
+    if output.exists() and not restart:
+        raise JobError(f"{output} exists already. Give another output, or --restart.")
+    if not output.parent.is_dir():
+        raise ValueError(f"{output} cannot be written: there is no folder {output.parent}.")

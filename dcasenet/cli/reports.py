@@ -1,0 +1,162 @@
+"""Commands about results: `report`, `verify` and `calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from dcasenet.cli.batch import interruptible
+from dcasenet.cli.options import (
+    CheckpointOptions,
+    ModelOptions,
+    Paths,
+    ThresholdOption,
+    parse_threshold,
+    with_options,
+)
+from dcasenet.cli.output import printable, progress, say, watching
+from dcasenet.errors import DcasenetError, JobError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    for command in (report, verify, calibrate):
+        app.command()(command)
+
+
+@with_options
+def report(
+    files: Paths,
+    of_model: ModelOptions,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The page to write, such as report.html.")
+    ],
+    threshold: ThresholdOption = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    audio: Annotated[
+        Literal["auto", "embed", "link", "none"],
+        typer.Option(
+            help="Put the sound into the page, link to the files, or neither; auto puts up to "
+            "64 MB of sound into it and links to the rest."
+        ),
+    ] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page that is there.")
+    ] = False,
+) -> None:
+    """Write one HTML page: player, pictures, events and a table of all recordings."""
+    from dcasenet.report import write_report
+
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise typer.BadParameter(f"{output} does not end in .html, as a page does.")
+    if not output.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {output.parent} to write the page to.")
+    if output.exists() and not overwrite:
+        raise JobError(f"{output} exists already. Give another output, or --overwrite.")
+    model = of_model.load()
+    try:
+        with (
+            interruptible(f"Stopped. {output} was not written."),
+            watching("Analyzing") as watch,
+        ):
+            summary = write_report(
+                model,
+                files,
+                output,
+                threshold=parse_threshold(threshold, model.spec),
+                title=title,
+                audio=audio,
+                watch=watch,
+            )
+    except DcasenetError:
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
+    plural = "" if summary.n_files == 1 else "s"
+    say(f"{output}: {summary.n_files:,} recording{plural}{failed}")
+    if summary.n_failed:
+        raise typer.Exit(1)
+
+
+def verify(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Results, reports or pictures.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Model; by default the one that the file names."),
+    ] = None,
+    stage: Annotated[str, typer.Option(help="Its stage, for a name such as v3.")] = "open",
+    recordings: Annotated[
+        Path | None, typer.Option(help="Folder of the recordings, if they have moved.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Numbers that differ by less are the same.")
+    ] = 0.005,
+) -> None:
+    """Answer again what is in files of results, and compare."""
+    from dcasenet.loading import load
+    from dcasenet.verify import verify as check
+
+    given: Any = None if model is None else load(model, stage=stage)
+    failed = False
+    for file in progress(files, "Verifying"):
+        found = check(file, model=given, recordings=recordings, tolerance=tolerance)
+        for remark in found.remarks:
+            typer.echo(printable(f"{file}: {remark}"), err=True)
+        count = f"{found.n_recordings:,} recording{'' if found.n_recordings == 1 else 's'}"
+        if found.is_same:
+            say(f"{file}: the same ({count}, {found.provenance.model})")
+        else:
+            failed = True
+            say(f"{file}: DIFFERENT ({count}, {found.provenance.model})")
+            for difference in found.differences:
+                say(f"  {difference}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@with_options
+def calibrate(
+    labels: Annotated[
+        Path,
+        typer.Argument(help="A CSV of filename, onset, offset (in seconds) and event_label."),
+    ],
+    of_model: CheckpointOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder to save the model to, with what was measured inside."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the reliability diagram and the curves here.")
+    ] = None,
+    form: Annotated[
+        Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")
+    ] = "table",
+) -> None:
+    """Measure how far event probabilities can be believed, and thresholds for what they achieve."""
+    model = of_model.load_network()
+    measured = model.calibrate(labels)
+    if form == "json":
+        typer.echo(measured.to_json())
+    elif form == "csv":
+        typer.echo(measured.to_csv(), nl=False)
+    else:
+        from dcasenet.cli.weights import show
+
+        typer.echo(
+            f"{measured.n_recordings:,} recordings, {measured.n_segments:,} segments of 1 s, "
+            f"expected calibration error {measured.expected_calibration_error:.3f}"
+        )
+        show([{name: str(value) for name, value in row.items()} for row in measured.table])
+    if plot is not None:
+        from dcasenet.plot import save_reliability
+
+        save_reliability(measured, plot)
+    if output is not None:
+        typer.echo(f"{model.save_pretrained(output)}: saved", err=True)

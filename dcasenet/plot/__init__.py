@@ -1,0 +1,6 @@
+"""Pictures of recordings, results and calibrations (extra ``plot``)."""
+
+from dcasenet.plot.picture import PICTURES, is_plot, save_plot
+from dcasenet.plot.reliability import save_reliability
+
+__all__ = ["PICTURES", "is_plot", "save_plot", "save_reliability"]

@@ -1,0 +1,76 @@
+"""What a result was made with, so that it can be made again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcasenet.errors import DcasenetError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a result was made with: package, weights, options, and the recording.
+
+    Attributes:
+        version: Version of this package.
+        model: Name and stage of the checkpoint, such as ``"v3 open"``.
+        weights: ``"sha256:…"`` of the weights, whatever file they were loaded from.
+        runtime: ``"torch"`` or ``"onnx"``.
+        precision: What it computed in.
+        verb: Which method answered, such as ``"detect_events"``.
+        options: Its options, with the threshold of each event.
+        context: Task → window and hop in seconds, and how windows were pooled.
+        source: The recording as it was given: its path, or ``"<array>"`` and the like.
+        input: ``"sha256:…"`` of the recording's file; None for what was no file, or until it is
+            written.
+        read: Size in bytes and time of change in nanoseconds of the recording's file when it was
+            read; None for what was no file. It is not written.
+    """
+
+    version: str
+    model: str
+    weights: str
+    runtime: str
+    precision: str
+    verb: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    input: str | None = None
+    read: tuple[int, int] | None = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values, as files hold it."""
+        values = dataclasses.asdict(self)
+        del values["read"]
+        return {"dcasenet": FORMAT, **values}
+
+    @classmethod
+    def from_dict(cls, values: object) -> Provenance:
+        """Read what `to_dict` returned.
+
+        Raises:
+            DcasenetError: It is something else, or of a later version of this package.
+
+        Example:
+            >>> made = Provenance("0.2.0", "v3 open", "sha256:0", "torch", "float32", "tag")
+            >>> Provenance.from_dict(made.to_dict()) == made
+            True
+        """
+        if not isinstance(values, Mapping) or "dcasenet" not in values:
+            raise DcasenetError("There is no provenance here: it was not written by dcasenet.")
+        if values["dcasenet"] != FORMAT:
+            raise DcasenetError(
+                f"The provenance has format {values['dcasenet']!r}, and this version of dcasenet "
+                f"reads format {FORMAT}. Type: pip install --upgrade dcasenet"
+            )
+        known = {f.name for f in dataclasses.fields(cls)} - {"read"}
+        try:
+            return cls(**{name: value for name, value in values.items() if name in known})
+        except TypeError as error:
+            raise DcasenetError(f"The provenance is incomplete: {error}.") from error

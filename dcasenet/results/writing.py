@@ -1,0 +1,107 @@
+"""Results to files: as a whole or not at all, and never without what they were made with.
+
+Formats with a place for it hold their provenance (JSON, JAMS, Label Studio, WebVTT, HTML, Parquet,
+npz); the others have a file beside them, ``events.csv.provenance.json`` for ``events.csv``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dcasenet.atomic import replacing
+from dcasenet.results.provenance import Provenance
+
+if TYPE_CHECKING:
+    from dcasenet.results.values import Result
+
+AnyResult = TypeVar("AnyResult", bound="Result")
+
+SIDECAR = ".provenance.json"
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return the name of the file that holds another one's provenance.
+
+    Example:
+        >>> sidecar_path(Path("events.csv")).name
+        'events.csv.provenance.json'
+    """
+    return path.with_name(path.name + SIDECAR)
+
+
+def write_text(
+    path: str | os.PathLike[str], text: str, provenance: Provenance | None = None
+) -> None:
+    """Write a text file, and beside it the provenance that its format has no place for.
+
+    Args:
+        path: The file to make or replace.
+        text: What is in it.
+        provenance: What it was made with; None where the text says so, or nobody knows.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = Path(path)
+    # A file's name may hold bytes that are no text; they are written as escapes.
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+    if provenance is not None:
+        write_provenance(path, provenance)
+
+
+def write_provenance(path: Path, provenance: Provenance) -> None:
+    """Write the provenance of a file beside it, with the digest of the recording.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    values = input_stamped(provenance).to_dict()
+    with replacing(sidecar_path(path)) as draft:
+        draft.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def with_provenance(values: dict[str, Any], provenance: Provenance | None) -> dict[str, Any]:
+    """Return a JSON document with its provenance, the recording's digest included."""
+    if provenance is None:
+        return values
+    return {**values, "provenance": input_stamped(provenance).to_dict()}
+
+
+def stamped(result: AnyResult) -> AnyResult:
+    """Return a result whose provenance holds the digest of the recording's file."""
+    if result.provenance is None:
+        return result
+    return dataclasses.replace(result, provenance=input_stamped(result.provenance))
+
+
+def input_stamped(provenance: Provenance) -> Provenance:
+    """Return the provenance with the digest of the recording's file, where there is one.
+
+    It is computed when something is written, for reading a file twice costs more than many a
+    question about it. A file that has changed since the answer has no digest.
+    """
+    if provenance.input is not None or provenance.read is None:
+        return provenance
+    try:
+        status = Path(provenance.source).stat()
+        if provenance.read != (status.st_size, status.st_mtime_ns):
+            return provenance
+        return dataclasses.replace(provenance, input=input_digest(Path(provenance.source)))
+    except (OSError, ValueError):
+        return provenance
+
+
+def input_digest(path: Path) -> str:
+    """Return ``"sha256:<hexadecimal digest>"`` of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
