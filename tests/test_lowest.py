@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # torch has a file of its own; the others are tools, or need what no test environment has.
-ELSEWHERE = {"torch", "torchaudio", "ruff", "mypy", "pre-commit", "dcasenet"}
+ELSEWHERE = {"torch", "torchaudio", "ruff", "mypy", "pre-commit", "selenium", "dcasenet"}
 DOCUMENTS = "docs"
 
 
@@ -31,7 +31,7 @@ def test_every_package_has_its_lowest_version_tried() -> None:
         for line in (ROOT / ".ci" / "lowest.txt").read_text("utf-8").splitlines()
         if not line.startswith("#")
     )
-    assert tried.keys() == allowed.keys()
+    assert tried.keys() == allowed.keys(), "pyproject.toml and .ci/lowest.txt differ"
     for name, versions in allowed.items():
         # An environment with all the extras has the highest of what they ask for.
         lowest = max(versions, key=numbers)
