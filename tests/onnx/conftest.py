@@ -52,8 +52,8 @@ def small_model(tiny_spec: ModelSpec) -> Callable[..., SoundModel]:
 @pytest.fixture(scope="session")
 def assert_alike() -> Callable[..., None]:
     def check(one: Any, two: Any, waveforms: np.ndarray, atol: float = 1e-4) -> None:
-        for tasks in (one.spec.tasks, ()):
-            left, right = one.infer(waveforms, tasks), two.infer(waveforms, tasks)
+        for outputs in (one.spec.tasks, ("embedding",)):
+            left, right = one.infer(waveforms, outputs), two.infer(waveforms, outputs)
             assert left.keys() == right.keys()
             for name, values in left.items():
                 assert right[name].dtype == np.float32
