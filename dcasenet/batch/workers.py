@@ -154,9 +154,7 @@ class Workers:
 
     Example:
         >>> from dcasenet.batch.workers import hear
-        >>> from dcasenet.results.writing import input_digest
-    from dcasenet.spec import ModelSpec
-    from dcasenet.types import Channels
+        >>> from dcasenet.spec import ModelSpec
         >>> with Workers(0, partial(hear, spec=ModelSpec("v3", "mine"))) as workers:
         ...     [heard.source for heard in workers.read(["a.wav", "b.wav"])]
         ['a.wav', 'b.wav']

@@ -18,8 +18,9 @@ import soundfile
 
 from dcasenet import AudioError
 from dcasenet.audio import decoder
-from dcasenet.batch.incremental import COLUMNS, write_results
+from dcasenet.batch.incremental import write_results
 from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.results.exporters import FLAT_COLUMNS as COLUMNS
 
 Bursts = Callable[..., np.ndarray]
 
