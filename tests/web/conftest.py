@@ -176,7 +176,10 @@ def one_grid_file(tiny_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
         "tag": Context(pooling="max", **windows),
         "event": Context(pooling="overlap", **windows),
     }
-    spec = dataclasses.replace(tiny_spec, stage="one-grid", time_pooling=1, context=context)
+    settings = dataclasses.replace(tiny_spec.frontend, normalization="level")
+    spec = dataclasses.replace(
+        tiny_spec, stage="one-grid", time_pooling=1, context=context, frontend=settings
+    )
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = create(
