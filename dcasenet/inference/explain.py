@@ -6,6 +6,7 @@ version of the recording to the recording itself.
 
 from __future__ import annotations
 
+import io
 from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -122,6 +123,15 @@ class Explanation(_Json):
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure
+
+    def _repr_png_(self) -> bytes | None:
+        """Show itself as its picture in a notebook; as text where matplotlib is missing."""
+        picture = io.BytesIO()
+        try:
+            self.plot().savefig(picture, format="png", dpi=80)
+        except ImportError:
+            return None
+        return picture.getvalue()
 
     def __repr__(self) -> str:
         spans = ", ".join(f"{span.onset:.2f}-{span.offset:.2f} s" for span in self.spans)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,11 @@ def test_it_is_drawn_and_written(
     assert values["label"] == "whistle"
     assert values["spans"][0]["onset"] == found.spans[0].onset
     assert "whistle" in repr(found)
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    shown = found._repr_png_()  # in a notebook
+    assert shown is not None
+    assert shown[1:4] == b"PNG"
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert found._repr_png_() is None
     with pytest.raises(ImportError, match=r"pip install 'dcasenet\[plot\]'"):
         found.plot()
 
