@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from dcasenet import __version__
 from dcasenet.audio.io import Reader
-from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, StreamedAudio
+from dcasenet.audio.preprocess import AS_USUAL, AudioInfo, PreparedAudio, ReadOptions, StreamedAudio
 from dcasenet.batch.rows import Row, analysis_row, embedding_row, failed_row
 from dcasenet.batch.workers import Heard
 from dcasenet.errors import AudioError
@@ -21,7 +22,7 @@ from dcasenet.inference.postprocess import Decoding, Query, limits_for, require
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Analysis, Floats
 from dcasenet.spec import Task, check_tasks
-from dcasenet.types import Threshold
+from dcasenet.types import Threshold, check_number
 
 # A probe of a model: 1 s of noise at its rate, and so many of its first answers to each task.
 PROBE_SECONDS, PROBE_VALUES = 1, 16
@@ -39,6 +40,7 @@ class Asked:
         trunk: Whose embedding.
         query: What is asked of recordings that are at hand.
         to_row: A file's name, what is known of it and the answer → its row.
+        reading: How files are read.
     """
 
     command: str
@@ -48,6 +50,7 @@ class Asked:
     trunk: Task
     query: Query[Any]
     to_row: Callable[[str, AudioInfo, Any], Row]
+    reading: ReadOptions = AS_USUAL
 
     def answer(self, group: Sequence[Heard]) -> list[Row]:
         """Answer a group of files, those at hand together.
@@ -67,8 +70,12 @@ class Asked:
         if heard.error is not None:
             return failed_row(heard.source, heard.error, self.command)
         try:
-            with Reader(heard.source) as reader:  # a long one, block by block
-                recording = StreamedAudio(reader, self.model.spec)
+            options = self.reading
+            # A long one, block by block.
+            with Reader(heard.source, max_duration=options.max_duration) as reader:
+                recording = StreamedAudio(
+                    reader, self.model.spec, options.channels, strict=options.strict
+                )
                 (result,) = self._results([recording])
                 return self.to_row(heard.source, recording.info, result)
         except AudioError as error:
@@ -101,6 +108,7 @@ class Asked:
             "version": __version__,
             "command": self.command,
             **self.options,
+            **asdict(self.reading),
             "model": f"{spec.name} {spec.stage}",
             "precision": getattr(self.model, "precision", "as exported"),
             "labels": {task: list(spec.labels(task)) for task in self.tasks},
@@ -111,14 +119,18 @@ class Asked:
         }
 
 
-def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int = 5) -> Asked:
+def ask_analysis(
+    model: SoundVerbs[Any],
+    threshold: Threshold = None,
+    top: int = 5,
+    reading: ReadOptions = AS_USUAL,
+) -> Asked:
     """Ask for all that `SoundVerbs.analyze` gives, with the `top` best tags.
 
     Raises:
         ValueError: The threshold is out of range or names no event, or `top` is less than 1.
     """
-    if top < 1:
-        raise ValueError(f"top={top} is out of range; give 1 or more.")
+    check_number("top", top, 1, accepted="give 1 or more", kind=numbers.Integral)
     spec = model.spec
     limits = limits_for(spec, threshold)
 
@@ -133,10 +145,13 @@ def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int =
         trunk="tag",
         query=postprocess.analysis_query(spec, Decoding(limits)),
         to_row=to_row,
+        reading=reading,
     )
 
 
-def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
+def ask_embedding(
+    model: SoundVerbs[Any], task: Task = "tag", reading: ReadOptions = AS_USUAL
+) -> Asked:
     """Ask for the vector that `SoundVerbs.embed` gives of a clip.
 
     Raises:
@@ -158,4 +173,5 @@ def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
         trunk=task,
         query=postprocess.clip_embedding_query(model.spec, np.asarray),
         to_row=to_row,
+        reading=reading,
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcasenet.audio.discovery import StrPath, list_recordings
+from dcasenet.audio.preprocess import ReadOptions
 from dcasenet.batch.progress import JobOptions, Progress, Summary
 from dcasenet.batch.queries import Asked, ask_analysis, ask_embedding
 from dcasenet.batch.resume import Parts
@@ -35,7 +36,7 @@ from dcasenet.batch.writers import check_count, check_output, status_path, write
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.spec import Task
-from dcasenet.types import Threshold
+from dcasenet.types import MAX_DURATION, Channels, Threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -53,6 +54,9 @@ def analyze(
     *,
     threshold: Threshold = None,
     top: int = 5,
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write scene, tags and events of every recording to one table.
@@ -68,6 +72,9 @@ def analyze(
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
         threshold: As in `SoundVerbs.detect_events`.
         top: How many tags a row holds.
+        channels: What becomes of several channels; see `dcasenet.types.Options`.
+        max_duration: How long a file may be, in seconds; None for any length.
+        strict: A file of which anything is doubtful fails.
         **options: See `JobOptions`.
 
     Returns:
@@ -89,7 +96,8 @@ def analyze(
         >>> summary.n_files, summary.n_failed
         (1, 0)
     """
-    return _run(ask_analysis(model, threshold, top), paths, Path(output), **options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _run(ask_analysis(model, threshold, top, reading), paths, Path(output), **options)
 
 
 def embed(
@@ -98,6 +106,9 @@ def embed(
     output: StrPath,
     *,
     task: Task = "tag",
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write the embedding of every recording to one table.
@@ -112,6 +123,9 @@ def embed(
         paths: Files and folders, which are searched to any depth for audio files.
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.npz``, ``.jsonl`` or ``.csv``.
         task: As in `SoundVerbs.embed`.
+        channels: What becomes of several channels; see `dcasenet.types.Options`.
+        max_duration: How long a file may be, in seconds; None for any length.
+        strict: A file of which anything is doubtful fails.
         **options: See `JobOptions`.
 
     Returns:
@@ -123,7 +137,8 @@ def embed(
         ValueError: The task or the output's suffix is not known, or there are too many files.
         ImportError: Parquet needs pyarrow.
     """
-    return _run(ask_embedding(model, task), paths, Path(output), **options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _run(ask_embedding(model, task, reading), paths, Path(output), **options)
 
 
 def _run(
@@ -199,7 +214,7 @@ def _groups(
         return
     n_workers = options.get("workers")
     n_workers = default_workers(len(files)) if n_workers is None else n_workers
-    with Workers(n_workers, partial(hear, spec=asked.model.spec)) as workers:
+    with Workers(n_workers, partial(hear, spec=asked.model.spec, options=asked.reading)) as workers:
         group = []
         for heard in workers.read(files):
             group.append(heard)
