@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.audio import decoder
-from dcasenet.audio.libsndfile import BLOCK_VALUES, UNKNOWN_FRAMES
+from dcasenet.audio.libsndfile import BLOCK_VALUES
 from dcasenet.audio.quality import Finding, Meter
 from dcasenet.audio.validation import (
     Levels,
@@ -55,6 +56,7 @@ class Reader:
     Attributes:
         sample_rate: In Hz.
         n_channels: 1 to 64.
+        n_expected: Length as far as it is known beforehand, in samples; None if it is not.
         is_long: Whether it has more than one block, as far as is known beforehand.
         source: What messages call it.
         n_samples: Length as far as it has been read, in samples.
@@ -84,6 +86,7 @@ class Reader:
         self.warnings: tuple[str, ...] = ()
         self._closing = ExitStack()
         self._file: decoder.FileReader | None = None
+        self.n_expected: int | None
         array = as_array(audio)
         if array is None:
             self.source = name or _name(audio, sample_rate)
@@ -91,27 +94,23 @@ class Reader:
                 self._file = undoing.enter_context(
                     decoder.FileReader(cast("decoder.File", audio), self.source)
                 )
-                self.sample_rate, length = self._file.sample_rate, self._file.n_expected
-                self._check(
-                    self._file.n_channels,
-                    UNKNOWN_FRAMES if length is None else length,
-                    channels_last,
-                )
+                self.sample_rate, self.n_expected = self._file.sample_rate, self._file.n_expected
+                self._check(self._file.n_channels, channels_last)
                 self._closing = undoing.pop_all()
         else:
             self.source, self.sample_rate = "<array>", whole_rate(sample_rate)
             self._values = arranged(array, channels_last)
-            n_channels, n_samples = self._values.shape
-            self._check(n_channels, n_samples, channels_last)
+            n_channels, self.n_expected = self._values.shape
+            self._check(n_channels, channels_last)
 
-    def _check(self, n_channels: int, n_samples: int, channels_last: bool) -> None:
+    def _check(self, n_channels: int, channels_last: bool) -> None:
         check_rate(self.sample_rate, self.source)
         self.n_channels = n_channels
         if not n_channels:
             raise self._empty()
+        n_samples = sys.maxsize if self.n_expected is None else self.n_expected
         check_channels(n_channels, n_samples, self.source, channels_last)
-        if n_samples < UNKNOWN_FRAMES:
-            self._check_duration(n_samples)
+        self._check_duration(self.n_expected or 0)
         self.is_long = n_channels * n_samples > BLOCK_VALUES
         self._meter = Meter(self.sample_rate, n_channels)
 

@@ -52,6 +52,10 @@ class ReadOptions:
             check_number("max_duration", self.max_duration, 0, accepted=accepted)
 
 
+# How audio is read unless the caller says otherwise.
+AS_USUAL = ReadOptions()
+
+
 @dataclass(frozen=True)
 class AudioInfo:
     """What is known of a recording that has been read.
@@ -375,7 +379,7 @@ def prepare_each(
 
 
 def read_each(
-    audio: Audio | Audios, sample_rate: Rate, options: ReadOptions = ReadOptions()
+    audio: Audio | Audios, sample_rate: Rate, options: ReadOptions = AS_USUAL
 ) -> Iterator[Reader]:
     """Open the one audio, or each of a sequence, one at a time; it is closed with the next.
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from dcasenet.audio.io import Reader
-from dcasenet.audio.preprocess import AudioInfo, StreamedAudio
+from dcasenet.audio.preprocess import AudioInfo, ReadOptions, StreamedAudio
 from dcasenet.inference.operating_points import limits_for
 from dcasenet.inference.postprocess import Decoding
 from dcasenet.inference.stream import StreamDecoder, StreamUpdate
@@ -36,7 +36,7 @@ from dcasenet.results import Scene, ScoredLabel, Tags, with_recording, writing
 from dcasenet.results.exporters import FLAT_COLUMNS, csv_text
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.text import json_text
-from dcasenet.types import Threshold
+from dcasenet.types import Channels, Threshold
 
 # What the provenance of such a file names as its method.
 VERB = "write_results"
@@ -52,6 +52,9 @@ def write_results(
     output: str | os.PathLike[str],
     *,
     threshold: Threshold = None,
+    channels: Channels = "mix",
+    max_duration: float | None = None,
+    strict: bool = False,
 ) -> None:
     """Analyze one recording of any length, and write what is final line by line.
 
@@ -62,6 +65,9 @@ def write_results(
         audio: Path of the recording.
         output: The file to write, ending in ``.csv`` or ``.jsonl``; one that exists is replaced.
         threshold: As in `SoundVerbs.detect_events`.
+        channels: What becomes of several channels; ``"each"`` is not for this form of results.
+        max_duration: How long it may be, in seconds; None for any length.
+        strict: Anything doubtful about it is an error, once it has been read.
 
     Raises:
         ValueError: `output` ends in neither, or a threshold is out of range or names no event.
@@ -83,10 +89,13 @@ def write_results(
     path = Path(output)
     if path.suffix not in FORMS:
         raise ValueError(f"{path} ends in {path.suffix!r}; give one of {', '.join(FORMS)}.")
+    if channels == "each":
+        raise ValueError("channels='each' needs the whole recording; give 'mix' or a number.")
+    options = ReadOptions(channels, max_duration=max_duration, strict=strict)
     decoding = Decoding(limits_for(model.spec, threshold))
-    with Reader(os.fspath(audio)) as reader:
+    with Reader(os.fspath(audio), max_duration=options.max_duration) as reader:
         decoder = StreamDecoder(model.infer, model.spec, decoding)
-        audio_stream = StreamedAudio(reader, model.spec)
+        audio_stream = StreamedAudio(reader, model.spec, options.channels, strict=options.strict)
         form = FORMS[path.suffix](reader.source)
         with path.open("w", encoding="utf-8", newline="") as file:
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dcasenet.audio.io import Reader
-from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, StreamedAudio
+from dcasenet.audio.preprocess import AS_USUAL, AudioInfo, PreparedAudio, ReadOptions, StreamedAudio
 from dcasenet.batch.rows import Row, embedding_row, failed_row, result_row
 from dcasenet.batch.workers import Heard
 from dcasenet.errors import AudioError
@@ -39,6 +39,7 @@ class Asked:
         query: What is asked of recordings that are at hand.
         to_row: What became of the file, what is known of it and the answer → its row.
         provenance: What the answers are made with.
+        reading: How files are read.
     """
 
     command: str
@@ -48,6 +49,7 @@ class Asked:
     query: Query[Any]
     to_row: Callable[[Heard, AudioInfo, Any], Row]
     provenance: Provenance
+    reading: ReadOptions = AS_USUAL
 
     def answer(self, group: Sequence[Heard]) -> list[Row]:
         """Answer a group of files, those at hand together.
@@ -67,8 +69,12 @@ class Asked:
         if heard.error is not None:
             return failed_row(heard.source, heard.error, self.command, heard.digest)
         try:
-            with Reader(heard.source) as reader:  # a long one, block by block
-                recording = StreamedAudio(reader, self.model.spec, self.query.channels)
+            options = self.reading
+            # A long one, block by block.
+            with Reader(heard.source, max_duration=options.max_duration) as reader:
+                recording = StreamedAudio(
+                    reader, self.model.spec, options.channels, strict=options.strict
+                )
                 (result,) = self._results([recording])
                 return self.to_row(heard, recording.info, result)
         except AudioError as error:
@@ -90,10 +96,16 @@ class Asked:
         """
         spec = self.model.spec
         labels = {task: list(spec.labels(task)) for task in self.tasks}
-        return {"command": self.command, **self.provenance.to_dict(), "labels": labels}
+        reading = asdict(self.reading)
+        return {"command": self.command, **self.provenance.to_dict(), "labels": labels, **reading}
 
 
-def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int = 5) -> Asked:
+def ask_analysis(
+    model: SoundVerbs[Any],
+    threshold: Threshold = None,
+    top: int = 5,
+    reading: ReadOptions = AS_USUAL,
+) -> Asked:
     """Ask for all that `SoundVerbs.analyze` gives, with the `top` best tags.
 
     Raises:
@@ -102,7 +114,7 @@ def ask_analysis(model: SoundVerbs[Any], threshold: Threshold = None, top: int =
     check_top(top)
     decoding = Decoding(limits_for(model.spec, threshold))
     query = postprocess.analysis_query(model.spec, decoding, top)
-    return _ask("analyze", model, query, tuple(model.spec.tasks))
+    return _ask("analyze", model, query, tuple(model.spec.tasks), reading)
 
 
 def ask_scene(model: SoundVerbs[Any]) -> Asked:
@@ -127,17 +139,22 @@ def ask_tags(model: SoundVerbs[Any], top: int = 5) -> Asked:
     return _ask("tags", model, postprocess.tag_query(model.spec, top), ("tag",))
 
 
-def ask_events(model: SoundVerbs[Any], **options: Unpack[DecodingOptions]) -> Asked:
+def ask_events(
+    model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, **options: Unpack[DecodingOptions]
+) -> Asked:
     """Ask for what `SoundVerbs.detect_events` gives with the same options.
 
     Raises:
         TaskNotAvailableError: The model has no events.
         ValueError: An option is out of range.
     """
-    return _ask("events", model, model.event_query(**options), ("event",))
+    query = model.event_query(**options, channels=reading.channels)
+    return _ask("events", model, query, ("event",), reading)
 
 
-def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
+def ask_embedding(
+    model: SoundVerbs[Any], task: Task = "tag", reading: ReadOptions = AS_USUAL
+) -> Asked:
     """Ask for the vector that `SoundVerbs.embed` gives of a clip.
 
     Raises:
@@ -153,7 +170,7 @@ def ask_embedding(model: SoundVerbs[Any], task: Task = "tag") -> Asked:
 
     query = postprocess.clip_embedding_query(model.spec, np.asarray)
     made = model.provenance("embed", {"task": task}, query.grids)
-    return Asked("embed", model, (), task, query, to_row, made)
+    return Asked("embed", model, (), task, query, to_row, made, reading)
 
 
 def _ask(
@@ -161,9 +178,10 @@ def _ask(
     model: SoundVerbs[Any],
     query: Query[Any],
     tasks: tuple[Task, ...],
+    reading: ReadOptions = AS_USUAL,
 ) -> Asked:
     def to_row(heard: Heard, info: AudioInfo, result: Result) -> Row:
         return result_row(heard.source, result, command, heard.digest)
 
     made = model.provenance(query.verb, query.options, query.grids)
-    return Asked(command, model, tasks, "tag", query, to_row, made)
+    return Asked(command, model, tasks, "tag", query, to_row, made, reading)

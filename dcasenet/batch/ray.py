@@ -13,15 +13,14 @@ Each actor holds one model. Without a cluster, Ray starts one of this machine's 
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from dcasenet.audio.io import read
-from dcasenet.audio.preprocess import prepare
+from dcasenet.audio.io import Reader
+from dcasenet.audio.preprocess import ReadOptions, StreamedAudio
 from dcasenet.batch.queries import Asked, ask_analysis, ask_embedding
 from dcasenet.batch.rows import Row, from_line, to_line
 from dcasenet.batch.workers import Heard, hear
@@ -29,7 +28,7 @@ from dcasenet.batch.writers import schema, to_table
 from dcasenet.errors import AudioError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.types import Threshold
+from dcasenet.types import MAX_DURATION, Channels, Threshold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +66,9 @@ def analyze(
     *,
     threshold: Threshold = None,
     top: int = 5,
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[ActorOptions],
 ) -> Any:
     """Analyze every recording of a Ray Dataset.
@@ -78,6 +80,9 @@ def analyze(
             model in torch, which is sent to the actors.
         threshold: As in `SoundVerbs.detect_events`.
         top: How many tags a row holds.
+        channels: What becomes of several channels; see `dcasenet.types.Options`.
+        max_duration: How long a recording may be, in seconds; None for any length.
+        strict: A recording of which anything is doubtful fails.
         **options: See `ActorOptions`.
 
     Returns:
@@ -87,7 +92,9 @@ def analyze(
     Raises:
         ImportError: Ray is not installed.
     """
-    return _map(dataset, model, partial(ask_analysis, threshold=threshold, top=top), options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    ask = partial(ask_analysis, threshold=threshold, top=top, reading=reading)
+    return _map(dataset, model, ask, options)
 
 
 def embed(
@@ -95,6 +102,9 @@ def embed(
     model: SoundVerbs[Any] | Load = OPEN,
     *,
     task: Task = "tag",
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[ActorOptions],
 ) -> Any:
     """Embed every recording of a Ray Dataset.
@@ -103,6 +113,9 @@ def embed(
         dataset: As for `analyze`.
         model: As for `analyze`.
         task: As in `SoundVerbs.embed`.
+        channels: What becomes of several channels; see `dcasenet.types.Options`.
+        max_duration: How long a recording may be, in seconds; None for any length.
+        strict: A recording of which anything is doubtful fails.
         **options: See `ActorOptions`.
 
     Returns:
@@ -112,7 +125,8 @@ def embed(
     Raises:
         ImportError: Ray is not installed.
     """
-    return _map(dataset, model, partial(ask_embedding, task=task), options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _map(dataset, model, partial(ask_embedding, task=task, reading=reading), options)
 
 
 def answer_groups(
@@ -167,8 +181,7 @@ class _Groups:
         self.asked = asked
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        channels = self.asked.query.channels
-        read_one = partial(hear, spec=self.asked.model.spec, channels=channels)
+        read_one = partial(hear, spec=self.asked.model.spec, options=self.asked.reading)
         lines = []
         for files in batch["files"]:
             rows = self.asked.answer(_in_threads(read_one, list(files)))
@@ -195,7 +208,7 @@ class _Actor:
         contents = (
             batch["bytes"].to_pylist() if "bytes" in batch.column_names else [None] * len(names)
         )
-        read_one = partial(_hear_row, spec=self.asked.model.spec)
+        read_one = partial(_hear_row, spec=self.asked.model.spec, options=self.asked.reading)
         heard = _in_threads(read_one, list(zip(names, contents, strict=True)))
         answered = to_table(self.asked.answer(heard), self.columns)
         for name in batch.column_names:
@@ -204,20 +217,15 @@ class _Actor:
         return answered
 
 
-class _NamedBytes(io.BytesIO):
-    """Bytes that messages call by a name."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
-
-
-def _hear_row(row: tuple[str, bytes | None], spec: ModelSpec) -> Heard:
+def _hear_row(row: tuple[str, bytes | None], spec: ModelSpec, options: ReadOptions) -> Heard:
     name, content = row
     if content is None:
-        return hear(name, spec)
+        return hear(name, spec, options)
+    audio = {"bytes": content, "path": name}
     try:
-        return Heard(name, prepare(read(_NamedBytes(content, name)), spec))
+        with Reader(audio, max_duration=options.max_duration) as reader:
+            stream = StreamedAudio(reader, spec, options.channels, strict=options.strict)
+            return Heard(name, stream.load())
     except AudioError as error:
         return Heard(name, error=str(error))
 

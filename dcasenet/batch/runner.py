@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcasenet.audio.discovery import StrPath, list_recordings
+from dcasenet.audio.preprocess import ReadOptions
 from dcasenet.batch.progress import JobOptions, Progress, Summary
 from dcasenet.batch.queries import (
     Asked,
@@ -42,7 +43,7 @@ from dcasenet.batch.writers import TableKind, check_count, check_output, compani
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.spec import Task
-from dcasenet.types import DecodingOptions, Threshold
+from dcasenet.types import MAX_DURATION, Channels, EventOptions, Threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -60,6 +61,9 @@ def analyze(
     *,
     threshold: Threshold = None,
     top: int = 5,
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write scene, tags and events of every recording to one table.
@@ -77,6 +81,9 @@ def analyze(
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
         threshold: As in `SoundVerbs.detect_events`.
         top: How many tags a row holds.
+        channels: What becomes of several channels; see `dcasenet.types.Options`.
+        max_duration: How long a file may be, in seconds; None for any length.
+        strict: A file of which anything is doubtful fails.
         **options: See `JobOptions`.
 
     Returns:
@@ -98,7 +105,8 @@ def analyze(
         >>> summary.n_files, summary.n_failed
         (1, 0)
     """
-    return _run(ask_analysis(model, threshold, top), paths, Path(output), **options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _run(ask_analysis(model, threshold, top, reading), paths, Path(output), **options)
 
 
 def classify_scene(
@@ -137,7 +145,7 @@ def detect_events(
     paths: StrPath | Iterable[StrPath],
     output: StrPath,
     *,
-    decoding: DecodingOptions | None = None,
+    decoding: EventOptions | None = None,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write the events of every recording to one table, otherwise as `analyze` does.
@@ -153,7 +161,9 @@ def detect_events(
         TaskNotAvailableError: The model has no events.
         ValueError: An option is out of range.
     """
-    return _run(ask_events(model, **(decoding or {})), paths, Path(output), **options)
+    given: dict[str, Any] = dict(decoding or {})
+    reading = ReadOptions(given.pop("channels", "mix"))
+    return _run(ask_events(model, reading, **given), paths, Path(output), **options)
 
 
 def embed(
@@ -162,6 +172,9 @@ def embed(
     output: StrPath,
     *,
     task: Task = "tag",
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write the embedding of every recording to one table.
@@ -176,6 +189,9 @@ def embed(
         paths: Files and folders, which are searched to any depth for audio files.
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.npz``, ``.jsonl`` or ``.csv``.
         task: As in `SoundVerbs.embed`.
+        channels: What becomes of several channels; see `dcasenet.types.Options`.
+        max_duration: How long a file may be, in seconds; None for any length.
+        strict: A file of which anything is doubtful fails.
         **options: See `JobOptions`.
 
     Returns:
@@ -187,7 +203,8 @@ def embed(
         ValueError: The task or the output's suffix is not known, or there are too many files.
         ImportError: Parquet needs pyarrow.
     """
-    return _run(ask_embedding(model, task), paths, Path(output), **options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _run(ask_embedding(model, task, reading), paths, Path(output), **options)
 
 
 def _run(
@@ -263,9 +280,7 @@ def _groups(
         return
     n_workers = options.get("workers")
     n_workers = default_workers(len(files)) if n_workers is None else n_workers
-    with Workers(
-        n_workers, partial(hear, spec=asked.model.spec, channels=asked.query.channels)
-    ) as workers:
+    with Workers(n_workers, partial(hear, spec=asked.model.spec, options=asked.reading)) as workers:
         group = []
         for heard in workers.read(files):
             group.append(heard)

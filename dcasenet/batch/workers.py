@@ -19,19 +19,14 @@ from multiprocessing import connection
 from pathlib import Path
 from types import TracebackType
 
-import soundfile
-
-from dcasenet.audio.io import read
-from dcasenet.audio.preprocess import LoadedAudio, prepare
+from dcasenet.audio.io import Reader
+from dcasenet.audio.preprocess import AS_USUAL, LoadedAudio, ReadOptions, StreamedAudio
 from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.results.writing import input_digest
 from dcasenet.spec import ModelSpec
-from dcasenet.types import Channels
 
 # A longer file is not handed from process to process, but read by the model's own verb.
 LONG_SECONDS = 120.0
-# Values in all channels (256 MiB of float32) that are decoded at once at most.
-LONG_VALUES = 2**26
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Heard:
         source: Its name.
         prepared: What a model hears; None for a file that is long or cannot be read.
         error: Why it cannot be read.
-        duration: Length of a long file in seconds, as its header says.
+        duration: Its length in seconds, as far as it is known.
         digest: SHA-256 of the file; None for one that cannot be opened.
     """
 
@@ -58,16 +53,17 @@ class Heard:
         return self.prepared is None and self.error is None
 
 
-def hear(source: str, spec: ModelSpec, channels: Channels = "mix") -> Heard:
+def hear(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> Heard:
     """Read, mix and resample a file, unless it is long.
 
     Args:
         source: Its path.
         spec: The model's.
-        channels: Whether channels are mixed.
+        options: How it is read.
 
     Returns:
-        What a model hears; of a file of more than 120 s the duration alone; or what is wrong.
+        What a model hears; of a file of more than 120 s the duration alone, as far as it is known;
+        or what is wrong.
 
     Example:
         >>> hear("missing.wav", ModelSpec("v3", "mine")).error.split(" (")[0]
@@ -75,18 +71,21 @@ def hear(source: str, spec: ModelSpec, channels: Channels = "mix") -> Heard:
     """
     digest = _digest(source)
     try:
-        duration = long_duration(source)
-        if duration is not None:
-            return Heard(source, duration=duration, digest=digest)
-        prepared = prepare(read(source), spec, channels)
+        if Path(source).is_dir():
+            raise AudioError(f"The folder {source} cannot be listed. Allow this user to read it.")
+        with Reader(source, max_duration=options.max_duration) as reader:
+            if (reader.n_expected or 0) > LONG_SECONDS * reader.sample_rate:
+                expected = (reader.n_expected or 0) / reader.sample_rate
+                return Heard(source, duration=expected, digest=digest)
+            stream = StreamedAudio(reader, spec, options.channels, strict=options.strict)
+            # The header may have promised less.
+            prepared = stream.load(most=int(LONG_SECONDS * spec.frontend.sample_rate))
+            return Heard(source, prepared, duration=reader.duration, digest=digest)
     except AudioError as error:
         return Heard(source, error=str(error), digest=digest)
     except MemoryError:
         error_text = f"{source} needs more memory than there is."
         return Heard(source, error=error_text, digest=digest)
-    if prepared.duration > LONG_SECONDS:  # the header promised less
-        return Heard(source, duration=prepared.duration, digest=digest)
-    return Heard(source, prepared, digest=digest)
 
 
 def _digest(source: str) -> str | None:
@@ -95,22 +94,6 @@ def _digest(source: str) -> str | None:
         return input_digest(path) if path.is_file() else None
     except (OSError, ValueError):
         return None  # whoever reads it says what is wrong
-
-
-def long_duration(source: str) -> float | None:
-    """Give the length in seconds that a file's header states, if that is long; else None.
-
-    Raises:
-        AudioError: It is a folder that could not be listed.
-    """
-    if Path(source).is_dir():
-        raise AudioError(f"The folder {source} cannot be listed. Allow this user to read it.")
-    try:
-        header = soundfile.info(source)
-    except (soundfile.LibsndfileError, OSError, ValueError):
-        return None  # whoever reads it says what is wrong
-    is_long = header.duration > LONG_SECONDS or header.frames * header.channels > LONG_VALUES
-    return float(header.duration) if is_long else None
 
 
 Hear = Callable[[str], Heard]
