@@ -32,6 +32,21 @@ LOUDER = 2.0
 FADE_SECONDS = 0.01
 
 
+def check_channels_option(channels: Any) -> None:
+    """Refuse what names no way to treat channels.
+
+    Raises:
+        ValueError: It is neither ``"mix"``, ``"each"`` nor a whole number from 0 on.
+    """
+    is_number = isinstance(channels, int | np.integer) and not isinstance(channels, bool)
+    is_known = channels in ("mix", "each") if isinstance(channels, str) else is_number
+    if not is_known or (is_number and channels < 0):
+        raise ValueError(
+            f"channels={channels!r} is not known. Accepted are 'mix', 'each', and the number of a "
+            "channel, 0 being the first."
+        )
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How audio is read; see `dcasenet.types.Options`.
@@ -310,21 +325,6 @@ class Downmix:
         faded = new.copy()
         faded[:, :n_fade] = weight * new[:, :n_fade] + (1 - weight) * old[:, :n_fade]
         return faded
-
-
-def check_channels_option(channels: Any) -> None:
-    """Refuse what names no way to treat channels.
-
-    Raises:
-        ValueError: It is neither ``"mix"``, ``"each"`` nor a whole number from 0 on.
-    """
-    is_number = isinstance(channels, int | np.integer) and not isinstance(channels, bool)
-    is_known = channels in ("mix", "each") if isinstance(channels, str) else is_number
-    if not is_known or (is_number and channels < 0):
-        raise ValueError(
-            f"channels={channels!r} is not known. Accepted are 'mix', 'each', and the number of a "
-            "channel, 0 being the first."
-        )
 
 
 def _louder(energies: Floats) -> int:
