@@ -1,5 +1,6 @@
 """Public names and the modules that they live in; `dcasenet/__init__.py` imports them when used."""
 
+from .audio.check import AudioReport as AudioReport, check as check
 from .errors import (
     AudioError as AudioError,
     ChecksumError as ChecksumError,

@@ -11,10 +11,12 @@ import pytest
 import dcasenet
 
 PUBLIC = {
-    "Analysis", "AudioError", "ChecksumError", "DcasenetError", "Embedding", "Event", "Events",
+    "Analysis", "AudioError", "AudioReport", "ChecksumError", "DcasenetError", "Embedding",
+    "Event", "Events",
     "FrontEndSettings", "ModelSpec", "OfflineError", "Outputs", "Scene", "ScoredLabel",
     "SoundModel", "Tags", "TaskNotAvailableError", "UnknownLabelError", "UnknownModelError",
-    "WeightsError", "__version__", "available_models", "create", "decode_events", "example", "load",
+    "WeightsError", "__version__", "available_models", "check", "create", "decode_events",
+    "example", "load",
 }  # fmt: skip
 
 

@@ -276,7 +276,7 @@ def _name(file: Any, sample_rate: Any) -> str:
     elif hasattr(file, "read"):
         name = getattr(file, "name", None)
         source = name if isinstance(name, str) else "<file>"
-    elif isinstance(file, Iterable):
+    elif isinstance(file, Iterable) and not isinstance(file, list | tuple):
         raise AudioError(
             f"{type(file).__name__} is no single audio. Pass several as a list: list(...). "
             f"{ACCEPTED} Make numbers an array with np.asarray."

@@ -39,7 +39,8 @@ def whole_rate(value: Any) -> int:
         )
     hertz = number(value)
     if hertz is None or hertz % 1 != 0 or abs(hertz) > 2**63:  # of which not all have a text
-        shown = value if hertz is None or abs(hertz) < 2**63 else "beyond 64 bits"
+        is_huge = isinstance(hertz, int) and abs(hertz) > 2**63
+        shown = "an integer of more than 64 bits" if is_huge else value
         raise AudioError(
             f"The sample rate is {shown!r}. Accepted is a whole number of Hz, {MIN_RATE:,} to "
             f"{MAX_RATE:,}."
