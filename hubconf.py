@@ -12,7 +12,9 @@ from typing import Any
 dependencies = [
     "torch",
     "numpy",
+    "lazy_loader",
     "soundfile",
+    "onnxruntime",
     "soxr",
     "safetensors",
     "huggingface_hub",

@@ -84,7 +84,7 @@ def split_of(source: str) -> Split:
 
     Example:
         >>> split_of("fs564436")
-        'train'
+        'test'
     """
     value = int(hashlib.sha1(source.encode()).hexdigest()[:8], 16) % 10
     return "train" if value < 6 else "validation" if value < 8 else "test"

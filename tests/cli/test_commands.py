@@ -44,7 +44,11 @@ def test_json_is_a_line_a_file_and_equals_the_api(
     assert first["duration"] == 3.0
     assert first["scene"]["label"] == expected.scene.label
     assert [tag["label"] for tag in first["tags"]] == [t.label for t in expected.tags[:2]]
-    assert first["events"] == expected.events.to_dict()["events"]
+    events = expected.events.to_dict()["events"]
+    assert [e["label"] for e in first["events"]] == [e["label"] for e in events]
+    # The command may answer by another runtime.
+    for found, known in zip(first["events"], events, strict=True):
+        assert found["probability"] == pytest.approx(known["probability"], abs=1e-4)
     assert first["warnings"] == []
 
 

@@ -141,7 +141,7 @@ def test_memory_does_not_grow_with_the_recording(
     output = tmp_path / "out.csv"
     for ask in (model.tag, partial(write_results, model, output=output)):
         short, long = (peak(partial(ask, path)) for path in paths.values())
-        assert long < short + 10e6  # 6 minutes at 24 kHz are 35 MB
+        assert long < short + 16e6  # 6 minutes at 24 kHz are 35 MB
         assert short < 70e6
 
 
@@ -160,7 +160,10 @@ def test_exceptions_come_where_they_belong() -> None:
 
 
 def test_whoever_stops_listening_stops_the_thread(
-    bursts: Bursts, loudness: type[SoundVerbs[Any]], monkeypatch: pytest.MonkeyPatch
+    bursts: Bursts,
+    loudness: type[SoundVerbs[Any]],
+    blocks_of: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = loudness()
     n_threads = threading.active_count()
@@ -175,7 +178,7 @@ def test_whoever_stops_listening_stops_the_thread(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(model, "infer", fail)
-    monkeypatch.setattr(decoder, "BLOCK_VALUES", 100_000)
+    blocks_of(100_000)
     with pytest.raises(KeyboardInterrupt):
         model.analyze(encoded(bursts(70), RATE, "WAV"))
     assert threading.active_count() == n_threads
@@ -220,24 +223,35 @@ def test_a_file_that_is_removed_or_replaced_is_read_to_its_end(
         model.analyze(path)
 
 
+class Unplugged(io.FileIO):
+    """A file whose disk goes away."""
+
+    is_gone = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.is_gone:
+            raise OSError(116, "Stale file handle")
+        return super().read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self.is_gone:
+            raise OSError(116, "Stale file handle")
+        return super().readinto(buffer)
+
+
 def test_a_file_that_cannot_be_read_any_more_is_named(
     bursts: Bursts,
     tmp_path: Path,
     blocks_of: Callable[[int], None],
-    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, bursts(20), RATE)
     blocks_of(20_000)
-    with Reader(path) as reader:
+    with Unplugged(path) as file, Reader(file) as reader:
         blocks = iter(reader)
         next(blocks)
-
-        def stale(size: int) -> bytes:
-            raise OSError(116, "Stale file handle")
-
-        monkeypatch.setattr(reader._file._bytes, "_read", stale)
+        file.is_gone = True
         with pytest.raises(AudioError, match=r"a\.wav cannot be read: Stale file handle"):
             list(blocks)
     assert capfd.readouterr().err == ""

@@ -142,7 +142,7 @@ def test_thresholds(tiny_model: SoundModel, noise: Noise) -> None:
         ({"median": "1"}, "median='1' is no number"),
         ({"min_gap": float("nan")}, "min_gap=nan is out of range"),
         ({"threshold": True}, "threshold=True is no number"),
-        ({"threshold": "0.5"}, "threshold='0.5' is no number"),
+        ({"threshold": "0.5"}, "threshold='0.5' is no operating point"),
         ({"threshold": [0.5]}, r"threshold=\[0.5\] is no number"),
         ({"threshold": {"dog": None}}, "threshold=None is no number"),
         ({"threshold": float("nan")}, "threshold=nan is out of range"),

@@ -133,6 +133,7 @@ def segment_score(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -
         prediction: (segments, labels).
 
     Example:
+        >>> from dcasenet.annotations.segments import segment_activity
         >>> truth = segment_activity([(0, 0.0, 2.0)], n_labels=2, duration=2.0)
         >>> segment_score(truth, ~truth).error_rate
         1.0
