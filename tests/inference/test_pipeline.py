@@ -221,37 +221,3 @@ def test_a_file_that_is_removed_or_replaced_is_read_to_its_end(
     path.unlink()
     with pytest.raises(AudioError, match=r"There is no file .*a\.wav"):
         model.analyze(path)
-
-
-class Unplugged(io.FileIO):
-    """A file whose disk goes away."""
-
-    is_gone = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.is_gone:
-            raise OSError(116, "Stale file handle")
-        return super().read(size)
-
-    def readinto(self, buffer: Any, /) -> int:
-        if self.is_gone:
-            raise OSError(116, "Stale file handle")
-        return super().readinto(buffer)
-
-
-def test_a_file_that_cannot_be_read_any_more_is_named(
-    bursts: Bursts,
-    tmp_path: Path,
-    blocks_of: Callable[[int], None],
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    path = tmp_path / "a.wav"
-    soundfile.write(path, bursts(20), RATE)
-    blocks_of(20_000)
-    with Unplugged(path) as file, Reader(file) as reader:
-        blocks = iter(reader)
-        next(blocks)
-        file.is_gone = True
-        with pytest.raises(AudioError, match=r"a\.wav cannot be read: Stale file handle"):
-            list(blocks)
-    assert capfd.readouterr().err == ""

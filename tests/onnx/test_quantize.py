@@ -116,8 +116,10 @@ def test_what_is_computed_in_8_bits(int8_file: Path, file: Path) -> None:
 
 def test_equal_biases_have_scales_of_their_own(sounds: Sounds, noise: Noise) -> None:
     # Tracing makes one tensor of equal ones, as all biases of a new network are.
-    labels = {"scenes": ("a",) * 10, "tags": ("b",) * 80, "events": ("c",) * 14}
-    spec = ModelSpec("v3", "new", width=0.125, **labels)
+    sizes = {"scenes": 10, "tags": 80, "events": 14}
+    labels = {name: tuple(f"{name} {i}" for i in range(n)) for name, n in sizes.items()}
+    thresholds = dict.fromkeys(labels["events"], 0.3)
+    spec = ModelSpec("v3", "new", width=0.125, thresholds=thresholds, **labels)
     model = SoundModel(spec, LogMel(spec.frontend), create("v3", width=0.125))
     content = serialized(model, precision="int8", calibrate=sounds)
     names = {tensor.name for tensor in onnx.load_from_string(content).graph.initializer}
@@ -178,6 +180,7 @@ def test_ranges_of_other_weights_are_refused(
     monkeypatch.setattr(calibration, "PACKAGE", tmp_path)
     assert serialized(model, ("scene",), precision="int8")
     model.network.trunk[0].conv1.weight.data[0] *= 1.01
+    model.refresh()
     with pytest.raises(WeightsError, match=r"measured with other weights.*activation_ranges DATA"):
         to_onnx(model, tmp_path / "no.onnx", precision="int8")
     assert not (tmp_path / "no.onnx").exists()
@@ -191,6 +194,7 @@ def test_the_digest_is_of_the_weights_wherever_they_lie(
     other = load(tiny_model.save_pretrained(tmp_path / "model"))
     assert other.weights_digest == tiny_model.weights_digest
     other.network.event_head.bias.data[0] += 1
+    other.refresh()
     assert other.weights_digest != tiny_model.weights_digest
 
 
