@@ -200,7 +200,10 @@ def silent_spans(
 
     Example:
         >>> curve = np.array([[0.0], [0.2], [0.2], [0.0], [0.0], [0.0]], np.float32)
-        >>> events = Events((), ("speech",), curve, hop=0.1, resolution=0.1, duration=0.55)
+        >>> events = Events(
+        ...     items=(), labels=("speech",), probabilities=curve, hop=0.1, resolution=0.1,
+        ...     duration=0.55,
+        ... )
         >>> silent_spans(events, ["speech"], threshold=0.1, pad=0.2)
         ((0.0, 0.5),)
     """

@@ -31,7 +31,15 @@ class Listener:
         curve = np.zeros((round(10 * info.duration), 2), np.float32)
         curve[20:30, 1] = 0.2
         curve[50:55, 0] = 0.9
-        return Events((), self.spec.events, curve, 0.1, 0.4, info.duration, str(path))
+        return Events(
+            items=(),
+            labels=self.spec.events,
+            probabilities=curve,
+            hop=0.1,
+            resolution=0.4,
+            duration=info.duration,
+            source=str(path),
+        )
 
 
 @pytest.fixture
