@@ -13,6 +13,8 @@ from dcasenet.weights.checkpoint import write
 from recipes.labels import LabelSets
 from recipes.students import Student
 
+# Of what the recordings are from, those that are published as data sets.
+DATASETS = ("ESC-50", "DCASE 2016 Task 2")
 LICENSE = "CC BY 4.0"  # CC BY recordings ask for credit, and so do the weights
 
 
@@ -40,6 +42,7 @@ def spec_of(student: Student, labels: LabelSets, tags: tuple[str, ...]) -> Model
         frontend=student.frontend.settings,
         resampler="soxr",
         licence=LICENSE,
+        datasets=DATASETS,
     )
 
 

@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcasenet.atomic import replacing
 from dcasenet.audio.discovery import StrPath, list_recordings
 from dcasenet.batch.progress import Watch
 from dcasenet.batch.queries import ask_embedding
@@ -204,7 +204,7 @@ def index_recordings(
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     asked = ask_embedding(model)
-    described = json.dumps(asked.describe(), sort_keys=True)
+    described = json.dumps(asked.provenance.to_dict(), sort_keys=True)
     kept = Path(path) if path is not None else _default_path(given, described)
     known = _read_index(kept, described)
     files = list_recordings(given)
@@ -256,11 +256,11 @@ def _read_index(path: Path, described: str) -> Known:
         return {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if "search" not in arrays:
+            if "names" not in arrays:
                 raise DcasenetError(
                     f"{path} exists already and is no index of a search. Give another file for it."
                 )
-            if str(arrays["search"]) != described:
+            if str(arrays["provenance"]) != described:
                 return {}
             states = zip(arrays["size"].tolist(), arrays["mtime_ns"].tolist(), strict=True)
             names = json.loads(str(arrays["names"]))
@@ -280,7 +280,7 @@ def _write_index(path: Path, described: str, known: Known, size: int) -> None:
     none = np.full(size, np.nan, np.float32)
     vectors = [none if vector is None else vector for _, vector in known.values()]
     arrays: dict[str, Any] = {
-        "search": np.array(described),
+        "provenance": np.array(described),
         # As JSON, which holds every name, those that are no text included.
         "names": np.array(json.dumps(list(known))),
         "filename": np.array([storable(name) for name in known]),
@@ -288,20 +288,15 @@ def _write_index(path: Path, described: str, known: Known, size: int) -> None:
         "mtime_ns": np.array([state[1] for state, _ in known.values()], np.int64),
         "embedding": np.array(vectors, np.float32).reshape(-1, size),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)
-        temporary.replace(path)
     except OSError as error:
         raise DcasenetError(
             f"The embeddings cannot be kept in {path}: {error.strerror or error}. Give a file that "
             f"can be written."
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _probabilities(model: SoundVerbs[Any], index: Index, label: str) -> NDArray[np.floating]:

@@ -107,7 +107,24 @@ def _index(
         raise typer.BadParameter(f"{tables[0]} is a table; give it alone, or folders alone.")
     if path is not None:
         raise typer.BadParameter("--index keeps the embeddings of folders; a table has its own.")
+    _check_model(tables[0], model)
     return Index.read(tables[0])
+
+
+def _check_model(table: Path, model: SoundVerbs[Any]) -> None:
+    """Refuse a table of embeddings that another model made, where it says which."""
+    from dcasenet.verify import read_provenance
+
+    try:
+        made = read_provenance(table)
+    except DcasenetError:  # it does not say so; what is wrong with the table is said later
+        return
+    if made.weights != model.digest_of(("tag",)):
+        raise DcasenetError(
+            f"{table} was made with {made.model}, whose weights are others than those of "
+            f"{model.spec.name} {model.spec.stage}. Give the same --model, or embed the "
+            f"recordings again."
+        )
 
 
 def _show(matches: Sequence[Match], column: str, form: Format) -> None:

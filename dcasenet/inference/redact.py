@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from dcasenet.atomic import replacing
 from dcasenet.audio.io import Reader
 from dcasenet.errors import AudioError, JobError
 from dcasenet.inference.events import decode_events, thresholds_for
@@ -200,7 +200,10 @@ def silent_spans(
 
     Example:
         >>> curve = np.array([[0.0], [0.2], [0.2], [0.0], [0.0], [0.0]], np.float32)
-        >>> events = Events((), ("speech",), curve, hop=0.1, resolution=0.1, duration=0.55)
+        >>> events = Events(
+        ...     items=(), labels=("speech",), probabilities=curve, hop=0.1, resolution=0.1,
+        ...     duration=0.55,
+        ... )
         >>> silent_spans(events, ["speech"], threshold=0.1, pad=0.2)
         ((0.0, 0.5),)
     """
@@ -262,17 +265,15 @@ def silenced(
 
 def _write(path: Path, target: Path, spans: Sequence[tuple[float, float]], duration: float) -> None:
     """Write the copy beside its place, where it moves when it is complete."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with Reader(path) as reader:
+        with Reader(path) as reader, replacing(target) as draft:
             n_values = round(duration * reader.sample_rate) * reader.n_channels
             kind, subtype = _format(path, target, n_values)
             with soundfile.SoundFile(
-                temporary, "w", reader.sample_rate, reader.n_channels, subtype, format=kind
+                draft, "w", reader.sample_rate, reader.n_channels, subtype, format=kind
             ) as file:
                 for block in silenced(reader, spans, reader.sample_rate):
                     file.write(_storable(block.T, subtype))
-        temporary.replace(target)
     except (OSError, soundfile.SoundFileError, ValueError) as error:
         if isinstance(error, AudioError):
             raise
@@ -281,9 +282,6 @@ def _write(path: Path, target: Path, spans: Sequence[tuple[float, float]], durat
             f"output in a folder that can be written to, with another of the suffixes "
             f"{', '.join(FORMATS)}."
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _format(path: Path, target: Path, n_values: int) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,26 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("DCASENET_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def fake_model(job_module: ModuleType) -> Any:
+    """A model whose embedding is as long as its spec says, and depends on its weights."""
+
+    class Model(job_module.FakeModel):  # type: ignore[name-defined,misc]
+        def __init__(self, gain: float = 1.0) -> None:
+            super().__init__(gain)
+            self.spec = dataclasses.replace(self.spec, width=1 / 256)
+
+        @property
+        def weights_digest(self) -> str:
+            return f"sha256:{self.gain}"
+
+        def infer(self, waveforms: Any, outputs: Any, trunk: Any = "tag") -> Any:
+            found = super().infer(waveforms, outputs, trunk)
+            return {name: np.tile(values, 2) for name, values in found.items()}
+
+    return Model()
 
 
 def names(matches: Any) -> list[str]:
@@ -179,7 +200,7 @@ def test_what_cannot_be_searched(
     with pytest.raises(ValueError, match=r"no tag 'sirens'\. Did you mean 'siren'"):
         index.labelled(tiny_model, "sirens")
     with pytest.raises(DcasenetError, match="runtime='torch'"):
-        Index(("a.wav",), np.ones((1, 2), np.float32)).labelled(fake_model, "low")
+        Index(("a.wav",), np.ones((1, 4), np.float32)).labelled(fake_model, "low")
     no_tags = dataclasses.replace(tiny_model.spec, tasks=("scene",))
     with pytest.raises(TaskNotAvailableError):
         index.labelled(SoundModel(no_tags, tiny_model.frontend, tiny_model.network), "siren")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+import dcasenet.batch
 from dcasenet import SoundModel, cli
 
 RATE = 24_000
@@ -93,6 +96,25 @@ def test_search_a_table_that_embed_wrote(
     rows = list(csv.reader(io.StringIO(of_table[1])))
     assert rows[0] == ["filename", "similarity"]
     assert len(rows) == 5
+
+
+def test_a_table_of_another_model_is_refused(
+    run: Callable[..., tuple[int, str, str]],
+    sounds: Path,
+    tiny_model: SoundModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        other.network.tag_gru.bias_ih_l0 += 1.0
+    other.refresh()
+    for suffix in (".npz", ".csv"):
+        table = tmp_path / f"other{suffix}"
+        dcasenet.batch.embed(other, sounds, table, workers=0)
+        code, _, err = run("search", sounds / "0.wav", table)
+        assert code == 1
+        assert "was made with v3 tiny, whose weights are others" in err
 
 
 def test_search_by_label(

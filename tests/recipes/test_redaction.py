@@ -25,7 +25,14 @@ class Listener:
         curve[:, 0] = 0.9
         curve[20:40, 1] = 0.25
         curve[40:50, 1] = 0.04
-        return Events((), self.spec.events, curve, 0.1, 0.5, len(waveform) / sample_rate)
+        return Events(
+            items=(),
+            labels=self.spec.events,
+            probabilities=curve,
+            hop=0.1,
+            resolution=0.5,
+            duration=len(waveform) / sample_rate,
+        )
 
 
 @pytest.fixture(scope="module")
