@@ -32,9 +32,6 @@ class Listener:
         curve[20:30, 1] = 0.2
         curve[50:55, 0] = 0.9
         return Events(
-<<<<<<< HEAD
-            (), self.spec.events, curve, 0.1, 0.4, duration=info.duration, source=str(path)
-=======
             items=(),
             labels=self.spec.events,
             probabilities=curve,
@@ -42,7 +39,6 @@ class Listener:
             resolution=0.4,
             duration=info.duration,
             source=str(path),
->>>>>>> practical-adapters
         )
 
 
