@@ -20,7 +20,7 @@ from dcasenet import AudioError
 from dcasenet.audio import decoder
 from dcasenet.batch.incremental import write_results
 from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.results.exporters import FLAT_COLUMNS as COLUMNS
+from dcasenet.results.exporters import FLAT_COLUMNS
 
 Bursts = Callable[..., np.ndarray]
 
@@ -40,7 +40,7 @@ def test_a_table_holds_what_the_verbs_answer(model: SoundVerbs[Any], recording: 
     with output.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     analysis = model.analyze(recording)
-    assert tuple(header) == COLUMNS
+    assert tuple(header) == FLAT_COLUMNS
     assert {row[0] for row in rows} == {str(recording)}
     events = [row[2:] for row in rows if row[1] == "event"]
     assert sorted(events) == sorted(
