@@ -128,7 +128,12 @@ def verify(
     if not differences:
         with TemporaryDirectory() as folder:
             again = Path(folder, path.name)
-            _make_again(made, model, path, again, {s: str(f) for s, f in found.items()})
+            try:
+                _make_again(made, model, path, again, {s: str(f) for s, f in found.items()})
+            except (ValueError, KeyError, TypeError) as error:
+                raise DcasenetError(
+                    f"{path} cannot be made again by what it says of itself: {error}."
+                ) from error
             differences += itertools.islice(
                 _differences(path, again, tolerance), MOST_DIFFERENCES + 1
             )
