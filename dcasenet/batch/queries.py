@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,10 +84,13 @@ class Asked:
         infer = partial(self.model.infer_known, trunk=self.trunk)
         return answer_prepared(recordings, self.query, infer, self.model.spec)
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Length of an embedding; 0 where none is asked for."""
-        return 0 if self.tasks else self.model.spec.embedding_size
+        """Length of an embedding, by asking for one; 0 where none is asked for."""
+        if self.tasks:
+            return 0
+        silence = np.zeros((1, self.model.spec.frontend.sample_rate), np.float32)
+        return int(self.model.infer(silence, ["embedding"], self.trunk)["embedding"].shape[-1])
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the answers, to know the same job again.

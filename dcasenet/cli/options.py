@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -249,6 +250,26 @@ class OutputOptions:
     workers: Workers = None
     restart: Restart = False
     engine: EngineOption = Engine.local
+
+
+def check_picture(path: Path, overwrite: bool) -> None:
+    """Refuse a ``--plot`` that cannot be written, or that somebody else made.
+
+    Raises:
+        typer.BadParameter: It is so.
+    """
+    from dcasenet.plot import PICTURES, is_plot
+
+    if not path.parent.is_dir() or path.suffix not in PICTURES:
+        raise typer.BadParameter(
+            f"--plot cannot write {path}; give a file in a folder that exists, ending in "
+            f"{', '.join(PICTURES)}."
+        )
+    if not overwrite and os.path.lexists(path) and not is_plot(path):
+        raise typer.BadParameter(
+            f"--plot does not replace {path}, which it did not draw. Give another name, or "
+            f"--overwrite."
+        )
 
 
 def parse_threshold(given: Sequence[str] | None, spec: ModelSpec) -> types.Threshold:

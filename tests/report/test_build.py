@@ -20,6 +20,7 @@ import pytest
 import soundfile
 
 from dcasenet import AudioError, SoundModel
+from dcasenet.errors import JobError
 from dcasenet.plot.series import MOST_CURVES, curves_of, scenes_over_time
 from dcasenet.report import build, write_report
 
@@ -184,12 +185,14 @@ def test_a_stopped_report_leaves_the_old_page(
 ) -> None:
     page = tmp_path / "page.html"
     page.write_text("before")
+    with pytest.raises(JobError, match=r"no report of dcasenet.*overwrite=True"):
+        write_report(answering, recordings, page)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_report(answering, recordings, page, watch=stop)
+        write_report(answering, recordings, page, watch=stop, overwrite=True)
     assert page.read_text() == "before"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["page.html", "sounds"]
 
