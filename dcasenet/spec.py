@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -155,6 +156,44 @@ class OperatingCurve:
 
 
 @dataclass(frozen=True)
+class FamiliarityStatistics:
+    """Where embeddings of the training data lie; see `dcasenet.inference.familiarity`.
+
+    Attributes:
+        size: Length of an embedding.
+        mean: Their mean, float16 in base64, (size,).
+        components: Their principal components, float16 in base64, (rank, size).
+        scales: Standard deviation along each component, (rank,).
+        residual: Standard deviation along all other directions.
+        distances: Quantiles of the distances of held-out recordings, rising.
+        limit: Familiarity below which the model is not sure, 0 to 1.
+    """
+
+    size: int
+    mean: str
+    components: str
+    scales: tuple[float, ...]
+    residual: float
+    distances: tuple[float, ...]
+    limit: float
+
+    def __post_init__(self) -> None:
+        rank = len(self.scales)
+        is_usable = (
+            _is_number(self.size, 1, 1 << 16, int)
+            and _is_base64(self.mean, 2 * self.size)
+            and _is_base64(self.components, 2 * rank * self.size)
+            and all(_is_number(value, 1e-30, 1e30) for value in (*self.scales, self.residual))
+            and all(_is_number(value, 0, 1e30) for value in self.distances)
+            and list(self.distances) == sorted(self.distances)
+            and len(self.distances) > 0
+            and _is_number(self.limit, 0, 1)
+        )
+        if not is_usable:
+            raise ValueError("the statistics of familiarity do not fit together")
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Everything that a checkpoint knows about itself, but for its weights.
 
@@ -177,6 +216,8 @@ class ModelSpec:
         thresholds: Event label → probability above which it counts as active.
         curves: Event label → its precision and recall by threshold, for thresholds by operating
             point; none where they were not measured.
+        familiarity: Where the training data lie, to tell what is too far from them; None where
+            that was not measured, and the model is always sure.
         selected_for: Task on which a joint checkpoint was selected, if it was on one.
         licence: Licence of the weights.
         training_data: What it was trained on, with the licence of the data.
@@ -202,6 +243,7 @@ class ModelSpec:
     context: Mapping[Task, Context] = field(default_factory=lambda: dict(RELEASED_CONTEXT))
     thresholds: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, OperatingCurve] = field(default_factory=dict)
+    familiarity: FamiliarityStatistics | None = None
     selected_for: Task | None = None
     licence: str = "unknown"
     training_data: str = "unknown"
@@ -292,6 +334,8 @@ class ModelSpec:
             context = {task: Context(**own) for task, own in values.pop("context", {}).items()}
             values["context"] = {**RELEASED_CONTEXT, **context}
             values["curves"] = _curves(values.get("curves", {}))
+            if values.get("familiarity") is not None:
+                values["familiarity"] = _familiarity(values["familiarity"])
             spec = cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise WeightsError(
@@ -369,6 +413,31 @@ def _curves(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Op
     }
 
 
+def _familiarity(values: Mapping[str, Any]) -> FamiliarityStatistics:
+    """Read statistics from JSON values."""
+    _known(FamiliarityStatistics, values)
+    lists = {name: tuple(values[name]) for name in ("scales", "distances")}
+    return FamiliarityStatistics(**{**values, **lists})
+
+
+def with_measured(spec: ModelSpec, stored: ModelSpec | None) -> ModelSpec:
+    """Return a checkpoint's description with what was measured and lies in its file alone.
+
+    The manifest names checkpoints; their curves and statistics are too long for it.
+
+    Args:
+        spec: As the manifest has it.
+        stored: As the file of weights has it, if it says anything.
+    """
+    if stored is None:
+        return spec
+    return dataclasses.replace(
+        spec,
+        curves=spec.curves or stored.curves,
+        familiarity=spec.familiarity or stored.familiarity,
+    )
+
+
 def _checks(spec: ModelSpec) -> dict[str, bool]:
     """Tell of each field whether a model can be built from it; files may say anything."""
     f = spec.frontend
@@ -441,6 +510,13 @@ def _is_number(
     return (
         isinstance(value, kind) and not isinstance(value, bool) and lowest <= value <= highest  # type: ignore[operator]
     )
+
+
+def _is_base64(value: object, n_bytes: int) -> bool:
+    try:
+        return isinstance(value, str) and len(base64.b64decode(value, validate=True)) == n_bytes
+    except ValueError:
+        return False
 
 
 def _is_text(value: object, longest: int) -> bool:

@@ -51,13 +51,19 @@ class Options(TypedDict, total=False):
     strict: bool
 
 
-class TagOptions(Options, total=False):
+class SceneOptions(Options, total=False):
+    """Options of `classify_scene`."""
+
+    reject: bool
+
+
+class TagOptions(SceneOptions, total=False):
     """Options of `tag`."""
 
     top: int | None
 
 
-class AnalyzeOptions(Options, total=False):
+class AnalyzeOptions(SceneOptions, total=False):
     """Options of `analyze`."""
 
     threshold: Threshold
@@ -73,6 +79,7 @@ class DecodingOptions(TypedDict, total=False):
     window: float | None
     hop: float | None
     resolution: Resolution
+    reject: bool
 
 
 class EventOptions(Options, DecodingOptions, total=False):

@@ -128,7 +128,12 @@ def verify(
     if not differences:
         with TemporaryDirectory() as folder:
             again = Path(folder, path.name)
-            _make_again(made, model, path, again, {s: str(f) for s, f in found.items()})
+            try:
+                _make_again(made, model, path, again, {s: str(f) for s, f in found.items()})
+            except (ValueError, KeyError, TypeError) as error:
+                raise DcasenetError(
+                    f"{path} cannot be made again by what it says of itself: {error}."
+                ) from error
             differences += itertools.islice(
                 _differences(path, again, tolerance), MOST_DIFFERENCES + 1
             )
@@ -314,11 +319,12 @@ def _make_again(
     elif made.verb == "write_results":
         from dcasenet.batch.incremental import write_results
 
-        write_results(model, found[made.source], again, threshold=made.options["threshold"])
+        options = {name: made.options[name] for name in ("threshold", "reject", "channels")}
+        write_results(model, found[made.source], again, **options, max_duration=None)
     elif made.source:
         _export_again(made, model, path, again, found[made.source])
     else:
-        _run_job_again(made, model, path, again, list(found.values()))
+        _run_job_again(made, model, again, list(found.values()))
 
 
 def _export_again(
@@ -340,37 +346,35 @@ def _export_again(
 def _answer(made: Provenance, model: SoundVerbs[Any], recording: str) -> Any:
     """Ask a model what it was asked."""
     options = dict(made.options)
+    top = options.pop("top", None)
     if made.verb == "analyze":
-        analysis = model.analyze(recording, threshold=options["threshold"])
-        tags = analysis.tags and dataclasses.replace(analysis.tags, limit=options.get("top"))
+        analysis = model.analyze(recording, **options, max_duration=None)
+        tags = analysis.tags and dataclasses.replace(analysis.tags, limit=top)
         return dataclasses.replace(analysis, tags=tags)
     if made.verb not in ("classify_scene", "tag", "detect_events", "embed"):
         raise DcasenetError(f"There is no verb {made.verb!r} that could answer again.")
-    answer: Result = getattr(model, made.verb)(recording, **options)
+    if made.verb == "tag":
+        options["top"] = top
+    answer: Result = getattr(model, made.verb)(recording, **options, max_duration=None)
     return answer
 
 
 def _run_job_again(
-    made: Provenance, model: SoundVerbs[Any], path: Path, again: Path, recordings: Sequence[str]
+    made: Provenance, model: SoundVerbs[Any], again: Path, recordings: Sequence[str]
 ) -> None:
     from dcasenet.batch import runner
 
     options = dict(made.options)
-    jobs: dict[str, Callable[[], Any]] = {
-        "analyze": lambda: runner.analyze(
-            model, recordings, again, threshold=options["threshold"], top=options["top"]
-        ),
-        "classify_scene": lambda: runner.classify_scene(model, recordings, again),
-        "tag": lambda: runner.tag(model, recordings, again, top=options["top"]),
-        "detect_events": lambda: runner.detect_events(
-            model,
-            recordings,
-            again,
-            decoding=options,  # type: ignore[arg-type]  # as it was written
-        ),
-        "embed": lambda: runner.embed(model, recordings, again, task=options["task"]),
+    jobs: dict[str, Callable[..., Any]] = {
+        "analyze": runner.analyze,
+        "classify_scene": runner.classify_scene,
+        "tag": runner.tag,
+        "detect_events": runner.detect_events,
+        "embed": runner.embed,
     }
-    jobs[made.verb]()
+    if made.verb == "detect_events":
+        options = {"channels": options.pop("channels"), "decoding": options}
+    jobs[made.verb](model, recordings, again, **options, max_duration=None)
 
 
 def _differences(path: Path, again: Path, tolerance: float) -> Iterator[str]:

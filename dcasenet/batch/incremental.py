@@ -52,6 +52,7 @@ def write_results(
     output: str | os.PathLike[str],
     *,
     threshold: Threshold = None,
+    reject: bool = True,
     channels: Channels = "mix",
     max_duration: float | None = None,
     strict: bool = False,
@@ -65,6 +66,7 @@ def write_results(
         audio: Path of the recording.
         output: The file to write, ending in ``.csv`` or ``.jsonl``; one that exists is replaced.
         threshold: As in `SoundVerbs.detect_events`.
+        reject: As in `SoundVerbs.detect_events`.
         channels: What becomes of several channels; ``"each"`` is not for this form of results.
         max_duration: How long it may be, in seconds; None for any length.
         strict: Anything doubtful about it is an error, once it has been read.
@@ -92,9 +94,9 @@ def write_results(
     if channels == "each":
         raise ValueError("channels='each' needs the whole recording; give 'mix' or a number.")
     options = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    decoding = Decoding(limits_for(model.spec, threshold))
+    decoding = Decoding(limits_for(model.spec, threshold), reject=reject)
     with Reader(os.fspath(audio), max_duration=options.max_duration) as reader:
-        decoder = StreamDecoder(model.infer, model.spec, decoding)
+        decoder = StreamDecoder(model.infer_known, model.spec, decoding)
         audio_stream = StreamedAudio(reader, model.spec, options.channels, strict=options.strict)
         form = FORMS[path.suffix](reader.source)
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -110,7 +112,8 @@ def write_results(
             lines = form.lines(decoder.close(info))
             scenes, tags = (_ranked(model.spec, task, decoder) for task in ("scene", "tag"))
             write(lines + form.end(scenes, tags, info))
-    made = model.provenance(VERB, asdict(decoding), decoder.grids)
+    described = {**asdict(decoding), "channels": channels}
+    made = model.provenance(VERB, described, decoder.grids)
     writing.write_provenance(path, with_recording(made, os.fspath(audio)))
 
 

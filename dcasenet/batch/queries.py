@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,13 +81,16 @@ class Asked:
             return failed_row(heard.source, str(error), self.command, heard.digest)
 
     def _results(self, recordings: Iterable[PreparedAudio]) -> Iterator[Any]:
-        infer = partial(self.model.infer, trunk=self.trunk)
+        infer = partial(self.model.infer_known, trunk=self.trunk)
         return answer_prepared(recordings, self.query, infer, self.model.spec)
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Length of an embedding; 0 where none is asked for."""
-        return 0 if self.tasks else self.model.spec.embedding_size
+        """Length of an embedding, by asking for one; 0 where none is asked for."""
+        if self.tasks:
+            return 0
+        silence = np.zeros((1, self.model.spec.frontend.sample_rate), np.float32)
+        return int(self.model.infer(silence, ["embedding"], self.trunk)["embedding"].shape[-1])
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the answers, to know the same job again.
@@ -105,6 +108,8 @@ def ask_analysis(
     threshold: Threshold = None,
     top: int = 5,
     reading: ReadOptions = AS_USUAL,
+    *,
+    reject: bool = True,
 ) -> Asked:
     """Ask for all that `SoundVerbs.analyze` gives, with the `top` best tags.
 
@@ -112,22 +117,31 @@ def ask_analysis(
         ValueError: The threshold is out of range or names no event, or `top` is less than 1.
     """
     check_top(top)
-    decoding = Decoding(limits_for(model.spec, threshold))
+    decoding = Decoding(limits_for(model.spec, threshold), reject=reject)
     query = postprocess.analysis_query(model.spec, decoding, top)
     return _ask("analyze", model, query, tuple(model.spec.tasks), reading)
 
 
-def ask_scene(model: SoundVerbs[Any]) -> Asked:
+def ask_scene(
+    model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, *, reject: bool = True
+) -> Asked:
     """Ask for what `SoundVerbs.classify_scene` gives.
 
     Raises:
         TaskNotAvailableError: The model has no scenes.
     """
     require(model.spec, "scene")
-    return _ask("scene", model, postprocess.scene_query(model.spec), ("scene",))
+    query = postprocess.scene_query(model.spec, reject=reject)
+    return _ask("scene", model, query, ("scene",), reading)
 
 
-def ask_tags(model: SoundVerbs[Any], top: int = 5) -> Asked:
+def ask_tags(
+    model: SoundVerbs[Any],
+    top: int = 5,
+    reading: ReadOptions = AS_USUAL,
+    *,
+    reject: bool = True,
+) -> Asked:
     """Ask for what `SoundVerbs.tag` gives.
 
     Raises:
@@ -136,7 +150,8 @@ def ask_tags(model: SoundVerbs[Any], top: int = 5) -> Asked:
     """
     require(model.spec, "tag")
     check_top(top)
-    return _ask("tags", model, postprocess.tag_query(model.spec, top), ("tag",))
+    query = postprocess.tag_query(model.spec, top, reject=reject)
+    return _ask("tags", model, query, ("tag",), reading)
 
 
 def ask_events(
@@ -148,7 +163,7 @@ def ask_events(
         TaskNotAvailableError: The model has no events.
         ValueError: An option is out of range.
     """
-    query = model.event_query(**options, channels=reading.channels)
+    query = model.event_query(**options)
     return _ask("events", model, query, ("event",), reading)
 
 
@@ -169,7 +184,8 @@ def ask_embedding(
         return embedding_row(heard.source, vector, info.duration, info.warnings, heard.digest)
 
     query = postprocess.clip_embedding_query(model.spec, np.asarray)
-    made = model.provenance("embed", {"task": task}, query.grids)
+    options = {"task": task, "channels": reading.channels}
+    made = model.provenance("embed", options, query.grids)
     return Asked("embed", model, (), task, query, to_row, made, reading)
 
 
@@ -178,10 +194,11 @@ def _ask(
     model: SoundVerbs[Any],
     query: Query[Any],
     tasks: tuple[Task, ...],
-    reading: ReadOptions = AS_USUAL,
+    reading: ReadOptions,
 ) -> Asked:
     def to_row(heard: Heard, info: AudioInfo, result: Result) -> Row:
         return result_row(heard.source, result, command, heard.digest)
 
-    made = model.provenance(query.verb, query.options, query.grids)
+    options = {**query.options, "channels": reading.channels}
+    made = model.provenance(query.verb, options, query.grids)
     return Asked(command, model, tasks, "tag", query, to_row, made, reading)

@@ -43,7 +43,7 @@ from dcasenet.batch.writers import TableKind, check_count, check_output, compani
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.spec import Task
-from dcasenet.types import MAX_DURATION, Channels, EventOptions, Threshold
+from dcasenet.types import MAX_DURATION, Channels, DecodingOptions, Threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,13 +54,14 @@ GROUP = 32
 SAVE_EVERY = 10.0  # seconds of work that a kill may cost
 
 
-def analyze(
+def analyze(  # noqa: PLR0913 - the options of `SoundVerbs.analyze`
     model: SoundVerbs[Any],
     paths: StrPath | Iterable[StrPath],
     output: StrPath,
     *,
     threshold: Threshold = None,
     top: int = 5,
+    reject: bool = True,
     channels: Channels = "mix",
     max_duration: float | None = MAX_DURATION,
     strict: bool = False,
@@ -81,6 +82,7 @@ def analyze(
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
         threshold: As in `SoundVerbs.detect_events`.
         top: How many tags a row holds.
+        reject: As in `SoundVerbs.classify_scene`.
         channels: What becomes of several channels; see `dcasenet.types.Options`.
         max_duration: How long a file may be, in seconds; None for any length.
         strict: A file of which anything is doubtful fails.
@@ -106,13 +108,20 @@ def analyze(
         (1, 0)
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    return _run(ask_analysis(model, threshold, top, reading), paths, Path(output), **options)
+    return _run(
+        ask_analysis(model, threshold, top, reading, reject=reject), paths, Path(output), **options
+    )
 
 
 def classify_scene(
     model: SoundVerbs[Any],
     paths: StrPath | Iterable[StrPath],
     output: StrPath,
+    *,
+    reject: bool = True,
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write the scene of every recording to one table, otherwise as `analyze` does.
@@ -120,7 +129,8 @@ def classify_scene(
     Raises:
         TaskNotAvailableError: The model has no scenes.
     """
-    return _run(ask_scene(model), paths, Path(output), **options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _run(ask_scene(model, reading, reject=reject), paths, Path(output), **options)
 
 
 def tag(
@@ -129,6 +139,10 @@ def tag(
     output: StrPath,
     *,
     top: int = 5,
+    reject: bool = True,
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write the `top` best tags of every recording to one table, otherwise as `analyze` does.
@@ -137,7 +151,8 @@ def tag(
         TaskNotAvailableError: The model has no tags.
         ValueError: `top` is less than 1.
     """
-    return _run(ask_tags(model, top), paths, Path(output), **options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _run(ask_tags(model, top, reading, reject=reject), paths, Path(output), **options)
 
 
 def detect_events(
@@ -145,7 +160,10 @@ def detect_events(
     paths: StrPath | Iterable[StrPath],
     output: StrPath,
     *,
-    decoding: EventOptions | None = None,
+    decoding: DecodingOptions | None = None,
+    channels: Channels = "mix",
+    max_duration: float | None = MAX_DURATION,
+    strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
     """Write the events of every recording to one table, otherwise as `analyze` does.
@@ -155,15 +173,17 @@ def detect_events(
         paths: Files and folders, which are searched to any depth for audio files.
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
         decoding: Options of `SoundVerbs.detect_events`, such as ``{"threshold": 0.4}``.
+        channels: What becomes of several channels; see `dcasenet.types.Options`.
+        max_duration: How long a file may be, in seconds; None for any length.
+        strict: A file of which anything is doubtful fails.
         **options: See `JobOptions`.
 
     Raises:
         TaskNotAvailableError: The model has no events.
         ValueError: An option is out of range.
     """
-    given: dict[str, Any] = dict(decoding or {})
-    reading = ReadOptions(given.pop("channels", "mix"))
-    return _run(ask_events(model, reading, **given), paths, Path(output), **options)
+    reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
+    return _run(ask_events(model, reading, **(decoding or {})), paths, Path(output), **options)
 
 
 def embed(

@@ -19,8 +19,6 @@ from dcasenet.results.formats import ANY_RESULT, FORMATS, export, format_of, suf
 
 if TYPE_CHECKING:
     from dcasenet.batch.progress import Summary
-    from dcasenet.inference.verbs import SoundVerbs
-    from dcasenet.types import Threshold
 
 # Suffixes whose tables one recording fills line by line, however long it is.
 STREAMED = (".csv", ".jsonl")
@@ -49,7 +47,7 @@ def respond(
     query: Query,
     paths: Sequence[Path],
     to: OutputOptions,
-    streamed: tuple[SoundVerbs[Any], Threshold] | None = None,
+    streamed: Callable[[Path, Path], None] | None = None,
 ) -> None:
     """Answer, and print or write as the options say.
 
@@ -57,8 +55,7 @@ def respond(
         query: What is asked.
         paths: Files and folders.
         to: Where the answers go.
-        streamed: The model and the thresholds with which a table of one recording is written as
-            it goes.
+        streamed: What writes a table of one recording as it goes, where the verb can.
 
     Raises:
         typer.BadParameter: Options do not go together, or are out of range.
@@ -105,7 +102,7 @@ def _write_file(
     paths: Sequence[Path],
     output: Path,
     to: OutputOptions,
-    streamed: tuple[SoundVerbs[Any], Threshold] | None,
+    streamed: Callable[[Path, Path], None] | None,
 ) -> None:
     from dcasenet.batch.writers import SUFFIXES
 
@@ -113,7 +110,7 @@ def _write_file(
     one = len(paths) == 1 and not paths[0].is_dir()
     if output.suffix in SUFFIXES[query.command] and to.form in ("table", form):
         if streamed and one and output.suffix in STREAMED and to.engine is Engine.local:
-            write_as_it_goes(*streamed, paths[0], output, restart=to.restart)
+            write_as_it_goes(streamed, paths[0], output, restart=to.restart)
         else:
             run_job(query.job, paths, output, to)
         return

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from dcasenet.batch.progress import Progress, Summary
     from dcasenet.batch.rows import Row
     from dcasenet.cli.options import OutputOptions
-    from dcasenet.inference.verbs import SoundVerbs
-    from dcasenet.types import Threshold
 
 # Seconds from one line to the next where there is no terminal for a bar.
 LINE_EVERY = 30.0
@@ -57,7 +55,7 @@ def run_job(
 
 
 def write_as_it_goes(
-    model: SoundVerbs[Any], threshold: Threshold, path: Path, output: Path, *, restart: bool
+    write: Callable[[Path, Path], None], path: Path, output: Path, *, restart: bool
 ) -> None:
     """Write the table of one recording of any length, line by line.
 
@@ -65,12 +63,10 @@ def write_as_it_goes(
         JobError: The output exists.
         typer.Exit: It was stopped.
     """
-    from dcasenet.batch.incremental import write_results
-
     if output.exists() and not restart:
         raise JobError(f"{output} exists already. Give another output, or --restart.")
     with interruptible(f"Stopped. {output} holds what was final."):
-        write_results(model, path, output, threshold=threshold)
+        write(path, output)
     typer.echo(f"{output}: {path}")
 
 

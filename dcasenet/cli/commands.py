@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,8 +23,11 @@ from dcasenet.cli.options import (
     OutputOptions,
     Overwrite,
     Paths,
+    ReadingOptions,
+    Reject,
     ThresholdOption,
     Top,
+    check_picture,
     parse_threshold,
     with_options,
 )
@@ -67,9 +69,11 @@ def top_level(
 def analyze(
     files: Paths,
     of_model: ModelOptions,
+    reading: ReadingOptions,
     to: OutputOptions,
     threshold: ThresholdOption = None,
     top: Top = 5,
+    reject: Reject = True,
     plot: Annotated[
         Path | None,
         typer.Option(help="Draw one file here: spectrogram, probabilities, events, scenes."),
@@ -78,14 +82,16 @@ def analyze(
 ) -> None:
     """Answer every task that the model has: scene, tags and events."""
     from dcasenet.batch import runner
+    from dcasenet.batch.incremental import write_results
 
     if plot is not None:
         _check_plot(plot, files, to, overwrite)
     model = of_model.load()
     limits = parse_threshold(threshold, model.spec)
+    read = reading.arguments()
 
     def answer(file: str) -> Analysis:
-        analysis = model.analyze(file, threshold=limits)
+        analysis: Analysis = model.analyze(file, threshold=limits, reject=reject, **read)
         tags = analysis.tags and dataclasses.replace(analysis.tags, limit=top)
         return dataclasses.replace(analysis, tags=tags)
 
@@ -95,45 +101,75 @@ def analyze(
         if plot is not None:
             save_plot(model.spec, file, analysis, plot)
 
-    job = partial(runner.analyze, model, threshold=limits, top=top)
+    job = partial(runner.analyze, model, threshold=limits, top=top, reject=reject, **read)
     query = Query("analyze", answer, job, has_events="event" in model.spec.tasks, then=draw)
-    respond(query, files, to, streamed=(model, limits))
+    streamed = partial(write_results, model, threshold=limits, reject=reject, **read)
+    respond(query, files, to, streamed)
 
 
 @app.command()
 @with_options
-def scene(files: Paths, of_model: ModelOptions, to: OutputOptions) -> None:
+def scene(
+    files: Paths,
+    of_model: ModelOptions,
+    reading: ReadingOptions,
+    to: OutputOptions,
+    reject: Reject = True,
+) -> None:
     """Say where recordings were made."""
     from dcasenet.batch import runner
 
     model = of_model.load()
-    query = Query("scene", model.classify_scene, partial(runner.classify_scene, model))
+    read = reading.arguments()
+    query = Query(
+        "scene",
+        partial(model.classify_scene, reject=reject, **read),
+        partial(runner.classify_scene, model, reject=reject, **read),
+    )
     respond(query, files, to)
 
 
 @app.command()
 @with_options
-def tags(files: Paths, of_model: ModelOptions, to: OutputOptions, top: Top = 5) -> None:
+def tags(
+    files: Paths,
+    of_model: ModelOptions,
+    reading: ReadingOptions,
+    to: OutputOptions,
+    top: Top = 5,
+    reject: Reject = True,
+) -> None:
     """Say what sounds anywhere in recordings."""
     from dcasenet.batch import runner
 
     model = of_model.load()
-    query = Query("tags", partial(model.tag, top=top), partial(runner.tag, model, top=top))
+    read = reading.arguments()
+    query = Query(
+        "tags",
+        partial(model.tag, top=top, reject=reject, **read),
+        partial(runner.tag, model, top=top, reject=reject, **read),
+    )
     respond(query, files, to)
 
 
 @app.command()
 @with_options
-def events(files: Paths, of_model: ModelOptions, how: DecodingOptions, to: OutputOptions) -> None:
+def events(
+    files: Paths,
+    of_model: ModelOptions,
+    how: DecodingOptions,
+    reading: ReadingOptions,
+    to: OutputOptions,
+) -> None:
     """Say which sounds begin and end when."""
     from dcasenet.batch import runner
 
     model = of_model.load()
-    options = how.arguments(model.spec)
+    options, read = how.arguments(model.spec), reading.arguments()
     query = Query(
         "events",
-        partial(model.detect_events, **options),
-        partial(runner.detect_events, model, decoding=options),
+        partial(model.detect_events, **options, **read),
+        partial(runner.detect_events, model, decoding=options, **read),
         has_events=True,
     )
     respond(query, files, to)
@@ -144,6 +180,7 @@ def events(files: Paths, of_model: ModelOptions, how: DecodingOptions, to: Outpu
 def embed(
     files: Paths,
     of_model: ModelOptions,
+    reading: ReadingOptions,
     to: OutputOptions,
     level: Annotated[
         Level, typer.Option(help="A vector for a clip, or one for each step of the network.")
@@ -158,30 +195,20 @@ def embed(
             f"folder."
         )
     model = of_model.load()
-    job = partial(runner.embed, model)
+    read = reading.arguments()
+    job = partial(runner.embed, model, **read)
     if level is Level.frame:
-        respond(Query("embed", partial(model.embed, level="frame"), job), files, to)
+        respond(Query("embed", partial(model.embed, level="frame", **read), job), files, to)
     else:
-        respond(Query("embed", lambda file: np.asarray(model.embed(file)), job), files, to)
+        respond(Query("embed", lambda file: np.asarray(model.embed(file, **read)), job), files, to)
 
 
 def _check_plot(plot: Path, files: list[Path], to: OutputOptions, overwrite: bool) -> None:
-    from dcasenet.plot import PICTURES, is_plot
-
     if to.output is not None:
         raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
     if len(files) != 1 or files[0].is_dir():
         raise typer.BadParameter(f"--plot draws one file; {len(files)} were given.")
-    if not plot.parent.is_dir() or plot.suffix not in PICTURES:
-        raise typer.BadParameter(
-            f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
-            f"{', '.join(PICTURES)}."
-        )
-    if not overwrite and os.path.lexists(plot) and not is_plot(plot):
-        raise typer.BadParameter(
-            f"--plot does not replace {plot}, which it did not draw. Give another name, or "
-            f"--overwrite."
-        )
+    check_picture(plot, overwrite)
 
 
 def main() -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ import typer
 
 from dcasenet.cli.output import Format, ResultFormat
 from dcasenet.errors import DcasenetError
+from dcasenet.types import MAX_DURATION
 
 if TYPE_CHECKING:
     from dcasenet import types
@@ -85,6 +87,13 @@ ThresholdOption: TypeAlias = Annotated[
         metavar="LIMIT|LABEL=LIMIT",
         help="Events are above it: a number from 0 to 1, f1, precision@0.9 or recall@0.9; for "
         "one label as LABEL=LIMIT, again for each. By default the checkpoint's own.",
+    ),
+]
+Reject: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--reject/--no-reject",
+        help="Say 'not sure' about recordings that are unlike all training data.",
     ),
 ]
 Top: TypeAlias = Annotated[int, typer.Option(min=1, help="How many tags to show.")]
@@ -160,10 +169,7 @@ class DecodingOptions:
         Literal["step", "fine"],
         typer.Option(help="fine: rows of 0.16 s from a network whose steps are longer."),
     ] = "step"
-    channels: Annotated[
-        Literal["mix", "each"],
-        typer.Option(help="Average the channels first, or their probabilities."),
-    ] = "mix"
+    reject: Reject = True
 
     def arguments(self, spec: ModelSpec) -> types.EventOptions:
         """Return them as `SoundVerbs.detect_events` takes them."""
@@ -173,7 +179,7 @@ class DecodingOptions:
             "min_gap": self.min_gap,
             "min_duration": self.min_duration,
             "resolution": self.resolution,
-            "channels": self.channels,
+            "reject": self.reject,
         }
         # What is not given is as the checkpoint has it.
         if self.window is not None:
@@ -181,6 +187,45 @@ class DecodingOptions:
         if self.hop is not None:
             given["hop"] = self.hop
         return given
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How recordings are read."""
+
+    channels: Annotated[
+        str,
+        typer.Option(
+            metavar="mix|each|NUMBER",
+            help="Average the channels, average the answers about each, or take one (from 0).",
+        ),
+    ] = "mix"
+    max_duration: Annotated[
+        float, typer.Option(min=0, help="How long a recording may be, in seconds.")
+    ] = MAX_DURATION
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on recordings of which anything is doubtful.")
+    ] = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return them as the verbs take them.
+
+        Raises:
+            typer.BadParameter: The channels are none of the three.
+        """
+        chosen: Any = self.channels
+        if chosen not in ("mix", "each"):
+            try:
+                chosen = int(chosen)
+            except ValueError as error:
+                raise typer.BadParameter(
+                    f"--channels {chosen} is not known; accepted are mix, each, and a number."
+                ) from error
+        return {
+            "channels": chosen,
+            "max_duration": self.max_duration,
+            "strict": self.strict,
+        }
 
 
 @dataclass(frozen=True)
@@ -205,6 +250,26 @@ class OutputOptions:
     workers: Workers = None
     restart: Restart = False
     engine: EngineOption = Engine.local
+
+
+def check_picture(path: Path, overwrite: bool) -> None:
+    """Refuse a ``--plot`` that cannot be written, or that somebody else made.
+
+    Raises:
+        typer.BadParameter: It is so.
+    """
+    from dcasenet.plot import PICTURES, is_plot
+
+    if not path.parent.is_dir() or path.suffix not in PICTURES:
+        raise typer.BadParameter(
+            f"--plot cannot write {path}; give a file in a folder that exists, ending in "
+            f"{', '.join(PICTURES)}."
+        )
+    if not overwrite and os.path.lexists(path) and not is_plot(path):
+        raise typer.BadParameter(
+            f"--plot does not replace {path}, which it did not draw. Give another name, or "
+            f"--overwrite."
+        )
 
 
 def parse_threshold(given: Sequence[str] | None, spec: ModelSpec) -> types.Threshold:

@@ -11,13 +11,15 @@ from dcasenet.cli.batch import interruptible
 from dcasenet.cli.options import (
     CheckpointOptions,
     ModelOptions,
+    Overwrite,
     Paths,
     ThresholdOption,
+    check_picture,
     parse_threshold,
     with_options,
 )
 from dcasenet.cli.output import printable, progress, say, watching
-from dcasenet.errors import DcasenetError, JobError
+from dcasenet.errors import DcasenetError
 
 
 def register(app: typer.Typer) -> None:
@@ -42,19 +44,16 @@ def report(
             "64 MB of sound into it and links to the rest."
         ),
     ] = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the page that is there.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML page: player, pictures, events and a table of all recordings."""
-    from dcasenet.report import write_report
+    from dcasenet.report import check_replaceable, write_report
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{output} does not end in .html, as a page does.")
     if not output.parent.is_dir():
         raise typer.BadParameter(f"There is no folder {output.parent} to write the page to.")
-    if output.exists() and not overwrite:
-        raise JobError(f"{output} exists already. Give another output, or --overwrite.")
+    check_replaceable(output, overwrite)  # before anything is computed
     model = of_model.load()
     try:
         with (
@@ -68,6 +67,7 @@ def report(
                 threshold=parse_threshold(threshold, model.spec),
                 title=title,
                 audio=audio,
+                overwrite=overwrite,
                 watch=watch,
             )
     except DcasenetError:
@@ -135,11 +135,18 @@ def calibrate(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the reliability diagram and the curves here.")
     ] = None,
+    overwrite: Overwrite = False,
     form: Annotated[
         Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")
     ] = "table",
 ) -> None:
     """Measure how far event probabilities can be believed, and thresholds for what they achieve."""
+    from dcasenet.weights.hub import check_folder
+
+    if plot is not None:
+        check_picture(plot, overwrite)
+    if output is not None:
+        check_folder(output, overwrite=overwrite)  # before anything is computed
     model = of_model.load_network()
     measured = model.calibrate(labels)
     if form == "json":
@@ -159,4 +166,4 @@ def calibrate(
 
         save_reliability(measured, plot)
     if output is not None:
-        typer.echo(f"{model.save_pretrained(output)}: saved", err=True)
+        typer.echo(f"{model.save_pretrained(output, overwrite=overwrite)}: saved", err=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, ReadOptions, prepare_each
+from dcasenet.inference.familiarity import FAMILIARITY
 from dcasenet.inference.postprocess import InferredChunk, Query, Result
 from dcasenet.inference.windowing import Chunk, Grid, level_of, sliding_windows
 from dcasenet.results import Floats
@@ -25,7 +26,7 @@ from dcasenet.types import Audio, Audios, Rate
 Infer = Callable[[Floats, Sequence[str]], Mapping[str, Floats]]
 
 # What a network can give of a window, in the order in which runtimes are asked.
-OUTPUTS = (*TASKS, "fine_event", "embedding")
+OUTPUTS = (*TASKS, "fine_event", "embedding", FAMILIARITY)
 # At most this many seconds of audio go through the network at once: about 0.4 GB of activations
 # at full width. A longer window, which only `window=` can ask for, goes alone.
 BATCH_SECONDS = 60.0

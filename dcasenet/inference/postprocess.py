@@ -6,6 +6,7 @@ probabilities averaged over the channels of an event recording.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,14 +19,25 @@ from numpy.typing import NDArray
 from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.events import decode_events
+from dcasenet.inference.familiarity import FAMILIARITY
 from dcasenet.inference.windowing import Grid, OverlapAdd, TimeAxis, Window, event_grid, grid_of
-from dcasenet.results import Analysis, Array, Embedding, Events, Floats, Scene, Tags
+from dcasenet.results import (
+    Analysis,
+    Array,
+    Embedding,
+    Events,
+    Floats,
+    Scene,
+    Tags,
+    with_fields,
+)
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.types import Channels, Resolution
+from dcasenet.types import Resolution
 from dcasenet.weights.manifest import available_models
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
+AnyResult = TypeVar("AnyResult")
 
 # With one grid for all tasks: windows so many dB under the loudest one do not count.
 QUIET_DB = 60
@@ -65,14 +77,12 @@ class Query(Generic[Result_co]):
     Attributes:
         grids: Output of the network → the windows that it reads.
         decoder: Makes what reads the result of a recording.
-        channels: What the network reads of several channels; see `dcasenet.types.Options`.
         verb: The method that has it.
         options: The options that decide the result, as plain values.
     """
 
     grids: Mapping[str, Grid]
     decoder: Callable[[], Decoder[Result_co]]
-    channels: Channels = "mix"
     verb: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -88,6 +98,7 @@ class Decoding:
     window: float | None = None
     hop: float | None = None
     resolution: Resolution = "step"
+    reject: bool = False
 
 
 def require(spec: ModelSpec, task: Task) -> None:
@@ -104,29 +115,33 @@ def require(spec: ModelSpec, task: Task) -> None:
         )
 
 
-def scene_query(spec: ModelSpec) -> Query[Scene]:
+def scene_query(spec: ModelSpec, *, reject: bool = False) -> Query[Scene]:
     """Return what `classify_scene` wants to know: the softmax of each window, averaged."""
     grids = {"scene": grid_of(spec, "scene")}
-    return Query(grids, partial(SceneDecoder, spec), verb="classify_scene")
+    options = {"reject": reject}
+    query = Query(grids, partial(SceneDecoder, spec), verb="classify_scene", options=options)
+    return _with_familiarity(query, spec) if reject else query
 
 
-def tag_query(spec: ModelSpec, top: int | None) -> Query[Tags]:
+def tag_query(spec: ModelSpec, top: int | None, *, reject: bool = False) -> Query[Tags]:
     """Return what `tag` wants to know: each label's probability, pooled over the windows."""
     grids = {"tag": grid_of(spec, "tag")}
-    return Query(grids, partial(TagDecoder, spec, top), verb="tag", options={"top": top})
+    options = {"top": top, "reject": reject}
+    query = Query(grids, partial(TagDecoder, spec, top), verb="tag", options=options)
+    return _with_familiarity(query, spec) if reject else query
 
 
-def event_query(spec: ModelSpec, options: Decoding, channels: Channels = "mix") -> Query[Events]:
+def event_query(spec: ModelSpec, options: Decoding) -> Query[Events]:
     """Return what `detect_events` wants to know: probabilities averaged over channels, joined."""
     grid = event_grid(spec, options.window, options.hop)
     output = "fine_event" if is_fine(spec, options) else "event"
-    return Query(
+    query = Query(
         {output: grid},
         partial(FramewiseDecoder, spec, options),
-        channels,
         verb="detect_events",
-        options={**asdict(options), "channels": channels},
+        options=asdict(options),
     )
+    return _with_familiarity(query, spec) if options.reject else query
 
 
 def analysis_query(spec: ModelSpec, options: Decoding, top: int | None = None) -> Query[Analysis]:
@@ -137,10 +152,11 @@ def analysis_query(spec: ModelSpec, options: Decoding, top: int | None = None) -
     if "tag" in spec.tasks:
         queries["tag"] = tag_query(spec, top)
     if "event" in spec.tasks:
-        queries["event"] = event_query(spec, options)
+        queries["event"] = event_query(spec, dataclasses.replace(options, reject=False))
     grids = {output: grid for q in queries.values() for output, grid in q.grids.items()}
-    described = {"threshold": options.threshold, "top": top}
-    return Query(grids, partial(AnalysisDecoder, queries), verb="analyze", options=described)
+    described = {"threshold": options.threshold, "top": top, "reject": options.reject}
+    query = Query(grids, partial(AnalysisDecoder, queries), verb="analyze", options=described)
+    return _with_familiarity(query, spec) if options.reject else query
 
 
 def clip_embedding_query(spec: ModelSpec, as_array: Callable[[Floats], Array]) -> Query[Array]:
@@ -285,21 +301,22 @@ class FramewiseDecoder(Decoder[Events]):
         fine = is_fine(spec, options)
         self._labels, self._options = spec.events, options
         self._highest = min(spec.frontend.max_frequency, spec.frontend.sample_rate / 2)
+        self._limit = 0.0 if spec.familiarity is None else spec.familiarity.limit
         self._output = "fine_event" if fine else "event"
         self._axis = TimeAxis.of(spec, fine=fine)
         self._steps = _JoinedSteps(self._axis)
 
     def add(self, chunk: InferredChunk) -> None:
         """Take the next window; see `Decoder`."""
-        self._steps.add(chunk.window, step_probabilities(chunk.outputs[self._output]))
+        self._steps.add(chunk.window, flagged_steps(chunk, self._output, self._limit))
 
     def result(self, info: AudioInfo) -> Events:
         """Return the result; see `Decoder`."""
         n_rows = self._axis.n_rows(info.n_samples, info.sample_rate)
-        probabilities = self._axis.rows(self._steps.joined(), n_rows)
+        probabilities, sure = unflagged(self._axis.rows(self._steps.joined(), n_rows))
         options = self._options
         events = decode_events(
-            probabilities,
+            sure,
             self._labels,
             self._axis.hop,
             options.threshold,
@@ -341,6 +358,50 @@ class AnalysisDecoder(Decoder[Analysis]):
             events=results.get("event"),
             **_about(info),
         )
+
+
+class FamiliarityDecoder(Decoder[AnyResult]):
+    """Another decoder, whose results know how familiar the recording is.
+
+    That is as familiar as its most familiar window. Events that lie in windows alone that are not
+    familiar enough are left out by the decoder of events itself.
+
+    Args:
+        inner: What makes the other decoder.
+        limit: Familiarity below which the model is not sure.
+    """
+
+    def __init__(self, inner: Callable[[], Decoder[AnyResult]], limit: float) -> None:
+        self._inner, self._limit = inner(), limit
+        self._highest = 0.0
+
+    def add(self, chunk: InferredChunk) -> None:
+        """Take the next window."""
+        self._inner.add(chunk)
+        self._highest = max(self._highest, familiarity_of(chunk) or 0.0)
+
+    def result(self, info: AudioInfo) -> AnyResult:
+        """Return the result, after the last window."""
+        known = {"familiarity": self._highest, "is_sure": self._highest >= self._limit}
+        return with_fields(self._inner.result(info), **known)
+
+
+def familiarity_of(chunk: InferredChunk) -> float | None:
+    """Return a window's familiarity, 0 for digital silence; None where it was not asked for."""
+    values = chunk.outputs.get(FAMILIARITY)
+    if values is None:
+        return None
+    return 0.0 if chunk.level == -np.inf else float(values.mean())
+
+
+def _with_familiarity(query: Query[AnyResult], spec: ModelSpec) -> Query[AnyResult]:
+    """Return a query whose results say how familiar the recording is, if that can be known."""
+    if spec.familiarity is None:
+        return query
+    grid = next(iter(query.grids.values()))
+    decoder = partial(FamiliarityDecoder, query.decoder, spec.familiarity.limit)
+    grids = {**query.grids, FAMILIARITY: grid}
+    return dataclasses.replace(query, grids=grids, decoder=decoder)
 
 
 class ClipEmbeddingDecoder(Decoder[Array]):
@@ -398,6 +459,40 @@ class _JoinedSteps:
     def joined(self) -> Floats:
         self._final.append(self._joined.take())
         return np.concatenate([steps for steps in self._final if len(steps)])
+
+
+def flagged_steps(chunk: InferredChunk, output: str, limit: float) -> Floats:
+    """Return a window's event probabilities, and whether the model is sure of it as a last column.
+
+    Args:
+        chunk: What the network gave.
+        output: ``"event"`` or ``"fine_event"``.
+        limit: Familiarity below which the model is not sure.
+
+    Returns:
+        (steps, labels + 1).
+    """
+    steps = step_probabilities(chunk.outputs[output])
+    known = familiarity_of(chunk)
+    flag = 1.0 if known is None or known >= limit else 0.0
+    return np.concatenate((steps, np.full((len(steps), 1), flag, np.float32)), axis=1)
+
+
+def unflagged(rows: Floats) -> tuple[Floats, Floats]:
+    """Return the probabilities of flagged rows, and those that events may come of.
+
+    Where windows overlap, one of which the model is sure suffices.
+
+    Args:
+        rows: What became of `flagged_steps`, (rows, labels + 1).
+
+    Returns:
+        The probabilities (rows, labels), and the same with 0 where the model is not sure.
+    """
+    probabilities = np.ascontiguousarray(rows[:, :-1])
+    if (rows[:, -1] > 0).all():
+        return probabilities, probabilities
+    return probabilities, np.where(rows[:, -1:] > 0, probabilities, np.float32(0.0))
 
 
 def _about(info: AudioInfo) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from dcasenet.audio.validation import (
 )
 from dcasenet.errors import AudioError
 from dcasenet.inference.events import EventDecoder
+from dcasenet.inference.familiarity import FAMILIARITY
 from dcasenet.inference.pipeline import Infer, infer_chunks
 from dcasenet.inference.postprocess import (
     Decoding,
@@ -33,7 +34,9 @@ from dcasenet.inference.postprocess import (
     SceneDecoder,
     TagDecoder,
     WindowPool,
-    step_probabilities,
+    familiarity_of,
+    flagged_steps,
+    unflagged,
 )
 from dcasenet.inference.windowing import (
     Chunk,
@@ -44,7 +47,7 @@ from dcasenet.inference.windowing import (
     event_grid,
     grid_of,
 )
-from dcasenet.results import Event, Floats, Scene, Tags
+from dcasenet.results import Event, Floats, Scene, Tags, with_fields
 from dcasenet.spec import ModelSpec
 from dcasenet.types import Samples
 
@@ -132,6 +135,10 @@ class StreamDecoder:
         grids: dict[str, Grid] = {task: grid_of(spec, task) for task in spec.tasks}
         if "event" in grids:
             grids["event"] = self._grid
+        self._limit: float | None = None
+        if decoding.reject and spec.familiarity is not None:
+            self._limit = spec.familiarity.limit
+            grids[FAMILIARITY] = next(iter(grids.values()))
         self.grids = grids
         self._windows = SlidingWindows(grids)
         self._pools = {
@@ -155,7 +162,7 @@ class StreamDecoder:
         # Whatever length the recording may yet have, its last window begins here or later.
         last = self._grid.last(self._windows.n_samples)
         steps = self._steps.take(before=self._axis.first_step((last, last)))
-        events = self._events.push(self._axis.rows(steps)) if len(steps) else []
+        events = self._events.push(unflagged(self._axis.rows(steps))[1]) if len(steps) else []
         return replace(update, events=tuple(events))
 
     def preview(self) -> Provisional:
@@ -163,7 +170,7 @@ class StreamDecoder:
         n_samples, rate = self._windows.n_samples, self._rate
         first = max(self._grid.last(n_samples), n_samples - self._windows.longest)
         waveforms = self._windows.cut((first, n_samples), self._grid.shortest)
-        window = Chunk((first, n_samples), frozenset(self._spec.tasks), waveforms)
+        window = Chunk((first, n_samples), frozenset(self.grids), waveforms)
         (inferred,) = self._inferred([window])
         info = AudioInfo(n_samples, rate, SOURCE)
         scene, tags = self._pooled(inferred, info)
@@ -221,11 +228,15 @@ class StreamDecoder:
             tagging = TagDecoder(self._spec)
             tagging.add(inferred)
             tags = tagging.result(info)
+        known = familiarity_of(inferred)
+        if known is not None and self._limit is not None:
+            fields = {"familiarity": known, "is_sure": known >= self._limit}
+            scene, tags = with_fields(scene, **fields), with_fields(tags, **fields)
         return scene, tags
 
     def _join(self, steps: OverlapAdd, inferred: InferredChunk) -> None:
         first = self._axis.first_step(inferred.window)
-        steps.add(first, step_probabilities(inferred.outputs["event"]))
+        steps.add(first, flagged_steps(inferred, "event", self._limit or 0.0))
 
     def _decoded_to_the_end(
         self, steps: OverlapAdd, decoder: EventDecoder, info: AudioInfo
@@ -233,7 +244,7 @@ class StreamDecoder:
         n_rows = self._axis.n_rows(info.n_samples, info.sample_rate)
         n_rows -= self._axis.rows_per_step * steps.first
         last = steps.take()
-        events = decoder.push(self._axis.rows(last, n_rows)) if len(last) else []
+        events = decoder.push(unflagged(self._axis.rows(last, n_rows))[1]) if len(last) else []
         return [*events, *decoder.close(info.duration)]
 
 

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, overload
 
+import numpy as np
+
 from dcasenet import __version__
 from dcasenet.audio.io import is_single
 from dcasenet.audio.preprocess import ReadOptions
 from dcasenet.inference import postprocess
 from dcasenet.inference.calibration import Calibration, Labeled, calibrate, calibrated
 from dcasenet.inference.events import check_decoding
+from dcasenet.inference.familiarity import FAMILIARITY, familiarity
 from dcasenet.inference.operating_points import limits_for
 from dcasenet.inference.pipeline import answer
 from dcasenet.inference.postprocess import Decoding, Query, Result, require
@@ -38,9 +41,9 @@ from dcasenet.types import (
     Channels,
     EmbedOptions,
     EventOptions,
-    Options,
     Rate,
     Resolution,
+    SceneOptions,
     TagOptions,
     Threshold,
 )
@@ -48,6 +51,7 @@ from dcasenet.types import (
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+EMBEDDING = "embedding"
 # Windows and hop of a stream's events, in seconds, where tasks have windows of their own: short
 # ones, so that events are final soon.
 STREAM_WINDOW, STREAM_HOP = 10.0, 2.4
@@ -132,6 +136,26 @@ class SoundVerbs(ABC, Generic[Array]):
     def as_array(self, values: Floats) -> Array:
         """Return an embedding in the runtime's own type."""
 
+    def infer_known(
+        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+    ) -> Mapping[str, Floats]:
+        """Run `infer`, and compute what follows from its outputs.
+
+        Args:
+            waveforms: As of `infer`.
+            outputs: As of `infer`, or ``"familiarity"``: (batch,), of a checkpoint that has
+                statistics.
+            trunk: As of `infer`.
+        """
+        statistics = self.spec.familiarity
+        if FAMILIARITY not in outputs or statistics is None:
+            return self.infer(waveforms, outputs, trunk)
+        wanted = [name for name in outputs if name != FAMILIARITY]
+        inferred = dict(self.infer(waveforms, list(dict.fromkeys((*wanted, EMBEDDING))), trunk))
+        means = inferred[EMBEDDING].mean(axis=1, dtype=np.float64).astype(np.float32)
+        values = {name: inferred[name] for name in wanted}
+        return {**values, FAMILIARITY: familiarity(statistics, means)}
+
     def _answer(
         self,
         audio: Audio | Audios,
@@ -140,10 +164,11 @@ class SoundVerbs(ABC, Generic[Array]):
         options: ReadOptions,
         trunk: Task = "tag",
     ) -> Result | list[Result]:
-        infer = partial(self.infer, trunk=trunk)
+        infer = partial(self.infer_known, trunk=trunk)
         results = answer(audio, sample_rate, query, infer, self.spec, options)
         if query.verb:
-            made = self.provenance(query.verb, query.options, query.grids)
+            described = {**query.options, "channels": options.channels}
+            made = self.provenance(query.verb, described, query.grids)
             results = (with_source(result, made) for result in results)
         return next(results) if is_single(audio) else list(results)
 
@@ -176,17 +201,18 @@ class SoundVerbs(ABC, Generic[Array]):
 
     @overload
     def classify_scene(  # type: ignore[overload-overlap]
-        self, audio: Audio, sample_rate: Rate = None, **o: Unpack[Options]
+        self, audio: Audio, sample_rate: Rate = None, **o: Unpack[SceneOptions]
     ) -> Scene: ...
     @overload
     def classify_scene(
-        self, audio: Audios, sample_rate: Rate = None, **o: Unpack[Options]
+        self, audio: Audios, sample_rate: Rate = None, **o: Unpack[SceneOptions]
     ) -> list[Scene]: ...
     def classify_scene(
         self,
         audio: Audio | Audios,
         sample_rate: Rate = None,
         *,
+        reject: bool = True,
         channels: Channels = "mix",
         channels_last: bool = False,
         max_duration: float | None = MAX_DURATION,
@@ -200,6 +226,8 @@ class SoundVerbs(ABC, Generic[Array]):
         Args:
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
+            reject: Whether a recording that is unlike all training data makes the model not sure
+                (`Scene.is_sure`); the released files have no statistics and are always sure.
             channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
             max_duration: How long a recording may be, in seconds; None for any length.
@@ -210,7 +238,9 @@ class SoundVerbs(ABC, Generic[Array]):
         """
         options = ReadOptions(channels, channels_last, max_duration, strict)
         require(self.spec, "scene")
-        return self._answer(audio, sample_rate, postprocess.scene_query(self.spec), options)
+        return self._answer(
+            audio, sample_rate, postprocess.scene_query(self.spec, reject=reject), options
+        )
 
     @overload
     def tag(self, audio: Audio, sample_rate: Rate = None, **o: Unpack[TagOptions]) -> Tags: ...  # type: ignore[overload-overlap]
@@ -224,6 +254,7 @@ class SoundVerbs(ABC, Generic[Array]):
         sample_rate: Rate = None,
         *,
         top: int | None = None,
+        reject: bool = True,
         channels: Channels = "mix",
         channels_last: bool = False,
         max_duration: float | None = MAX_DURATION,
@@ -238,6 +269,7 @@ class SoundVerbs(ABC, Generic[Array]):
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
             top: How many tags the result holds, 1 or more; all by default.
+            reject: As in `classify_scene`.
             channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
             max_duration: How long a recording may be, in seconds; None for any length.
@@ -249,7 +281,9 @@ class SoundVerbs(ABC, Generic[Array]):
         options = ReadOptions(channels, channels_last, max_duration, strict)
         require(self.spec, "tag")
         check_top(top)
-        return self._answer(audio, sample_rate, postprocess.tag_query(self.spec, top), options)
+        return self._answer(
+            audio, sample_rate, postprocess.tag_query(self.spec, top, reject=reject), options
+        )
 
     @overload
     def detect_events(  # type: ignore[overload-overlap]
@@ -272,6 +306,7 @@ class SoundVerbs(ABC, Generic[Array]):
         hop: float | None = None,
         resolution: Resolution = "step",
         channels: Channels = "mix",
+        reject: bool = True,
         channels_last: bool = False,
         max_duration: float | None = MAX_DURATION,
         strict: bool = False,
@@ -294,6 +329,7 @@ class SoundVerbs(ABC, Generic[Array]):
             resolution: ``"step"``, or ``"fine"``: rows of 0.16 s from a network whose steps are
                 longer. Its last pooling is done at each of its offsets, the convolutions once.
             channels: What becomes of several channels; see `dcasenet.types.Options`.
+            reject: As in `classify_scene`; where the model is not sure, there are no events.
             channels_last: Arrays are (samples, channels).
             max_duration: How long a recording may be, in seconds; None for any length.
             strict: Anything doubtful about a recording is an error.
@@ -311,7 +347,7 @@ class SoundVerbs(ABC, Generic[Array]):
             window=window,
             hop=hop,
             resolution=resolution,
-            channels=channels,
+            reject=reject,
         )
         return self._answer(audio, sample_rate, query, options)
 
@@ -325,7 +361,7 @@ class SoundVerbs(ABC, Generic[Array]):
         window: float | None = None,
         hop: float | None = None,
         resolution: Resolution = "step",
-        channels: Channels = "mix",
+        reject: bool = True,
     ) -> Query[Events]:
         """Return what `detect_events` wants to know with the same options, for many recordings.
 
@@ -340,13 +376,13 @@ class SoundVerbs(ABC, Generic[Array]):
         if resolution not in ("step", "fine"):
             raise ValueError(f"resolution={resolution!r} is not known; give 'step' or 'fine'.")
         limits = limits_for(self.spec, threshold)
-        decoding = Decoding(limits, median, min_gap, min_duration, window, hop, resolution)
+        decoding = Decoding(limits, median, min_gap, min_duration, window, hop, resolution, reject)
         if postprocess.is_fine(self.spec, decoding) and not self.has_fine_steps:
             raise ValueError(
                 "resolution='fine' needs the network in torch. Type: "
                 "dcasenet.load(..., runtime='torch')"
             )
-        return postprocess.event_query(self.spec, decoding, channels)
+        return postprocess.event_query(self.spec, decoding)
 
     @overload
     def analyze(  # type: ignore[overload-overlap]
@@ -362,6 +398,7 @@ class SoundVerbs(ABC, Generic[Array]):
         sample_rate: Rate = None,
         *,
         threshold: Threshold = None,
+        reject: bool = True,
         channels: Channels = "mix",
         channels_last: bool = False,
         max_duration: float | None = MAX_DURATION,
@@ -373,6 +410,7 @@ class SoundVerbs(ABC, Generic[Array]):
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
             threshold: As in `detect_events`.
+            reject: As in `detect_events`.
             channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
             max_duration: How long a recording may be, in seconds; None for any length.
@@ -382,7 +420,9 @@ class SoundVerbs(ABC, Generic[Array]):
             ValueError: A threshold is out of range or names no event.
         """
         options = ReadOptions(channels, channels_last, max_duration, strict)
-        query = postprocess.analysis_query(self.spec, Decoding(limits_for(self.spec, threshold)))
+        query = postprocess.analysis_query(
+            self.spec, Decoding(limits_for(self.spec, threshold), reject=reject)
+        )
         return self._answer(audio, sample_rate, query, options)
 
     @overload
@@ -491,11 +531,12 @@ class SoundVerbs(ABC, Generic[Array]):
             (['frog'], True)
         """
         require(self.spec, "event")
-        measured = calibrate(self.detect_events, self.spec.events, labeled)
+        detect = partial(self.detect_events, reject=False)
+        measured = calibrate(detect, self.spec.events, labeled)
         self.spec = calibrated(self.spec, measured)
         return measured
 
-    def stream(
+    def stream(  # noqa: PLR0913 - the public signature
         self,
         sample_rate: int,
         *,
@@ -506,6 +547,7 @@ class SoundVerbs(ABC, Generic[Array]):
         window: float | None = None,
         hop: float | None = None,
         latency: float | None = None,
+        reject: bool = True,
     ) -> Stream:
         """Process sound while it comes in: blocks in, what is final out; see `Stream`.
 
@@ -526,6 +568,7 @@ class SoundVerbs(ABC, Generic[Array]):
                 if blocks are short: more than a step of the network. They are marked
                 ``final=False`` and are what `Stream.close` would give if the sound ended there.
                 Each look costs a pass over a window; there is one every `latency` less a step.
+            reject: As in `detect_events`.
 
         Raises:
             ValueError: An option is out of range, or a threshold names no event.
@@ -534,5 +577,5 @@ class SoundVerbs(ABC, Generic[Array]):
         if not self.spec.has_one_grid:
             window = STREAM_WINDOW if window is None else window
             hop = STREAM_HOP if hop is None else hop
-        options = Decoding(limits, median, min_gap, min_duration, window, hop)
-        return Stream(self.infer, self.spec, sample_rate, options, latency)
+        options = Decoding(limits, median, min_gap, min_duration, window, hop, reject=reject)
+        return Stream(self.infer_known, self.spec, sample_rate, options, latency)

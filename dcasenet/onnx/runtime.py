@@ -25,7 +25,7 @@ import numpy as np
 from dcasenet.errors import TaskNotAvailableError, WeightsError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Floats
-from dcasenet.spec import ModelSpec, Task
+from dcasenet.spec import ModelSpec, Task, with_measured
 
 # Names in the file: the graph's input, its embedding, and the metadata's entry for the spec.
 WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
@@ -189,7 +189,8 @@ def model_of(
             f"'dcasenet export' wrote."
         )
     try:
-        spec = spec or ModelSpec.from_dict(json.loads(described[SPEC]))
+        stored = ModelSpec.from_dict(json.loads(described[SPEC]))
+        spec = with_measured(spec, stored) if spec else stored
     except (ValueError, RecursionError, WeightsError) as error:
         raise WeightsError(f"{name} carries a damaged description of itself: {error}") from error
     return OnnxSoundModel(spec, runner, _Origin(source, name, threads))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcasenet import __version__
 from dcasenet.plot.overview import DYNAMIC_RANGE, Overview, mono_blocks, overview
+from dcasenet.plot.saving import save_figure
 from dcasenet.plot.series import curves_of, scenes_over_time
 from dcasenet.results import Analysis, Event, Events, Scene
-from dcasenet.results.writing import input_stamped
 from dcasenet.text import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
 
     from dcasenet.spec import ModelSpec
 
-PICTURES = (".png", ".svg", ".pdf")
 MAX_COLUMNS = 2000
 FREQUENCY_TICKS = (125, 250, 500, 1_000, 2_000, 4_000, 8_000)  # Hz
 # Above so many seconds the time axis counts minutes.
@@ -72,7 +68,7 @@ def save_plot(spec: ModelSpec, audio: str | Path, analysis: Analysis, path: str 
     if scene is not None:
         _draw_scenes(place["scenes"], scene)
     _scale_time(axes[-1], analysis.duration)
-    _save(figure, Path(path), analysis)
+    save_figure(figure, Path(path), analysis.provenance)
 
 
 def _draw_mel(figure: Figure, axes: Axes, seen: Overview) -> None:
@@ -180,17 +176,3 @@ def _title(audio: str | Path, analysis: Analysis) -> str:
 def _name(text: str) -> str:
     """Text as it is: on one line, and dollars are no formulas."""
     return one_line(text).replace("$", r"\$")
-
-
-def is_plot(path: Path) -> bool:
-    """Tell whether a picture was drawn by `save_plot`: its metadata say so."""
-    return path.is_file() and re.search(rb"dcasenet \d+\.\d+", path.read_bytes()) is not None
-
-
-def _save(figure: Figure, path: Path, analysis: Analysis) -> None:
-    made_by = "Software" if path.suffix == ".png" else "Creator"
-    metadata: dict[str, str] = {made_by: f"dcasenet {__version__}"}
-    if analysis.provenance is not None:
-        key = "Keywords" if path.suffix == ".pdf" else "Description"
-        metadata[key] = json.dumps(input_stamped(analysis.provenance).to_dict())
-    figure.savefig(path, dpi=120, metadata=metadata)

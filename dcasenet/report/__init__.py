@@ -7,6 +7,6 @@
     dcasenet.report.write_report(dcasenet.load(), ["recordings/"], "report.html")
 """
 
-from dcasenet.report.build import write_report
+from dcasenet.report.build import ReportSummary, check_replaceable, write_report
 
-__all__ = ["write_report"]
+__all__ = ["ReportSummary", "check_replaceable", "write_report"]

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from dcasenet.atomic import replacing
 from dcasenet.audio.discovery import list_recordings
-from dcasenet.errors import AudioError
+from dcasenet.errors import AudioError, JobError
 from dcasenet.plot.overview import DYNAMIC_RANGE, Overview, mono_blocks, overview
 from dcasenet.plot.series import curves_of, scenes_over_time
-from dcasenet.report.page import Page, quantized
+from dcasenet.report.page import GENERATOR, Page, quantized
 from dcasenet.results import Analysis, Floats
 from dcasenet.results.writing import input_stamped
 from dcasenet.text import one_line
@@ -61,6 +61,7 @@ def write_report(
     threshold: Threshold = None,
     title: str | None = None,
     audio: AudioMode = "auto",
+    overwrite: bool = False,
     watch: Callable[[int, int], None] | None = None,
 ) -> ReportSummary:
     """Write a page with a player, pictures and results of each recording.
@@ -73,12 +74,13 @@ def write_report(
     Args:
         model: A loaded model, of any runtime.
         paths: Files and folders, which are searched to any depth for audio files.
-        output: The page to write; one that exists is replaced.
+        output: The page to write; one that a report wrote is replaced.
         threshold: As in `SoundVerbs.detect_events`.
         title: Title of the page; by default the output's name.
         audio: ``"embed"`` puts the sound into the page (mono, at the model's rate, as FLAC),
             ``"link"`` links to the files where they lie, ``"none"`` does without, ``"auto"``
             embeds the first 64 MB and links to the rest.
+        overwrite: Whether any other file of this name is replaced as well.
         watch: Called with the number of recordings done and their total.
 
     Returns:
@@ -86,6 +88,7 @@ def write_report(
 
     Raises:
         AudioError: There is no recording in the folders.
+        JobError: The output is somebody else's file.
         ValueError: An option is out of range.
         OSError: The page cannot be written.
 
@@ -101,6 +104,7 @@ def write_report(
     if audio not in ("auto", "embed", "link", "none"):
         raise ValueError(f"audio={audio!r} is not known; accepted are auto, embed, link, none.")
     output = Path(output)
+    check_replaceable(output, overwrite)
     listed = list_recordings([paths] if isinstance(paths, str | os.PathLike) else list(paths))
     heading = title or f"{output.stem}: {len(listed):,} recordings"
     with (
@@ -115,6 +119,25 @@ def write_report(
                 watch(done, len(listed))
         report.finish()
     return ReportSummary(output, len(listed), report.n_failed)
+
+
+def check_replaceable(output: Path, overwrite: bool) -> None:
+    """Refuse to write over a file that is no report.
+
+    Raises:
+        JobError: It is there, and `overwrite` is False.
+    """
+    if overwrite or not os.path.lexists(output):
+        return
+    is_ours = False
+    if output.is_file():
+        with output.open("rb") as file:
+            is_ours = GENERATOR.encode() in file.read(4096)
+    if not is_ours:
+        raise JobError(
+            f"{output} exists and is no report of dcasenet. Give another output, or "
+            f"overwrite=True (--overwrite)."
+        )
 
 
 class _Report:

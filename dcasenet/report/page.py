@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from dcasenet.text import one_line
 
+# What a report is known by.
+GENERATOR = '<meta name="generator" content="dcasenet">'
 BODY = """<header><h1>{title}</h1><p class="summary" id="summary"></p></header>
 <main>
 <section id="detail" hidden aria-live="polite"></section>
@@ -77,7 +79,7 @@ class Page:
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            '<meta name="generator" content="dcasenet">\n'
+            f"{GENERATOR}\n"
             f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
             + BODY.format(title=title, count=f"{count:,}")
         )

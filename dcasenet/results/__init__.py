@@ -12,6 +12,7 @@ from dcasenet.results.values import (
     Scene,
     ScoredLabel,
     Tags,
+    with_fields,
     with_recording,
     with_source,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Scene",
     "ScoredLabel",
     "Tags",
+    "with_fields",
     "with_recording",
     "with_source",
 ]

@@ -521,13 +521,19 @@ def with_source(result: AnyResult, made: Provenance) -> AnyResult:
     """Return a result, or what is none, with the provenance of its own recording."""
     if not isinstance(result, Result):
         return result
-    own = with_recording(made, result.source)
+    return with_fields(result, provenance=with_recording(made, result.source))
+
+
+def with_fields(result: AnyResult, **values: Any) -> AnyResult:
+    """Return a result, or what is none, with other values of fields, in its parts as well."""
+    if not isinstance(result, Result):
+        return result
     parts: dict[str, Any] = {
-        part.name: replace(value, provenance=own)
+        part.name: replace(value, **values)
         for part in fields(result)
         if isinstance(value := getattr(result, part.name), Result)
     }
-    return replace(result, provenance=own, **parts)
+    return replace(result, **values, **parts)
 
 
 def freeze(*arrays: NDArray[Any]) -> None:

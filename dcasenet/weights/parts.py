@@ -13,7 +13,7 @@ from torch import nn
 from dcasenet.errors import UnknownModelError, WeightsError
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
-from dcasenet.spec import ModelSpec, Task
+from dcasenet.spec import ModelSpec, Task, with_measured
 from dcasenet.weights import cache, checkpoint, hub, manifest, sources
 from dcasenet.weights.builder import assemble
 from dcasenet.weights.sources import Access
@@ -93,8 +93,9 @@ def _from_manifest(spec: ModelSpec, access: Access) -> Parts:
         }
         return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
     path = cache.obtain(spec, access)
-    tensors = checkpoint.read(path).tensors
-    return spec, *assemble(tensors, spec, f"{sources.what(spec)}: {path}")
+    tensors, stored = checkpoint.read(path)
+    parts = assemble(tensors, spec, f"{sources.what(spec)}: {path}")
+    return with_measured(spec, stored), *parts
 
 
 def _network_of_stage(name: str, stage: str, access: Access) -> nn.Module:

@@ -29,6 +29,10 @@ class FakeModel(SoundVerbs[Floats]):
         self.spec = SPEC
         self.gain = gain
 
+    @property
+    def weights_digest(self) -> str:
+        return f"sha256:{self.gain}"
+
     def infer(
         self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> Mapping[str, Floats]:

@@ -40,6 +40,7 @@ def run(
         captured = capsys.readouterr()
         return Done(int(exit_.value.code or 0), captured.out, captured.err)
 
+    call.folder = folder  # type: ignore[attr-defined]
     return call
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -103,24 +101,6 @@ class Page:
         return [str(entry["message"]) for entry in self.driver.get_log("browser")]
 
 
-def _browser(*options: str) -> Any:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs Debian's packages chromium and chromium-driver")
-    chosen = webdriver.ChromeOptions()
-    chosen.binary_location = chromium
-    for option in ("--headless=new", "--disable-gpu", "--window-size=1100,1300", *options):
-        chosen.add_argument(option)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        chosen.add_argument("--no-sandbox")  # Chromium has none for root
-    chosen.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=driver)
-    started = webdriver.Chrome(options=chosen, service=service)
-    started.set_script_timeout(300)
-    return started
-
-
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., Any]:
     """Serve a model as a person would; a context that gives the address."""
@@ -140,20 +120,6 @@ def serve() -> Callable[..., Any]:
                 process.terminate()
 
     return run
-
-
-@pytest.fixture(scope="session")
-def open_browser() -> Iterator[Callable[..., Any]]:
-    """Start a browser with more options; it ends with the session."""
-    started = []
-
-    def start(*options: str) -> Any:
-        started.append(_browser(*options))
-        return started[-1]
-
-    yield start
-    for driver in started:
-        driver.quit()
 
 
 @pytest.fixture(scope="session")

@@ -195,6 +195,8 @@ def _student(teacher: SoundVerbs[Any], student: SoundModel | float) -> SoundMode
         begun,
         stage="distilled",
         selected_for=None,
+        curves={},
+        familiarity=None,
         metrics={},
         protocol="",
         members={},

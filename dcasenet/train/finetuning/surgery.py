@@ -168,6 +168,9 @@ def _relabelled(spec: ModelSpec, material: Material, head: Literal["linear"] | N
         tasks=tuple(other for other in TASKS if other in (*spec.tasks, task)),
         heads=heads,
         thresholds={} if task == "event" else spec.thresholds,
+        # Measured on other recordings, or of other labels.
+        curves={} if task == "event" else spec.curves,
+        familiarity=None,
         file=None,
         **{FIELDS[task]: material.labels},  # type: ignore[arg-type]
     )
