@@ -57,7 +57,7 @@ def load_model(model_file_path: str = "") -> HearModel:
         >>> load_model().sample_rate
         48000
     """
-    return HearModel(load(model_file_path) if model_file_path else load("v3", stage="open"))
+    return HearModel(load(model_file_path or None))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:

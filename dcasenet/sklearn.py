@@ -127,9 +127,9 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         return loaded
 
     def _load(self) -> SoundModel | OnnxSoundModel:
-        if self.model is None:
-            return load("v3", stage="open")
-        return load(self.model) if isinstance(self.model, str | os.PathLike) else self.model
+        if self.model is None or isinstance(self.model, str | os.PathLike):
+            return load(self.model)
+        return self.model
 
     def __sklearn_clone__(self) -> Embedder:
         copy = type(self)(**self.get_params(deep=False))

@@ -50,9 +50,7 @@ class DcasenetEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fine = FineEmbedding(
-            load("v3", stage="open") if self.name is None else load(self.name)
-        )
+        self.fine = FineEmbedding(load(self.name))
         self.sampling_rate = self.fine.sample_rate
         self.output_dim = self.fine.size
         self.hop_size_in_ms = 1_000 * self.fine.hop

@@ -40,6 +40,8 @@ from dcasenet.weights.cache import cache_folder
 
 FOLDER = "search"  # of the cache, for the indices of folders
 TABLES = (".npz", ".parquet", ".jsonl", ".csv")  # what `embed` writes
+# What of the provenance decides an embedding: of either runtime it is the same, but for rounding.
+KEY = ("version", "weights", "precision", "options", "context")
 BLOCK = 65_536  # embeddings that are compared at once
 
 
@@ -204,9 +206,10 @@ def index_recordings(
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     asked = ask_embedding(model)
-    described = json.dumps(asked.provenance.to_dict(), sort_keys=True)
-    kept = Path(path) if path is not None else _default_path(given, described)
-    known = _read_index(kept, described)
+    made = asked.provenance.to_dict()
+    key = json.dumps({name: made[name] for name in KEY}, sort_keys=True)
+    kept = Path(path) if path is not None else _default_path(given, key)
+    known = _read_index(kept, key)
     files = list_recordings(given)
     states = {name: _state(name) for name in files}
     new = [name for name in files if states[name] != known.get(name, ((0, 0), None))[0]]
@@ -215,7 +218,7 @@ def index_recordings(
         known.update({name: (states[name], vectors.get(name)) for name in new})
     if new or known.keys() != states.keys():
         known = {name: known[name] for name in files}
-        _write_index(kept, described, known, asked.size)
+        _write_index(kept, (key, json.dumps(made)), known, asked.size)
     found = {name: vector for name, (_, vector) in known.items() if vector is not None}
     table = np.array(list(found.values()), np.float32).reshape(-1, asked.size)
     return Index(tuple(found), table, str(kept))
@@ -234,9 +237,9 @@ def _embedded(
         return dict(_jsonl(table))
 
 
-def _default_path(paths: Sequence[StrPath], described: str) -> Path:
+def _default_path(paths: Sequence[StrPath], key: str) -> Path:
     places = sorted(os.path.realpath(path) for path in paths)
-    text = "\n".join([*places, described])
+    text = "\n".join([*places, key])
     name = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return cache_folder() / FOLDER / f"{name}.npz"
 
@@ -250,17 +253,17 @@ def _state(name: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _read_index(path: Path, described: str) -> Known:
+def _read_index(path: Path, key: str) -> Known:
     """Read what `_write_index` wrote; nothing if it is of another model or damaged."""
     if not path.exists():
         return {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if "names" not in arrays:
+            if "key" not in arrays:
                 raise DcasenetError(
                     f"{path} exists already and is no index of a search. Give another file for it."
                 )
-            if str(arrays["provenance"]) != described:
+            if str(arrays["key"]) != key:
                 return {}
             states = zip(arrays["size"].tolist(), arrays["mtime_ns"].tolist(), strict=True)
             names = json.loads(str(arrays["names"]))
@@ -276,11 +279,13 @@ def _read_index(path: Path, described: str) -> Known:
     }
 
 
-def _write_index(path: Path, described: str, known: Known, size: int) -> None:
+def _write_index(path: Path, about: tuple[str, str], known: Known, size: int) -> None:
+    key, provenance = about
     none = np.full(size, np.nan, np.float32)
     vectors = [none if vector is None else vector for _, vector in known.values()]
     arrays: dict[str, Any] = {
-        "provenance": np.array(described),
+        "key": np.array(key),
+        "provenance": np.array(provenance),
         # As JSON, which holds every name, those that are no text included.
         "names": np.array(json.dumps(list(known))),
         "filename": np.array([storable(name) for name in known]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +12,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from dcasenet.cli.options import (
-    Device,
-    Files,
-    FormatOption,
-    Model,
-    Precision,
-    PrecisionOption,
-    Runtime,
-    RuntimeOption,
-    Stage,
-    Weights,
-    load_model,
-)
+from dcasenet.cli.options import Files, FormatOption, ModelOptions, with_options
 from dcasenet.cli.output import Format, fail, progress, warn
 from dcasenet.errors import DcasenetError
+from dcasenet.text import json_text, one_line, spreadsheet_cell
 
 if TYPE_CHECKING:
     from dcasenet.inference.redact import Redaction
@@ -38,8 +26,10 @@ def register(app: typer.Typer) -> None:
     app.command()(redact)
 
 
+@with_options
 def redact(
     files: Files,
+    of_model: ModelOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -63,12 +53,6 @@ def redact(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace copies that are there.")
     ] = False,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
     form: FormatOption = Format.table,
 ) -> None:
     """Silence speech in copies of recordings, so that they can be shared.
@@ -78,7 +62,7 @@ def redact(
     from dcasenet.inference import redact as module
 
     targets = _targets(files, output)
-    loaded = load_model(model, stage, weights, device, precision, runtime)
+    loaded = of_model.load()
     report = _Report(form)
     failed = False
     for file, target in zip(progress(files, "Analyzing"), targets, strict=True):
@@ -138,13 +122,14 @@ class _Report:
 
     def show(self, done: Redaction) -> None:
         if self._form is Format.json:
-            sys.stdout.write(json.dumps(done.to_dict(), ensure_ascii=False) + "\n")
+            sys.stdout.write(json_text(done.to_dict()) + "\n")
         elif self._form is Format.csv:
             for onset, offset in done.spans:
-                self._csv.writerow((done.source, done.output, f"{onset:.2f}", f"{offset:.2f}"))
+                names = spreadsheet_cell(done.source), spreadsheet_cell(done.output)
+                self._csv.writerow((*names, f"{onset:.2f}", f"{offset:.2f}"))
         else:
             spans = ", ".join(f"{onset:.2f}-{offset:.2f}" for onset, offset in done.spans)
             silenced = f"{done.silenced:.2f} of {done.duration:.2f} s silenced"
             line = f"{done.output}  {silenced}{': ' if spans else ''}{spans}"
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(Text(one_line(line)), soft_wrap=True)
         sys.stdout.flush()

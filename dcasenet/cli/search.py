@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,21 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dcasenet.cli.batch import JobProgress
-from dcasenet.cli.options import (
-    Device,
-    FormatOption,
-    Model,
-    Precision,
-    PrecisionOption,
-    Runtime,
-    RuntimeOption,
-    Stage,
-    Weights,
-    Workers,
-    load_model,
-)
+from dcasenet.cli.options import FormatOption, ModelOptions, Runtime, Workers, with_options
 from dcasenet.cli.output import Format
 from dcasenet.errors import DcasenetError
+from dcasenet.text import json_text, one_line, spreadsheet_cell
 
 if TYPE_CHECKING:
     from dcasenet.batch.search import Index, Match
@@ -41,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
+@with_options
 def search(
     arguments: Annotated[
         list[Path],
@@ -50,6 +40,7 @@ def search(
             "of recordings, or one table that 'dcasenet embed --output' wrote.",
         ),
     ],
+    of_model: ModelOptions,
     label: Annotated[
         str | None, typer.Option(help="Search for a tag of the model instead of a recording.")
     ] = None,
@@ -58,12 +49,6 @@ def search(
         Path | None,
         typer.Option(help="An .npz to keep the folders' embeddings in, instead of the cache."),
     ] = None,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
     workers: Workers = None,
     form: FormatOption = Format.table,
 ) -> None:
@@ -78,9 +63,10 @@ def search(
             "Say where to search: dcasenet search dog.wav FOLDER, or dcasenet search --label dog "
             "FOLDER."
         )
-    if query is None and runtime is Runtime.auto:
-        runtime = Runtime.torch  # a label is looked up in the weights of the tag head
-    loaded = load_model(model, stage, weights, device, precision, runtime)
+    if query is None and of_model.runtime is Runtime.auto:
+        # A label is looked up in the weights of the tag head.
+        of_model = dataclasses.replace(of_model, runtime=Runtime.torch)
+    loaded = of_model.load()
     try:
         found = _index(loaded, places, index, workers)
         if query is None:
@@ -132,16 +118,16 @@ def _show(matches: Sequence[Match], column: str, form: Format) -> None:
     if form is Format.json:
         for name, score in rows:
             line = {"filename": name, column: round(score, 6)}
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.write(json_text(line) + "\n")
         return
     if form is Format.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(("filename", column))
-        writer.writerows((name, f"{score:.6f}") for name, score in rows)
+        writer.writerows((spreadsheet_cell(name), f"{score:.6f}") for name, score in rows)
         return
     table = Table(min_width=52)
     table.add_column(column, justify="right")
     table.add_column("recording", ratio=1, overflow="fold")
     for name, score in rows:
-        table.add_row(f"{score:.3f}", Text(name))
+        table.add_row(f"{score:.3f}", Text(one_line(name)))
     Console(highlight=False).print(table)
