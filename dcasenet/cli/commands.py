@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from dcasenet.cli.options import (
     Paths,
     ThresholdOption,
     Top,
+    check_picture,
     parse_threshold,
     with_options,
 )
@@ -166,22 +166,11 @@ def embed(
 
 
 def _check_plot(plot: Path, files: list[Path], to: OutputOptions, overwrite: bool) -> None:
-    from dcasenet.plot import PICTURES, is_plot
-
     if to.output is not None:
         raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
     if len(files) != 1 or files[0].is_dir():
         raise typer.BadParameter(f"--plot draws one file; {len(files)} were given.")
-    if not plot.parent.is_dir() or plot.suffix not in PICTURES:
-        raise typer.BadParameter(
-            f"--plot cannot write {plot}; give a file in a folder that exists, ending in "
-            f"{', '.join(PICTURES)}."
-        )
-    if not overwrite and os.path.lexists(plot) and not is_plot(plot):
-        raise typer.BadParameter(
-            f"--plot does not replace {plot}, which it did not draw. Give another name, or "
-            f"--overwrite."
-        )
+    check_picture(plot, overwrite)
 
 
 def main() -> NoReturn:

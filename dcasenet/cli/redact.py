@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from dcasenet.cli.options import (
 )
 from dcasenet.cli.output import Format, fail, progress, warn
 from dcasenet.errors import DcasenetError
+from dcasenet.text import json_text, one_line, spreadsheet_cell
 
 if TYPE_CHECKING:
     from dcasenet.inference.redact import Redaction
@@ -138,13 +138,14 @@ class _Report:
 
     def show(self, done: Redaction) -> None:
         if self._form is Format.json:
-            sys.stdout.write(json.dumps(done.to_dict(), ensure_ascii=False) + "\n")
+            sys.stdout.write(json_text(done.to_dict()) + "\n")
         elif self._form is Format.csv:
             for onset, offset in done.spans:
-                self._csv.writerow((done.source, done.output, f"{onset:.2f}", f"{offset:.2f}"))
+                names = (spreadsheet_cell(done.source), spreadsheet_cell(done.output))
+                self._csv.writerow((*names, f"{onset:.2f}", f"{offset:.2f}"))
         else:
             spans = ", ".join(f"{onset:.2f}-{offset:.2f}" for onset, offset in done.spans)
             silenced = f"{done.silenced:.2f} of {done.duration:.2f} s silenced"
             line = f"{done.output}  {silenced}{': ' if spans else ''}{spans}"
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(Text(one_line(line)), soft_wrap=True)
         sys.stdout.flush()

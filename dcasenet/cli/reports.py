@@ -11,8 +11,10 @@ from dcasenet.cli.batch import interruptible
 from dcasenet.cli.options import (
     CheckpointOptions,
     ModelOptions,
+    Overwrite,
     Paths,
     ThresholdOption,
+    check_picture,
     parse_threshold,
     with_options,
 )
@@ -135,15 +137,22 @@ def calibrate(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the reliability diagram and the curves here.")
     ] = None,
+    overwrite: Overwrite = False,
     form: Annotated[
         Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")
     ] = "table",
 ) -> None:
     """Measure how far event probabilities can be believed, and thresholds for what they achieve."""
+    from dcasenet.weights.hub import check_folder
+
+    if plot is not None:
+        check_picture(plot, overwrite)
+    if output is not None:
+        check_folder(output, overwrite=overwrite)
     model = of_model.load_network()
     measured = model.calibrate(labels)
     if form == "json":
-        typer.echo(measured.to_json())
+        say(measured.to_json())
     elif form == "csv":
         typer.echo(measured.to_csv(), nl=False)
     else:
@@ -159,4 +168,5 @@ def calibrate(
 
         save_reliability(measured, plot)
     if output is not None:
-        typer.echo(f"{model.save_pretrained(output)}: saved", err=True)
+        folder = model.save_pretrained(output, overwrite=overwrite)
+        typer.echo(printable(f"{folder}: saved"), err=True)

@@ -183,13 +183,17 @@ def _name(text: str) -> str:
 
 
 def is_plot(path: Path) -> bool:
-    """Tell whether a picture was drawn by `save_plot`: its metadata say so."""
+    """Tell whether a picture was drawn by this package: its metadata say so."""
     return path.is_file() and re.search(rb"dcasenet \d+\.\d+", path.read_bytes()) is not None
 
 
+def signature(path: Path) -> dict[str, str]:
+    """Return the metadata of a picture that `is_plot` knows it by."""
+    return {"Software" if path.suffix == ".png" else "Creator": f"dcasenet {__version__}"}
+
+
 def _save(figure: Figure, path: Path, analysis: Analysis) -> None:
-    made_by = "Software" if path.suffix == ".png" else "Creator"
-    metadata: dict[str, str] = {made_by: f"dcasenet {__version__}"}
+    metadata = signature(path)
     if analysis.provenance is not None:
         key = "Keywords" if path.suffix == ".pdf" else "Description"
         metadata[key] = json.dumps(input_stamped(analysis.provenance).to_dict())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcasenet.plot.picture import signature
 from dcasenet.spec import CURVE_THRESHOLDS
 from dcasenet.text import one_line
 
@@ -45,7 +47,7 @@ def save_reliability(calibration: Calibration, path: str | os.PathLike[str]) -> 
         axes.set(xlabel="threshold", ylabel=figure_name, xlim=(0, 1), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
     right.legend(fontsize=8, loc="upper right")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, metadata=signature(Path(path)))
 
 
 def _draw_reliability(axes: Axes, calibration: Calibration) -> None:
