@@ -1,7 +1,6 @@
 import csv
 import dataclasses
 import errno
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -172,11 +171,11 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
     job.run(paper_folder, tmp_path, recipe, stop_after=1)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.ckpt")}
 
-    def full(_: int) -> None:
+    def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
+        patched.setattr("dcasenet.train.engine.checkpoints.write_bytes", full)
         with pytest.raises(DcasenetError, match=r"No space left on device\. The previous one"):
             job.run(paper_folder, tmp_path, recipe)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
