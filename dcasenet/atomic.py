@@ -37,6 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     writer = f"{os.getpid()}-{threading.get_ident()}"
     temporary = path.with_name(f".{path.name[:100]}.{writer}.tmp")
     try:
+        temporary.unlink(missing_ok=True)  # a killed process's, or a link that somebody planted
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -48,5 +49,5 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file through `replacing`; folders that are missing are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft:
-        draft.write_bytes(content)
+    with replacing(path) as draft, draft.open("xb") as stream:
+        stream.write(content)

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import onnx
 
+from dcasenet.atomic import write_bytes
 from dcasenet.loading import load
 from dcasenet.onnx.cache import FILES, published_digest
 from dcasenet.onnx.export import serialized
 from dcasenet.onnx.runtime import SOURCE
 from dcasenet.weights import manifest
-from dcasenet.weights.checkpoint import write_bytes
 from dcasenet.weights.sources import PACKAGE
 from recipes.open import activation_ranges
 

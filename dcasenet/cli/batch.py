@@ -15,7 +15,9 @@ import typer
 from rich import progress as bars
 from rich.console import Console
 
+from dcasenet.cli.output import say
 from dcasenet.errors import JobError
+from dcasenet.text import one_line
 
 if TYPE_CHECKING:
     from dcasenet.batch.progress import Progress, Summary
@@ -49,7 +51,7 @@ def run_job(
             watch=progress,
         )
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
-    typer.echo(f"{summary.output}: {_count(summary.n_files, 'file')}{failed}")
+    say(f"{summary.output}: {_count(summary.n_files, 'file')}{failed}")
     if summary.n_failed:
         raise typer.Exit(1)
 
@@ -67,7 +69,7 @@ def write_as_it_goes(
         raise JobError(f"{output} exists already. Give another output, or --restart.")
     with interruptible(f"Stopped. {output} holds what was final."):
         write(path, output)
-    typer.echo(f"{output}: {path}")
+    say(f"{output}: {path}")
 
 
 @contextmanager
@@ -77,7 +79,7 @@ def interruptible(message: str) -> Iterator[None]:
         with _stopping():
             yield
     except KeyboardInterrupt as error:
-        typer.echo(message, err=True)
+        typer.echo(one_line(message), err=True)
         code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
         raise typer.Exit(code) from error
 

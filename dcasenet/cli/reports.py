@@ -150,7 +150,7 @@ def calibrate(
     model = of_model.load_network()
     measured = model.calibrate(labels)
     if form == "json":
-        typer.echo(measured.to_json())
+        say(measured.to_json())
     elif form == "csv":
         typer.echo(measured.to_csv(), nl=False)
     else:
@@ -166,4 +166,5 @@ def calibrate(
 
         save_reliability(measured, plot)
     if output is not None:
-        typer.echo(f"{model.save_pretrained(output, overwrite=overwrite)}: saved", err=True)
+        folder = model.save_pretrained(output, overwrite=overwrite)
+        typer.echo(printable(f"{folder}: saved"), err=True)

@@ -73,8 +73,8 @@ def exported(
         ImportError: onnx or onnxruntime is not installed.
         WeightsError: int8 has no ranges for these weights.
     """
+    from dcasenet.atomic import write_bytes
     from dcasenet.onnx import export
-    from dcasenet.weights.checkpoint import write_bytes
 
     name = f"{what(model.spec)}, exported"
     folder = _folder(model.spec, access)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dcasenet.atomic import write_bytes
 from dcasenet.errors import WeightsError
 from dcasenet.inference.postprocess import require
 from dcasenet.onnx.calibration import ranges_for
@@ -25,7 +26,6 @@ from dcasenet.onnx.quantize import quantized
 from dcasenet.onnx.runtime import PRECISION, SPEC, WAVEFORM, WEIGHTS
 from dcasenet.spec import TASKS, Task
 from dcasenet.types import Audio
-from dcasenet.weights.checkpoint import write_bytes
 from dcasenet.weights.hub import refusal
 
 if TYPE_CHECKING:

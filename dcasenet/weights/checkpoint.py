@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pickle
 import struct
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from dcasenet.atomic import write_bytes
 from dcasenet.errors import WeightsError
 from dcasenet.models.blocks import TRUNK_CHANNELS
 from dcasenet.spec import ModelSpec, WeightsFile
@@ -150,20 +149,6 @@ def write(
     # One key only: safetensors keeps no order among several, and equal files have equal digests.
     metadata = {"spec": json.dumps(values, ensure_ascii=False)}
     write_bytes(path, safetensors.torch.save(dict(tensors), metadata))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file through a temporary one beside it, which takes its name when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = f"{os.getpid()}-{threading.get_ident()}"
-    temporary = path.with_name(f".{path.name}.{writer}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)  # a killed process's, or a link that somebody planted
-        with temporary.open("xb") as stream:
-            stream.write(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def convert(source: Path, target: Path, spec: ModelSpec | None = None) -> ModelSpec:

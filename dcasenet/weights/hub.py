@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
 
+from dcasenet.atomic import write_bytes
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
 from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
 from dcasenet.weights import checkpoint
@@ -99,7 +100,7 @@ def _write(model: SoundModel, folder: Path, address: str) -> None:
         tensors = tensors_of(model.frontend, networks[task])
         own = spec if task is None else member_spec(spec, task)
         checkpoint.write(folder / name, tensors, own)
-    checkpoint.write_bytes(folder / CARD, model_card(spec, address).encode())
+    write_bytes(folder / CARD, model_card(spec, address).encode())
     config = {
         "library_name": "dcasenet",
         "spec": spec.to_dict(),
@@ -109,7 +110,7 @@ def _write(model: SoundModel, folder: Path, address: str) -> None:
         },
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    checkpoint.write_bytes(folder / CONFIG, text.encode())
+    write_bytes(folder / CONFIG, text.encode())
 
 
 def check_folder(

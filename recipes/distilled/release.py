@@ -26,10 +26,11 @@ from torch import Tensor
 
 import dcasenet
 from dcasenet.annotations.segments import segment_activity
+from dcasenet.atomic import write_bytes
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import Context, ModelSpec, Task
 from dcasenet.train.metrics.thresholds import best_thresholds
-from dcasenet.weights.checkpoint import read_spec, write, write_bytes
+from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all
 from recipes.distilled.evaluate import (
     SEGMENT,

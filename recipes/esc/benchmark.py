@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dcasenet.atomic import write_bytes
 from dcasenet.errors import DcasenetError
 from dcasenet.inference.model import SoundModel
 from dcasenet.loading import load
@@ -35,7 +36,6 @@ from dcasenet.train.finetuning.evaluation import ask, verb
 from dcasenet.train.finetuning.learning import learn
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.tuning import tune
-from dcasenet.weights.checkpoint import write_bytes
 from recipes.open.recipe import Recipe
 
 log = logging.getLogger("recipes.esc.benchmark")  # also as a command

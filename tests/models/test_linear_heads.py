@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import dcasenet
+from dcasenet.atomic import write_bytes
 from dcasenet.errors import WeightsError
 from dcasenet.inference.model import SoundModel
 from dcasenet.models.dcasenet import NETWORKS, create
@@ -20,7 +21,7 @@ from dcasenet.models.fused import fuse
 from dcasenet.onnx import runtime
 from dcasenet.onnx.export import to_onnx
 from dcasenet.spec import TASKS, ModelSpec, Task
-from dcasenet.weights import checkpoint
+from dcasenet.weights import hub
 from dcasenet.weights.builder import assemble
 
 RATE = 24_000
@@ -163,14 +164,13 @@ def test_a_full_disk_leaves_the_saved_model_whole(
     first, second = model_with("v3", ()), model_with("v3", ("scene",))
     first.save_pretrained(tmp_path / "mine")
     before = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
-    write_bytes = checkpoint.write_bytes
 
     def full(path: Path, content: bytes) -> None:
         if path.name == "config.json":
             raise OSError(errno.ENOSPC, "No space left on device")
         write_bytes(path, content)
 
-    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    monkeypatch.setattr(hub, "write_bytes", full)
     with pytest.raises(WeightsError, match="No space left on device"):
         second.save_pretrained(tmp_path / "mine")
     assert {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()} == before

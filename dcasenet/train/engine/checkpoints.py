@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from dcasenet.atomic import write_bytes
 from dcasenet.errors import DcasenetError
-from dcasenet.weights.checkpoint import NOT_A_STATE_DICT, write_bytes
+from dcasenet.weights.checkpoint import NOT_A_STATE_DICT
 
 
 class WholeFiles(TorchCheckpointIO):
