@@ -191,7 +191,7 @@ def _run(sound: LiveSource, stream: Stream, outputs: Sequence[Output]) -> None:
     failures: list[DcasenetError] = []
     began: datetime | None = None
     try:
-        with _until_interrupted(iter(sound)) as blocks:
+        with until_interrupted(iter(sound)) as blocks:
             for block in blocks:
                 length = timedelta(seconds=block.shape[-1] / sound.sample_rate)
                 began = began or datetime.now(UTC) - length
@@ -246,7 +246,7 @@ def _opened(
 
 
 @contextmanager
-def _until_interrupted(blocks: Iterator[Any]) -> Iterator[Iterator[Any]]:
+def until_interrupted(blocks: Iterator[Any]) -> Iterator[Iterator[Any]]:
     """Yield an iterator that ends when the process is told to stop.
 
     While a block is waited for, that ends at once; while one is answered, the answer is finished,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.rule import Rule
 from rich.table import Table
@@ -61,7 +60,10 @@ class LiveDisplay:
 
     def _view(self, now: float) -> RenderableType:
         rows: list[RenderableType] = [
-            Rule(f"[bold]{escape(self._source)}[/]  {timedelta(seconds=int(now))}", align="left")
+            Rule(
+                Text.assemble((self._source, "bold"), f"  {timedelta(seconds=int(now))}"),
+                align="left",
+            )
         ]
         if self._scene is not None:
             best = self._scene.top(1)[0]

@@ -37,6 +37,8 @@ DISCOVERY = "homeassistant"
 ONLINE, OFFLINE, ON, OFF = "online", "offline", "ON", "OFF"
 PORT, TLS_PORT = 1883, 8883
 CONNECT_SECONDS = 10.0
+# How long a broker that is away at the end is waited for.
+CLOSE_SECONDS = 10.0
 # A broker that has fallen silent is noticed after one and a half times this.
 KEEPALIVE_SECONDS = 15
 # From one try to reach a broker that went away to the next: doubled from the first to the second.
@@ -156,19 +158,16 @@ class MqttPublisher:
         self._state("scene", early.scene if early else _last(update.scenes), now)
         self._state("tag", early.tags if early else _last(update.tags), now)
 
-    def close(self, seconds: float = CONNECT_SECONDS) -> None:
+    def close(self) -> None:
         """Wait until the broker has everything, and leave.
 
-        Args:
-            seconds: How long to wait for it.
-
         Raises:
-            BrokerError: It was away for longer: the message says how much it has not got.
+            BrokerError: It was away for more than 10 s: the message says how much it has not got.
         """
         self._set_active(set())
         self._retain("status", OFFLINE)
         with self._acknowledged:
-            self._acknowledged.wait_for(lambda: not self._n_unsent, seconds)
+            self._acknowledged.wait_for(lambda: not self._n_unsent, CLOSE_SECONDS)
             left = self._n_unsent
         self._client.disconnect()
         self._client.loop_stop()

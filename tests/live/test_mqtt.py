@@ -127,14 +127,15 @@ def test_a_broker_that_goes_away_loses_no_final_event(
 
 
 def test_a_broker_that_stays_away_is_said_at_the_end(
-    broker: Mosquitto, publisher: MqttPublisher
+    broker: Mosquitto, publisher: MqttPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dcasenet.live.mqtt.CLOSE_SECONDS", 0.2)
     wait_for(lambda: publisher._n_unsent == 0)
     broker.stop()
     wait_for(lambda: not publisher._client.is_connected())
     publisher.publish(StreamUpdate(events=(event("dog", 0, 1),)), 1.0, BEGAN)
     with pytest.raises(BrokerError, match="was away at the end: 1 messages have not"):
-        publisher.close(seconds=0.2)
+        publisher.close()
 
 
 def test_a_killed_listener_is_offline(
