@@ -40,7 +40,8 @@ class LiveDisplay:
             self._live.start()
         self._scene: Scene | None = None
         self._tags: Tags | None = None
-        self._early: tuple[Event, ...] = ()
+        self._under_way: tuple[Event, ...] = ()
+        self._now = 0.0
 
     def publish(self, update: StreamUpdate, now: float, began: datetime) -> None:
         """Show an update."""
@@ -50,18 +51,22 @@ class LiveDisplay:
         self._scene = early.scene if early else next(reversed(update.scenes), self._scene)
         self._tags = early.tags if early else next(reversed(update.tags), self._tags)
         if early:
-            self._early = early.events
+            self._under_way = early.under_way
+        self._now = now
         if self._console.is_terminal and update:
-            self._live.update(self._view(now), refresh=True)
+            self._live.update(self._view(), refresh=True)
 
     def close(self) -> None:
         """Leave the last bars as they are."""
+        self._under_way = ()
+        if self._console.is_terminal:
+            self._live.update(self._view(), refresh=True)
         self._live.stop()
 
-    def _view(self, now: float) -> RenderableType:
+    def _view(self) -> RenderableType:
         rows: list[RenderableType] = [
             Rule(
-                Text.assemble((self._source, "bold"), f"  {timedelta(seconds=int(now))}"),
+                Text.assemble((self._source, "bold"), f"  {timedelta(seconds=int(self._now))}"),
                 align="left",
             )
         ]
@@ -78,7 +83,7 @@ class LiveDisplay:
                 )
             bars.columns[0].width = LABEL_WIDTH
             rows.append(bars)
-        rows.append(_under_way(self._early))
+        rows.append(_under_way(self._under_way))
         return Group(*rows)
 
 

@@ -153,8 +153,7 @@ class MqttPublisher:
             self._send("event", json.dumps(_described(event, began), ensure_ascii=False))
         early = update.provisional
         if early is not None:
-            step = self._spec.step
-            self._set_active({e.label for e in early.events if e.offset >= early.time - step})
+            self._set_active({event.label for event in early.under_way})
         self._state("scene", early.scene if early else _last(update.scenes), now)
         self._state("tag", early.tags if early else _last(update.tags), now)
 
