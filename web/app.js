@@ -313,9 +313,8 @@ function play(seconds) {
 }
 
 function save() {
-  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const rows = state.events.map(({ label, onset, offset }) =>
-    [state.name, onset.toFixed(3), offset.toFixed(3), label].map(quoted).join(","),
+    [cell(state.name), onset.toFixed(3), offset.toFixed(3), cell(label)].join(","),
   );
   const text = ["filename,onset,offset,event_label", ...rows].join("\n") + "\n";
   const link = element("a");
@@ -323,6 +322,12 @@ function save() {
   link.download = `${state.name}.events.csv`;
   link.click();
   URL.revokeObjectURL(link.href);
+}
+
+/** Write text as a cell that no spreadsheet takes for a formula. */
+function cell(text) {
+  const safe = /^\s*[=+\-@]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 at("file").onchange = ({ target }) => {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -34,6 +33,7 @@ from dcasenet.cli.options import (
 )
 from dcasenet.cli.output import fail, warn
 from dcasenet.errors import DcasenetError
+from dcasenet.text import json_text
 
 if TYPE_CHECKING:
     from dcasenet.inference.stream import Stream, StreamUpdate
@@ -87,10 +87,12 @@ class JsonLines:
         for event in update.events:
             self._line("event", now, began, event.onset, {**event.to_dict(), "final": True})
         for scene in update.scenes:
-            self._line("scene", now, began, float(scene.times[0, 0]), scene.to_dict())
+            values = {"is_sure": scene.is_sure, **scene.values_dict()}
+            self._line("scene", now, began, float(scene.times[0, 0]), values)
         for tags in update.tags:
             best = [scored.to_dict() for scored in tags.top(self._top)]
-            self._line("tags", now, began, float(tags.times[0, 0]), {"tags": best})
+            values = {"is_sure": tags.is_sure, "tags": best}
+            self._line("tags", now, began, float(tags.times[0, 0]), values)
         if self._early and update.provisional:
             under_way = {(e.label, e.onset): e for e in update.provisional.events}
             for key in under_way.keys() - self._told:
@@ -106,7 +108,7 @@ class JsonLines:
     ) -> None:
         time = (began + timedelta(seconds=onset)).isoformat("T", "milliseconds")
         line = {"type": kind, "time": time, "heard": round(now, 3), **values}
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(line) + "\n")
         sys.stdout.flush()
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dcasenet.results import Event, Scene, Tags
+from dcasenet.text import one_line
 
 if TYPE_CHECKING:
     from dcasenet.inference.stream import StreamUpdate
@@ -66,18 +67,24 @@ class LiveDisplay:
     def _view(self) -> RenderableType:
         rows: list[RenderableType] = [
             Rule(
-                Text.assemble((self._source, "bold"), f"  {timedelta(seconds=int(self._now))}"),
+                Text.assemble(
+                    (one_line(self._source), "bold"), f"  {timedelta(seconds=int(self._now))}"
+                ),
                 align="left",
             )
         ]
         if self._scene is not None:
             best = self._scene.top(1)[0]
-            rows.append(Text.assemble("place  ", (best.label, "bold"), f"  {best.probability:.2f}"))
+            rows.append(
+                Text.assemble(
+                    "place  ", (one_line(best.label), "bold"), f"  {best.probability:.2f}"
+                )
+            )
         if self._tags is not None:
             bars = Table.grid(padding=(0, 2))
             for scored in self._tags.top(self._top):
                 bars.add_row(
-                    Text(scored.label, no_wrap=True, overflow="ellipsis"),
+                    Text(one_line(scored.label), no_wrap=True, overflow="ellipsis"),
                     ProgressBar(total=1.0, completed=scored.probability, width=BAR_WIDTH),
                     f"{scored.probability:.2f}",
                 )
@@ -91,12 +98,15 @@ def _ended(event: Event, began: datetime) -> Text:
     clock = (began + timedelta(seconds=event.onset)).astimezone().strftime("%H:%M:%S")
     times = f"{event.onset:8.2f} – {event.offset:.2f} s"
     return Text.assemble(
-        (clock, "dim"), f"{times:>24}  ", (event.label, "bold"), f"  {event.probability:.2f}"
+        (clock, "dim"),
+        f"{times:>24}  ",
+        (one_line(event.label), "bold"),
+        f"  {event.probability:.2f}",
     )
 
 
 def _under_way(events: Sequence[Event]) -> Text:
     if not events:
         return Text("no event under way", "dim")
-    parts = [f"{event.label} since {event.onset:.1f} s" for event in events]
+    parts = [f"{one_line(event.label)} since {event.onset:.1f} s" for event in events]
     return Text(", ".join(parts), "italic")

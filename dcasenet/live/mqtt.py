@@ -184,12 +184,12 @@ class MqttPublisher:
                 self._retain(f"active/{slug(label)}", changed)
 
     def _state(self, task: str, scored: Scene | Tags | None, now: float) -> None:
-        """Tell a state when its label changes, and else now and then."""
+        """Tell a state when it changes, and else now and then."""
         if scored is None:
             return
-        label, sent = self._state_sent[task]
-        best = scored.top(1)[0].label
-        if best != label or now - sent >= STATE_SECONDS:
+        said, sent = self._state_sent[task]
+        best = f"{scored.top(1)[0].label} {scored.is_sure}"
+        if best != said or now - sent >= STATE_SECONDS:
             self._state_sent[task] = (best, now)
             self._retain(task, _scored(scored, now))
 
@@ -350,6 +350,7 @@ def _scored(scored: Scene | Tags, now: float) -> str:
     values = {
         "label": best[0].label,
         "probability": round(best[0].probability, 4),
+        "is_sure": scored.is_sure,
         "probabilities": {one.label: round(one.probability, 4) for one in best},
         "seconds": round(now, 2),
     }
