@@ -271,11 +271,16 @@ def test_a_broker_that_stays_away_is_an_error_at_the_end(
     run: Callable[..., Done],
     monkeypatch: pytest.MonkeyPatch,
     broker: Mosquitto,
+    subscriber: Subscriber,
     wav: Path,
 ) -> None:
-    monkeypatch.setattr("dcasenet.live.mqtt.CONNECT_SECONDS", 5.0)
     monkeypatch.setattr("dcasenet.live.mqtt.CLOSE_SECONDS", 0.3)
-    stopper = threading.Timer(2.0, broker.stop)
+
+    def stop() -> None:
+        wait_for(lambda: subscriber.of("dcasenet/dcasenet/status"))
+        broker.stop()
+
+    stopper = threading.Thread(target=stop)
     stopper.start()
     done = run("listen", wav, "--format", "json", "--threshold", 0, "--mqtt", broker.address)
     stopper.join()
