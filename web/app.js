@@ -136,7 +136,11 @@ function take({ seconds, columns, tag, scene, events }) {
 
 /** Show what is known: of the moment that plays, of the microphone's last seconds, or of it all. */
 function show(preview = null) {
-  const early = (preview?.events ?? []).map((event) => ({ ...event, isEarly: true }));
+  const early = (preview?.events ?? []).map((event) => ({
+    ...event,
+    isEarly: true,
+    isUnderWay: event.offset >= preview.duration - 1e-6,
+  }));
   const moment = preview ? [preview.duration - 0.1, "Now"] : playing();
   const whole = state.result;
   if (preview) answer("Now", preview.scene, preview.tag);
@@ -194,7 +198,7 @@ function table(events, early) {
     row.append(
       element("td", "", readable(event.label)),
       element("td", "number", `${event.onset.toFixed(2)} s`),
-      element("td", "number", event.isEarly ? "…" : `${event.offset.toFixed(2)} s`),
+      element("td", "number", event.isUnderWay ? "…" : `${event.offset.toFixed(2)} s`),
       element("td", "number", event.probability.toFixed(3)),
     );
     if (!state.isLive) {
@@ -309,9 +313,8 @@ function play(seconds) {
 }
 
 function save() {
-  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const rows = state.events.map(({ label, onset, offset }) =>
-    [state.name, onset.toFixed(3), offset.toFixed(3), label].map(quoted).join(","),
+    [cell(state.name), onset.toFixed(3), offset.toFixed(3), cell(label)].join(","),
   );
   const text = ["filename,onset,offset,event_label", ...rows].join("\n") + "\n";
   const link = element("a");
@@ -319,6 +322,12 @@ function save() {
   link.download = `${state.name}.events.csv`;
   link.click();
   URL.revokeObjectURL(link.href);
+}
+
+/** Write text as a cell that no spreadsheet takes for a formula. */
+function cell(text) {
+  const safe = /^\s*[=+\-@]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 at("file").onchange = ({ target }) => {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -18,26 +18,15 @@ import typer
 from rich.console import Console
 
 from dcasenet.cli.live_display import LiveDisplay
-from dcasenet.cli.options import (
-    Device,
-    Model,
-    Precision,
-    PrecisionOption,
-    Runtime,
-    RuntimeOption,
-    Stage,
-    ThresholdOption,
-    Top,
-    Weights,
-    load_model,
-    parse_threshold,
-)
+from dcasenet.cli.options import ModelOptions, ThresholdOption, Top, parse_threshold, with_options
 from dcasenet.cli.output import fail, warn
 from dcasenet.errors import DcasenetError
+from dcasenet.text import json_text
 
 if TYPE_CHECKING:
     from dcasenet.inference.stream import Stream, StreamUpdate
-    from dcasenet.live import LiveSource
+    from dcasenet.live import LiveSource, MqttPublisher
+    from dcasenet.spec import ModelSpec
 
 PASSWORD = "DCASENET_MQTT_PASSWORD"
 
@@ -87,10 +76,12 @@ class JsonLines:
         for event in update.events:
             self._line("event", now, began, event.onset, {**event.to_dict(), "final": True})
         for scene in update.scenes:
-            self._line("scene", now, began, float(scene.times[0, 0]), scene.to_dict())
+            values = {"is_sure": scene.is_sure, **scene.values_dict()}
+            self._line("scene", now, began, float(scene.times[0, 0]), values)
         for tags in update.tags:
             best = [scored.to_dict() for scored in tags.top(self._top)]
-            self._line("tags", now, began, float(tags.times[0, 0]), {"tags": best})
+            values = {"is_sure": tags.is_sure, "tags": best}
+            self._line("tags", now, began, float(tags.times[0, 0]), values)
         if self._early and update.provisional:
             under_way = {(e.label, e.onset): e for e in update.provisional.events}
             for key in under_way.keys() - self._told:
@@ -106,8 +97,42 @@ class JsonLines:
     ) -> None:
         time = (began + timedelta(seconds=onset)).isoformat("T", "milliseconds")
         line = {"type": kind, "time": time, "heard": round(now, 3), **values}
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(line) + "\n")
         sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class RawOptions:
+    """How standard input without a WAV header is written."""
+
+    rate: Annotated[
+        int | None, typer.Option(help="Sample rate of standard input without a WAV header, in Hz.")
+    ] = None
+    channels: Annotated[int, typer.Option(min=1, max=64, help="Channels of the same.")] = 1
+    encoding: Annotated[Encoding, typer.Option(help="Samples of the same.")] = Encoding.s16
+
+
+@dataclass(frozen=True)
+class MqttOptions:
+    """Who else is told."""
+
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST",
+            help="Tell an MQTT broker, and Home Assistant by it: HOST, HOST:PORT or "
+            f"mqtt://USER@HOST (the password in {PASSWORD}).",
+        ),
+    ] = None
+    mqtt_name: Annotated[str, typer.Option(help="What this device is called there.")] = "dcasenet"
+
+    def publisher(self, spec: ModelSpec) -> MqttPublisher | None:
+        """Connect to the broker, if one is named."""
+        if self.mqtt is None:
+            return None
+        from dcasenet.live.mqtt import Broker, MqttPublisher
+
+        return MqttPublisher(Broker.of(self.mqtt, os.environ.get(PASSWORD)), spec, self.mqtt_name)
 
 
 def register(app: typer.Typer) -> None:
@@ -115,7 +140,11 @@ def register(app: typer.Typer) -> None:
     app.command()(listen)
 
 
+@with_options
 def listen(
+    of_model: ModelOptions,
+    raw: RawOptions,
+    broker: MqttOptions,
     source: Annotated[
         str | None,
         typer.Argument(
@@ -126,12 +155,6 @@ def listen(
     microphone: Annotated[
         str | None, typer.Option("--input", help="Which input: its name or number.")
     ] = None,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
-    device: Device = "cpu",
-    precision: PrecisionOption = Precision.float32,
-    runtime: RuntimeOption = Runtime.auto,
     threshold: ThresholdOption = None,
     top: Top = 8,
     form: Annotated[
@@ -143,55 +166,31 @@ def listen(
     latency: Annotated[
         float, typer.Option(help="How soon after its onset an event shows, in seconds.")
     ] = 1.0,
-    rate: Annotated[
-        int | None, typer.Option(help="Sample rate of standard input without a WAV header, in Hz.")
-    ] = None,
-    channels: Annotated[int, typer.Option(min=1, max=64, help="Channels of the same.")] = 1,
-    encoding: Annotated[Encoding, typer.Option(help="Samples of the same.")] = Encoding.s16,
-    mqtt: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST",
-            help="Tell an MQTT broker, and Home Assistant by it: HOST, HOST:PORT or "
-            f"mqtt://USER@HOST (the password in {PASSWORD}).",
-        ),
-    ] = None,
-    name: Annotated[
-        str, typer.Option("--mqtt-name", help="What this device is called there.")
-    ] = "dcasenet",
 ) -> None:
-    """Say what is heard while it is heard: the place, sounds, and each event once it has ended."""
+    """Process sound while it comes in: the place, sounds, and each event once it has ended."""
     if early and form is not LiveFormat.json:
         raise typer.BadParameter("--early is for --format json; the table shows them anyway.")
-    with ExitStack() as closing:
-        sound = closing.enter_context(_opened(source, microphone, rate, channels, encoding))
-        loaded = load_model(model, stage, weights, device, precision, runtime)
+    with _opened(source, microphone, raw) as sound:
+        model = of_model.load()
+        limits = parse_threshold(threshold, model.spec)
         try:
-            stream = loaded.stream(
-                sound.sample_rate,
-                threshold=parse_threshold(threshold, loaded.spec),
-                latency=latency,
-            )
+            stream = model.stream(sound.sample_rate, threshold=limits, latency=latency)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
-        outputs: list[Output] = [
+        publisher = broker.publisher(model.spec)
+        shown: Output = (
             JsonLines(top, early)
             if form is LiveFormat.json
             else LiveDisplay(Console(highlight=False), sound.name, top)
-        ]
-        if mqtt is not None:
-            from dcasenet.live.mqtt import Broker, MqttPublisher
-
-            broker = Broker.of(mqtt, os.environ.get(PASSWORD))
-            outputs.insert(0, MqttPublisher(broker, loaded.spec, name))
-        _run(sound, stream, outputs)
+        )
+        _run(sound, stream, [publisher, shown] if publisher else [shown])
 
 
 def _run(sound: LiveSource, stream: Stream, outputs: Sequence[Output]) -> None:
     failures: list[DcasenetError] = []
     began: datetime | None = None
     try:
-        with _until_interrupted(iter(sound)) as blocks:
+        with until_interrupted(iter(sound)) as blocks:
             for block in blocks:
                 length = timedelta(seconds=block.shape[-1] / sound.sample_rate)
                 began = began or datetime.now(UTC) - length
@@ -224,9 +223,7 @@ def _close(outputs: Sequence[Output]) -> list[DcasenetError]:
     return failures
 
 
-def _opened(
-    source: str | None, microphone: str | None, rate: int | None, channels: int, encoding: Encoding
-) -> LiveSource:
+def _opened(source: str | None, microphone: str | None, raw: RawOptions) -> LiveSource:
     from dcasenet.live import Microphone, PacedFile, StandardInput
     from dcasenet.live.wav_stream import SampleFormat
 
@@ -241,12 +238,12 @@ def _opened(
             "Standard input is the terminal. Send sound to it: "
             "ffmpeg -i INPUT -f wav - | dcasenet listen -"
         )
-    raw = SampleFormat(rate, channels, encoding.value) if rate is not None else None
-    return StandardInput(sys.stdin.buffer, raw)
+    described = raw.rate and SampleFormat(raw.rate, raw.channels, raw.encoding.value)
+    return StandardInput(sys.stdin.buffer, described or None)
 
 
 @contextmanager
-def _until_interrupted(blocks: Iterator[Any]) -> Iterator[Iterator[Any]]:
+def until_interrupted(blocks: Iterator[Any]) -> Iterator[Iterator[Any]]:
     """Yield an iterator that ends when the process is told to stop.
 
     While a block is waited for, that ends at once; while one is answered, the answer is finished,

@@ -13,7 +13,6 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from dcasenet.cli.output import shown
 from dcasenet.results import Event, Scene, Tags
 from dcasenet.text import one_line
 
@@ -42,7 +41,8 @@ class LiveDisplay:
             self._live.start()
         self._scene: Scene | None = None
         self._tags: Tags | None = None
-        self._early: tuple[Event, ...] = ()
+        self._under_way: tuple[Event, ...] = ()
+        self._now = 0.0
 
     def publish(self, update: StreamUpdate, now: float, began: datetime) -> None:
         """Show an update."""
@@ -52,17 +52,26 @@ class LiveDisplay:
         self._scene = early.scene if early else next(reversed(update.scenes), self._scene)
         self._tags = early.tags if early else next(reversed(update.tags), self._tags)
         if early:
-            self._early = early.events
+            self._under_way = early.under_way
+        self._now = now
         if self._console.is_terminal and update:
-            self._live.update(self._view(now), refresh=True)
+            self._live.update(self._view(), refresh=True)
 
     def close(self) -> None:
         """Leave the last bars as they are."""
+        self._under_way = ()
+        if self._console.is_terminal:
+            self._live.update(self._view(), refresh=True)
         self._live.stop()
 
-    def _view(self, now: float) -> RenderableType:
+    def _view(self) -> RenderableType:
         rows: list[RenderableType] = [
-            Rule(f"[bold]{shown(self._source)}[/]  {timedelta(seconds=int(now))}", align="left")
+            Rule(
+                Text.assemble(
+                    (one_line(self._source), "bold"), f"  {timedelta(seconds=int(self._now))}"
+                ),
+                align="left",
+            )
         ]
         if self._scene is not None:
             best = self._scene.top(1)[0]
@@ -81,7 +90,7 @@ class LiveDisplay:
                 )
             bars.columns[0].width = LABEL_WIDTH
             rows.append(bars)
-        rows.append(_under_way(self._early))
+        rows.append(_under_way(self._under_way))
         return Group(*rows)
 
 

@@ -376,23 +376,3 @@ def load_model(
         raise
     except ValueError as error:  # no such device, or no such pair of runtime and precision
         raise typer.BadParameter(str(error)) from error
-
-
-def check_picture(path: Path, overwrite: bool) -> None:
-    """Refuse to draw where nothing can be drawn, or over what this package did not draw.
-
-    Raises:
-        typer.BadParameter: The picture cannot be written, or is somebody else's.
-    """
-    from dcasenet.plot import PICTURES, is_plot
-
-    if not path.parent.is_dir() or path.suffix not in PICTURES:
-        raise typer.BadParameter(
-            f"--plot cannot write {path}; give a file in a folder that exists, ending in "
-            f"{', '.join(PICTURES)}."
-        )
-    if not overwrite and os.path.lexists(path) and not is_plot(path):
-        raise typer.BadParameter(
-            f"--plot does not replace {path}, which it did not draw. Give another name, or "
-            f"--overwrite."
-        )

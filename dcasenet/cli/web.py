@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcasenet.cli.options import Model, Precision, Runtime, Stage, Weights, load_model
+from dcasenet.cli.options import CheckpointOptions, with_options
 
 if TYPE_CHECKING:
     from dcasenet.onnx import OnnxSoundModel
@@ -19,14 +19,13 @@ def register(app: typer.Typer) -> None:
     app.command()(web)
 
 
+@with_options
 def web(
+    checkpoint: CheckpointOptions,
     onnx: Annotated[
         Path | None,
         typer.Argument(metavar="[FILE.onnx]", help="An exported model, instead of a stage."),
     ] = None,
-    model: Model = "v3",
-    stage: Stage = "open",
-    weights: Weights = None,
     host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 takes any free one.")
@@ -44,7 +43,7 @@ def web(
 
     from dcasenet.live.page import page_server, write_page
 
-    content = _model(onnx, model, stage, weights).content()
+    content = _model(onnx, checkpoint).content()
     if output is not None:
         write_page(content, output)
         typer.echo(f"{output}: the page. Any web server can serve this folder.")
@@ -58,10 +57,12 @@ def web(
             server.serve_forever()
 
 
-def _model(onnx: Path | None, model: str, stage: str, weights: Path | None) -> OnnxSoundModel:
-    from dcasenet.onnx import load
+def _model(onnx: Path | None, checkpoint: CheckpointOptions) -> OnnxSoundModel:
+    from dcasenet.loading import load
+    from dcasenet.onnx import load as load_file
 
     if onnx is not None:
-        return load(onnx)
-    loaded = load_model(model, stage, weights, "cpu", Precision.float32, Runtime.onnx)
-    return cast("OnnxSoundModel", loaded)
+        return load_file(onnx)
+    return load(
+        checkpoint.model, stage=checkpoint.stage, weights=checkpoint.weights, runtime="onnx"
+    )

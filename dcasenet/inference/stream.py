@@ -58,6 +58,8 @@ ENDLESS = AudioInfo(sys.maxsize, 1, SOURCE)
 RESAMPLER_DELAY = 0.08
 # Samples of a block, in all channels, that go through the steps at once.
 PIECE_VALUES = 2**18
+# Offsets are rounded to 1e-6 s.
+SAME_TIME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Provisional:
     scene: Scene | None
     tags: Tags | None
     events: tuple[Event, ...]
+
+    @property
+    def under_way(self) -> tuple[Event, ...]:
+        """The events that reach up to the present."""
+        return tuple(event for event in self.events if event.offset >= self.time - SAME_TIME)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ DISCOVERY = "homeassistant"
 ONLINE, OFFLINE, ON, OFF = "online", "offline", "ON", "OFF"
 PORT, TLS_PORT = 1883, 8883
 CONNECT_SECONDS = 10.0
+# How long a broker that is away at the end is waited for.
+CLOSE_SECONDS = 10.0
 # A broker that has fallen silent is noticed after one and a half times this.
 KEEPALIVE_SECONDS = 15
 # From one try to reach a broker that went away to the next: doubled from the first to the second.
@@ -151,24 +153,20 @@ class MqttPublisher:
             self._send("event", json.dumps(_described(event, began), ensure_ascii=False))
         early = update.provisional
         if early is not None:
-            step = self._spec.step
-            self._set_active({e.label for e in early.events if e.offset >= early.time - step})
+            self._set_active({event.label for event in early.under_way})
         self._state("scene", early.scene if early else _last(update.scenes), now)
         self._state("tag", early.tags if early else _last(update.tags), now)
 
-    def close(self, seconds: float = CONNECT_SECONDS) -> None:
+    def close(self) -> None:
         """Wait until the broker has everything, and leave.
 
-        Args:
-            seconds: How long to wait for it.
-
         Raises:
-            BrokerError: It was away for longer: the message says how much it has not got.
+            BrokerError: It was away for more than 10 s: the message says how much it has not got.
         """
         self._set_active(set())
         self._retain("status", OFFLINE)
         with self._acknowledged:
-            self._acknowledged.wait_for(lambda: not self._n_unsent, seconds)
+            self._acknowledged.wait_for(lambda: not self._n_unsent, CLOSE_SECONDS)
             left = self._n_unsent
         self._client.disconnect()
         self._client.loop_stop()
@@ -186,12 +184,12 @@ class MqttPublisher:
                 self._retain(f"active/{slug(label)}", changed)
 
     def _state(self, task: str, scored: Scene | Tags | None, now: float) -> None:
-        """Tell a state when its label changes, and else now and then."""
+        """Tell a state when it changes, and else now and then."""
         if scored is None:
             return
-        label, sent = self._state_sent[task]
-        best = scored.top(1)[0].label
-        if best != label or now - sent >= STATE_SECONDS:
+        said, sent = self._state_sent[task]
+        best = f"{scored.top(1)[0].label} {scored.is_sure}"
+        if best != said or now - sent >= STATE_SECONDS:
             self._state_sent[task] = (best, now)
             self._retain(task, _scored(scored, now))
 
@@ -352,6 +350,7 @@ def _scored(scored: Scene | Tags, now: float) -> str:
     values = {
         "label": best[0].label,
         "probability": round(best[0].probability, 4),
+        "is_sure": scored.is_sure,
         "probabilities": {one.label: round(one.probability, 4) for one in best},
         "seconds": round(now, 2),
     }

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-<<<<<<< HEAD
 from dcasenet.plot.saving import save_figure
-=======
-from dcasenet.plot.picture import signature
->>>>>>> faults-weights
 from dcasenet.spec import CURVE_THRESHOLDS
 from dcasenet.text import one_line
 
@@ -51,11 +47,7 @@ def save_reliability(calibration: Calibration, path: str | os.PathLike[str]) -> 
         axes.set(xlabel="threshold", ylabel=figure_name, xlim=(0, 1), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
     right.legend(fontsize=8, loc="upper right")
-<<<<<<< HEAD
     save_figure(figure, Path(path))
-=======
-    figure.savefig(path, dpi=120, metadata=signature(Path(path)))
->>>>>>> faults-weights
 
 
 def _draw_reliability(axes: Axes, calibration: Calibration) -> None:

@@ -246,6 +246,14 @@ def test_what_was_said_early_is_corrected(loudness: type[SoundVerbs[Any]]) -> No
     ]
     final = [event for update in updates for event in update.events if event.label == "low"]
     assert said[0] < 6.5  # it was under way
+    under_way = [
+        any(event.label == "low" for event in update.provisional.under_way)
+        for update in updates
+        if update.provisional
+    ]
+    first = under_way.index(True)
+    assert under_way[first:].index(False) > 10
+    assert not any(under_way[first + under_way[first:].index(False) :])
     assert [(event.onset, event.offset) for event in final] == [(4.8, 8.0)]
 
 

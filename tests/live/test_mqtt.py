@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +27,10 @@ def event(label: str, onset: float, offset: float, final: bool = True) -> Event:
 def early(time: float, *events: Event, tag: str = "bark") -> Provisional:
     labels = ("bark", "rain")
     values = np.array([0.9, 0.2] if tag == "bark" else [0.1, 0.6], np.float32)
-    scene = Scene(("park", "tram"), np.array([0.7, 0.3], np.float32), values[None], TIMES)
-    return Provisional(time, scene, Tags(labels, values, values[None], TIMES), events)
+    common: Any = {"windows": values[None], "times": TIMES}
+    places = np.array([0.7, 0.3], np.float32)
+    scene = Scene(labels=("park", "tram"), values=places, is_sure=False, **common)
+    return Provisional(time, scene, Tags(labels=labels, values=values, **common), events)
 
 
 @pytest.fixture
@@ -89,6 +92,7 @@ def test_events_are_told_once_and_states_as_they_change(
     ]
     scenes = subscriber.of("dcasenet/garden_1/scene")
     assert [scene["label"] for scene in scenes] == ["park"]
+    assert not scenes[0]["is_sure"]
     assert scenes[0]["probabilities"] == {"park": 0.7, "tram": 0.3}
 
 
@@ -127,14 +131,15 @@ def test_a_broker_that_goes_away_loses_no_final_event(
 
 
 def test_a_broker_that_stays_away_is_said_at_the_end(
-    broker: Mosquitto, publisher: MqttPublisher
+    broker: Mosquitto, publisher: MqttPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dcasenet.live.mqtt.CLOSE_SECONDS", 0.2)
     wait_for(lambda: publisher._n_unsent == 0)
     broker.stop()
     wait_for(lambda: not publisher._client.is_connected())
     publisher.publish(StreamUpdate(events=(event("dog", 0, 1),)), 1.0, BEGAN)
     with pytest.raises(BrokerError, match="was away at the end: 1 messages have not"):
-        publisher.close(seconds=0.2)
+        publisher.close()
 
 
 def test_a_killed_listener_is_offline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -166,3 +167,19 @@ def test_what_is_not_installed(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'dcasenet\[onnx\]'"):
         to_onnx(tiny_model, "never.onnx")
+
+
+def test_content_is_the_file_with_the_spec_that_describes_it_now(
+    file: Path, tiny_spec: ModelSpec
+) -> None:
+    model = runtime.load(file, threads=1)
+    assert model.content() == file.read_bytes()
+    limits = dict.fromkeys(tiny_spec.events, 0.123)
+    spec = dataclasses.replace(tiny_spec, stage="renewed " * 20, thresholds=limits)
+    content = runtime.model_of(file, "a file", 1, spec=spec).content()
+    renewed = runtime.model_of(content, "its content", 1)
+    assert renewed.spec == spec
+    assert renewed.content() == content
+    samples = np.random.default_rng(0).standard_normal((1, 24_000)).astype(np.float32)
+    for name, values in model.infer(samples, TASKS).items():
+        np.testing.assert_array_equal(renewed.infer(samples, TASKS)[name], values)

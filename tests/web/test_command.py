@@ -1,0 +1,111 @@
+"""`dcasenet web`, called as a user calls it; its page is tested in `test_page`."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from dcasenet import SoundModel, cli
+from dcasenet.live.page import page_folder
+
+ROOT = Path(__file__).parents[2]
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    def call(*words: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["dcasenet", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        return Done(int(exit_.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def exported(tiny_model: SoundModel, tmp_path: Path) -> Path:
+    pytest.importorskip("onnx")
+    from dcasenet.onnx.export import to_onnx
+
+    return to_onnx(tiny_model, tmp_path / "tiny.onnx")
+
+
+def test_the_page_is_served_with_its_model(exported: Path) -> None:
+    command = [sys.executable, "-m", "dcasenet", "web", str(exported), "--no-browser"]
+    with subprocess.Popen(
+        [*command, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        address = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert address
+        for path, kind, content in (
+            ("", "text/html", (page_folder() / "index.html").read_bytes()),
+            ("app.js", "text/javascript", (page_folder() / "app.js").read_bytes()),
+            ("model.onnx?v=1", "application/octet-stream", exported.read_bytes()),
+        ):
+            with urllib.request.urlopen(address.group() + path) as response:
+                assert response.headers["Content-Type"] == kind
+                assert response.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+                assert response.read() == content
+        for path in ("../pyproject.toml", "%2e%2e/pyproject.toml", "nothing.js"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(address.group() + path)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+def test_the_page_can_be_written_for_another_server(
+    run: Callable[..., Done], exported: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "site"
+    assert run("web", exported, "--output", target).code == 0
+    names = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
+    own = {path.relative_to(page_folder()) for path in page_folder().rglob("*") if path.is_file()}
+    assert names == own | {Path("model.onnx")}
+    assert (target / "model.onnx").read_bytes() == exported.read_bytes()
+    done = run("web", exported, "--output", target)
+    assert done.code == 1
+    assert "is not an empty folder" in done.err
+
+
+def test_a_busy_port_is_said(run: Callable[..., Done], exported: Path) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        done = run("web", exported, "--port", port, "--no-browser")
+    assert done.code == 1
+    assert f"port {port}: it is in use. Give another --port" in done.err
+
+
+def test_what_is_no_model_is_not_served(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"nothing")
+    done = run("web", tmp_path / "a.onnx", "--no-browser")
+    assert done.code == 1
+    assert "cannot be read as an ONNX file" in done.err
+
+
+def test_an_installation_without_the_page_is_said(
+    run: Callable[..., Done], exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("dcasenet.__file__", str(tmp_path / "dcasenet" / "__init__.py"))
+    done = run("web", exported, "--no-browser", "--port", 0)
+    assert done.code == 1
+    assert "Install the package again" in done.err
