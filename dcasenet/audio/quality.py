@@ -113,9 +113,10 @@ class Meter:
         self._sum += block.sum(axis=1, dtype=np.float64)
         self._squares += sum(float(np.dot(channel, channel)) for channel in block)
         self._spectrum.add(block)
+        start = np.concatenate((self._tail, block[:, -3:]), axis=1)
         if max(high.max(), -low.min()) >= CLIP_LEVEL:
             self._look_for_clipping(np.concatenate((self._tail, block), axis=1))
-        self._tail = block[:, -3:].copy()
+        self._tail = start[:, -3:]
         self.n_samples += block.shape[1]
 
     def _look_for_clipping(self, samples: Samples) -> None:
