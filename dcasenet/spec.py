@@ -348,8 +348,17 @@ class ModelSpec:
         return spec
 
 
+# Values of the log-mel that are in memory at once decide how much of it the network takes: the
+# released files have 50 frames of 128 bins a second, in windows of up to 60 s.
+MOST_VALUES_A_SECOND = 2 * 50 * 128
+MOST_VALUES_A_WINDOW = 120 * 50 * 128
+
 # What is accepted of the fields whose name and value do not say it.
 ACCEPTED = {
+    "hop_length": (
+        f"so many samples that a second has up to {MOST_VALUES_A_SECOND:,} values, frames times "
+        "mel bins"
+    ),
     "tasks": "any of scene, tag and event, each once",
     **dict.fromkeys(
         ("scenes", "tags", "events"),
@@ -482,7 +491,8 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "sample_rate": _is_number(f.sample_rate, 1_000, 384_000, int),
         "n_fft": n_fft > 0,
         "win_length": _is_number(f.win_length, 1, n_fft, int),
-        "hop_length": _is_number(f.hop_length, 1, n_fft, int),
+        "hop_length": _is_number(f.hop_length, 1, n_fft, int)
+        and values_a_second(f) <= MOST_VALUES_A_SECOND,
         "n_mels": _is_number(f.n_mels, 1, 1_024, int),
         "pre_emphasis": _is_number(f.pre_emphasis, 0, 1),
         "max_frequency": _is_number(f.max_frequency, 1, 192_000),
@@ -493,14 +503,29 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
 def _is_usable(task: Task, context: Context, spec: ModelSpec) -> bool:
     settings = spec.frontend
     sizes = (spec.time_pooling, settings.hop_length, settings.sample_rate)
-    if not all(_is_number(size, 1, 1_000_000, int) for size in sizes):
+    are_sizes = all(_is_number(size, 1, 1_000_000, int) for size in sizes)
+    if not are_sizes or values_a_second(settings) > MOST_VALUES_A_SECOND:
         return True  # that is another field's fault, which is named instead
+    most = MOST_VALUES_A_WINDOW / values_a_second(settings)
     return (
-        _is_number(context.window, spec.step, 3_600)
+        _is_number(context.window, spec.step, min(most, 3_600))
         and _is_number(context.hop, spec.step, context.window)
         and _is_number(context.shortest, 0, context.window)
         and context.pooling in POOLINGS[task]
     )
+
+
+def values_a_second(settings: FrontEndSettings) -> float:
+    """Return how many values of the log-mel a second has.
+
+    Example:
+        >>> values_a_second(FrontEndSettings())
+        6400.0
+    """
+    sizes = (settings.sample_rate, settings.n_mels, settings.hop_length)
+    if not all(_is_number(size, 1, 1_000_000, int) for size in sizes):
+        return 1.0  # that is those fields' fault
+    return settings.sample_rate * settings.n_mels / settings.hop_length
 
 
 def _is_number(
