@@ -124,9 +124,11 @@ class FileReader:
                     except DecodeError as error:
                         found.append(f"section {number + 1} of the file is left out: {error}.")
                         continue
-                n_samples = 0
+                n_samples, n_expected = 0, section.n_samples
+                if n_expected is None:
+                    n_expected = self._decoder.n_announced
                 fitted = _Fitted(self._decoder, self.sample_rate, self.n_channels)
-                for block in self._decoder.blocks(section.n_samples):
+                for block in self._decoder.blocks(n_expected):
                     n_samples += len(block)
                     yield from fitted.push(block)
                 yield from fitted.close()

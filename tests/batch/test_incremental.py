@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from dcasenet import AudioError
-from dcasenet.audio import decoder
+from dcasenet.audio import libsndfile
 from dcasenet.batch.incremental import write_results
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results.exporters import FLAT_COLUMNS
@@ -28,7 +28,7 @@ Bursts = Callable[..., np.ndarray]
 @pytest.fixture
 def recording(bursts: Bursts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """150 s, read in blocks of 5 s."""
-    monkeypatch.setattr(decoder, "BLOCK_VALUES", 5 * 8_000)
+    monkeypatch.setattr(libsndfile, "BLOCK_VALUES", 5 * 8_000)
     path = tmp_path / "night, 1.wav"
     soundfile.write(path, bursts(150, 8_000), 8_000)
     return path
@@ -77,6 +77,7 @@ def test_lines_of_json_hold_the_same(model: SoundVerbs[Any], recording: Path) ->
     whole = rows[-1]
     assert (whole["task"], whole["duration"]) == ("recording", 150.0)
     assert whole["warnings"] == list(analysis.warnings)
+    assert ["above 4.0 kHz" in warning for warning in whole["warnings"]] == [True]
     assert whole["scene"]["label"] == analysis.scene.label
     assert whole["scene"]["probability"] == pytest.approx(analysis.scene.probability, abs=1e-5)
     assert [tag["label"] for tag in whole["tags"]] == [tag.label for tag in analysis.tags]
@@ -94,7 +95,7 @@ def test_an_interruption_leaves_whole_lines(
 
     def interrupted(waveforms: Any, tasks: Any, trunk: Any = "tag") -> Any:
         seen.append(partial.read_text("utf-8"))
-        if len(seen) == 10:
+        if len(seen) == 30:
             raise KeyboardInterrupt
         return infer(waveforms, tasks, trunk)
 
@@ -106,7 +107,7 @@ def test_an_interruption_leaves_whole_lines(
     assert all(lines.startswith(text) for text in (*seen, partial.read_text("utf-8")))
     assert all(text.endswith("\n") for text in seen if text)
     assert len(seen[-1].splitlines()) > 20
-    assert len(set(seen)) > 2  # it grows with every block, not when a buffer is full
+    assert len(set(seen)) > 10  # it grows with every block, not when a buffer is full
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is not delivered there")

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from dcasenet import AudioError, SoundModel
-from dcasenet.audio import decoder
+from dcasenet.audio import libsndfile
 from dcasenet.audio.io import Reader
 from dcasenet.audio.prefetch import ahead
 from dcasenet.audio.preprocess import StreamedAudio
@@ -36,7 +36,7 @@ def encoded(samples: np.ndarray, rate: int, kind: str, subtype: str | None = Non
 @pytest.fixture
 def blocks_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """blocks_of(n): from here on, files and arrays are read in blocks of so many values."""
-    return lambda n: monkeypatch.setattr(decoder, "BLOCK_VALUES", n)
+    return lambda n: monkeypatch.setattr(libsndfile, "BLOCK_VALUES", n)
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "array"])
