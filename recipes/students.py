@@ -33,6 +33,7 @@ class LossWeights:
 
     Attributes:
         tag: Of the clip's tags.
+        ranking: Of the clip's tags against one another (`_listwise`).
         columns: Of the tags every 0.32 s.
         embedding: Of the teacher's embedding, for the clip and every 0.32 s.
         event: Of the events.
@@ -40,6 +41,7 @@ class LossWeights:
     """
 
     tag: float = 1.0
+    ranking: float = 3.0
     columns: float = 0.2
     embedding: float = 5.0
     event: float = 3.0
@@ -204,7 +206,9 @@ class Student(nn.Module):
         tags = self.network.tag_head(smooth(columns)).float()
         # The teacher may miss what the recordings are known to hold; it knows what else they hold.
         known = (SAID * mixtures.tag @ self.named).clamp(max=SAID)
-        losses["tag"] = _binary(outputs.tag.float(), lesson.tag.maximum(known))
+        truth = lesson.tag.maximum(known)
+        losses["tag"] = _binary(outputs.tag.float(), truth)
+        losses["ranking"] = _listwise(outputs.tag.float(), truth)
         losses["columns"] = _binary(tags, lesson.columns[:, :n])
         taught = (lesson.embedding[:, :n] - self.embedding_mean) / self.embedding_deviation
         guess = self.projection(columns).float()
@@ -234,6 +238,16 @@ def smooth(columns: Tensor) -> Tensor:
 def _binary(logits: Tensor, truth: Tensor) -> Tensor:
     loss = nnf.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return loss.sum(dim=-1).mean()
+
+
+def _listwise(logits: Tensor, truth: Tensor) -> Tensor:
+    """Return the cross-entropy of the tags against one another (ListNet, Cao et al., ICML 2007).
+
+    Of 527 binary cross-entropies most are of tags that nobody would name; this one is about which
+    come first.
+    """
+    share = truth / truth.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return -(share * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def _own_tag_loss(logits: Tensor, mixtures: Mixtures) -> Tensor:
