@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dcasenet.audio.discovery import list_recordings
-from dcasenet.cli.batch import interruptible, run_job, write_as_it_goes
+from dcasenet.cli.batch import count, interruptible, run_job, write_as_it_goes
 from dcasenet.cli.options import Engine, OutputOptions
 from dcasenet.cli.output import Printer, ResultFormat, check_format, fail, progress, say, watching
 from dcasenet.errors import DcasenetError, JobError
@@ -156,8 +156,7 @@ def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputO
         )
     kept = f", {summary.n_kept:,} kept as they were" if summary.n_kept else ""
     failed = f", {len(summary.failures):,} failed" if summary.failures else ""
-    plural = "" if summary.n_files == 1 else "s"
-    say(f"{folder}: {summary.n_files:,} file{plural}{kept}{failed}")
+    say(f"{folder}: {count(summary.n_files, 'file')}{kept}{failed}")
     if summary.failures:
         raise typer.Exit(1)
 

@@ -51,7 +51,7 @@ def run_job(
             watch=progress,
         )
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
-    say(f"{summary.output}: {_count(summary.n_files, 'file')}{failed}")
+    say(f"{summary.output}: {count(summary.n_files, 'file')}{failed}")
     if summary.n_failed:
         raise typer.Exit(1)
 
@@ -140,7 +140,7 @@ def progress_text(progress: Progress) -> str:
         '250 of 1,000 files, 5.0 files/s, 50 × real time, 2 min 30 s left'
     """
     places = 1 if progress.rate >= 1 else 3
-    words = [f"{progress.done:,} of {_count(progress.total, 'file')}"]
+    words = [f"{progress.done:,} of {count(progress.total, 'file')}"]
     if progress.elapsed:
         words.append(f"{progress.rate:,.{places}f} files/s")
         words.append(f"{progress.audio / progress.elapsed:,.0f} × real time")
@@ -180,5 +180,11 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """Return a number of things.
+
+    Example:
+        >>> count(1, "file"), count(1_000, "file")
+        ('1 file', '1,000 files')
+    """
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dcasenet.cli.batch import interruptible
+from dcasenet.cli.batch import count, interruptible
 from dcasenet.cli.options import (
     CheckpointOptions,
     ModelOptions,
@@ -75,8 +75,7 @@ def report(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
-    plural = "" if summary.n_files == 1 else "s"
-    say(f"{output}: {summary.n_files:,} recording{plural}{failed}")
+    say(f"{output}: {count(summary.n_files, 'recording')}{failed}")
     if summary.n_failed:
         raise typer.Exit(1)
 
@@ -107,12 +106,12 @@ def verify(
         found = check(file, model=given, recordings=recordings, tolerance=tolerance)
         for remark in found.remarks:
             typer.echo(printable(f"{file}: {remark}"), err=True)
-        count = f"{found.n_recordings:,} recording{'' if found.n_recordings == 1 else 's'}"
+        about = f"{count(found.n_recordings, 'recording')}, {found.provenance.model}"
         if found.is_same:
-            say(f"{file}: the same ({count}, {found.provenance.model})")
+            say(f"{file}: the same ({about})")
         else:
             failed = True
-            say(f"{file}: DIFFERENT ({count}, {found.provenance.model})")
+            say(f"{file}: DIFFERENT ({about})")
             for difference in found.differences:
                 say(f"  {difference}")
     if failed:
@@ -157,7 +156,7 @@ def calibrate(
         from dcasenet.cli.weights import show
 
         typer.echo(
-            f"{measured.n_recordings:,} recordings, {measured.n_segments:,} segments of 1 s, "
+            f"{count(measured.n_recordings, 'recording')}, {measured.n_segments:,} segments of 1 s, "
             f"expected calibration error {measured.expected_calibration_error:.3f}"
         )
         show([{name: str(value) for name, value in row.items()} for row in measured.table])

@@ -63,10 +63,10 @@ def limits_for(spec: ModelSpec, threshold: Threshold) -> dict[str, float]:
 def choose(curve: OperatingCurve, point: str) -> float:
     """Return the threshold of an operating point on a curve.
 
-    ``"f1"``: where F1 is highest. ``"precision@P"``: where recall is highest among the thresholds
+    ``"f1"``: where F1 is highest, the middle one of equally good thresholds. ``"precision@P"``: where recall is highest among the thresholds
     with a precision of at least P; where there are none, 1.0, so that the label is never reported.
     ``"recall@R"``: the highest threshold with a recall of at least R; where there are none, the
-    one of the highest recall. Of equally good ones, the highest.
+    one of the highest recall. Of these, too, the highest of equally good ones.
 
     Args:
         curve: Precision and recall by threshold.
@@ -89,7 +89,9 @@ def choose(curve: OperatingCurve, point: str) -> float:
     if kind == "recall":
         enough = recall >= target - ROUNDING
         return _last(enough) if enough.any() else _last_best(recall)
-    return _last_best(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    best = np.flatnonzero(f1 >= f1.max() - ROUNDING)
+    return float(CURVE_THRESHOLDS[int(best[len(best) // 2])])
 
 
 def parse(point: str) -> tuple[str, float]:

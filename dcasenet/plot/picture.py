@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,20 +130,18 @@ def _draw_events(axes: Axes, events: Events, labels: list[str], colors: dict[str
 
 
 def _draw_scenes(axes: Axes, scene: Scene) -> None:
-    before = None
-    for start, stop, label, probability in scenes_over_time(scene):
+    from matplotlib.transforms import Bbox, TransformedBbox
+
+    boxes = scenes_over_time(scene)
+    for start, stop, label, probability in boxes:
         color = f"C{scene.labels.index(label) % 10}"
         axes.barh(0, stop - start, left=start, height=1, color=color, alpha=0.2 + 0.6 * probability)
-        if label != before:
-            axes.text(
-                start,
-                0,
-                f" {_name(label)} {probability:.2f}",
-                va="center",
-                fontsize=8,
-                clip_on=True,
-            )
-        before = label
+    for label, run in groupby(boxes, key=itemgetter(2)):
+        of_label = list(run)
+        start, stop = of_label[0][0], of_label[-1][1]
+        text = axes.text(start, 0, f" {_name(label)} {of_label[0][3]:.2f}", va="center", fontsize=8)
+        text.set_clip_on(True)
+        text.set_clip_box(TransformedBbox(Bbox([[start, -0.5], [stop, 0.5]]), axes.transData))
     axes.set_yticks([])
     axes.set_ylim(-0.5, 0.5)
     axes.set_ylabel("scene", rotation=0, ha="right", va="center")

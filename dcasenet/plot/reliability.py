@@ -46,7 +46,7 @@ def save_reliability(calibration: Calibration, path: str | os.PathLike[str]) -> 
             axes.plot(CURVE_THRESHOLDS, values, color=f"C{number}", label=_name(label))
         axes.set(xlabel="threshold", ylabel=figure_name, xlim=(0, 1), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
-    right.legend(fontsize=8, loc="upper right")
+    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
     save_figure(figure, Path(path))
 
 
@@ -76,7 +76,7 @@ def _draw_reliability(axes: Axes, calibration: Calibration) -> None:
         f"{calibration.n_segments:,} segments of 1 s",
     )
     axes.title.set_fontsize(10)
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="lower right")
     axes.grid(alpha=0.3)
 
 

@@ -320,7 +320,7 @@ def _common_folder(names: list[str]) -> str:
         folder = os.path.commonpath([str(Path(name).parent) for name in names])
     except ValueError:  # there is no recording, or paths are of different kinds
         return ""
-    return folder.rstrip(os.sep) + os.sep if folder not in ("", ".") else ""
+    return "" if folder in ("", ".", os.sep) else f"{folder}{os.sep}"
 
 
 def _link(path: str, folder: Path) -> str:

@@ -100,7 +100,8 @@ def calibration(values: Mapping[str, Any]) -> str:
         f'<text x="{x(0) - 8}" y="{y(0) + 4}" text-anchor="end">0</text>'
         f'<text x="{x(0) - 8}" y="{y(1) + 4}" text-anchor="end">1</text>'
         f'<text x="{x(0.5)}" y="{y(0) + 28}" text-anchor="middle">predicted probability</text>'
-        f'<text x="{x(0) + 6}" y="{y(1) + 6}">observed share</text></svg>'
+        f'<text transform="translate(14 {y(0.5)}) rotate(-90)" text-anchor="middle">'
+        "observed share</text></svg>"
     )
     columns = ("label", "segments", "threshold", "precision", "recall", "f1")
     rows = [
@@ -108,10 +109,14 @@ def calibration(values: Mapping[str, Any]) -> str:
         for row in values["labels"]
     ]
     return (
-        f"<div><b>Calibration</b> · {values['recordings']:,} recordings, "
+        f"<div><b>Calibration</b> · {_count(values['recordings'], 'recording')}, "
         f"{values['segments']:,} segments of 1 s · expected calibration error "
         f"{values['expected_calibration_error']:.3f}</div>{drawing}{_table(columns, rows)}"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _bars(title: str, scored: Sequence[ScoredLabel]) -> str:

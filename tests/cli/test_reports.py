@@ -78,7 +78,7 @@ def labels(wav: Path) -> Path:
 def test_calibrate(run: Run, labels: Path, wav: Path, tmp_path: Path) -> None:
     done = run("calibrate", labels)
     assert done.code == 0
-    assert done.out.startswith("1 recordings, 3 segments of 1 s, expected calibration error 0.")
+    assert done.out.startswith("1 recording, 3 segments of 1 s, expected calibration error 0.")
     for word in ("dog", "speech", "threshold", "precision", "recall", "f1"):
         assert word in done.out
     rows = list(csv.DictReader(io.StringIO(run("calibrate", labels, "--format", "csv").out)))
