@@ -147,7 +147,11 @@ class Av:
             self.close()
             raise DecodeError("It has no sound")
         self._stream = self._container.streams.audio[0]
-        self.sample_rate, self.n_channels = self._stream.rate or 0, self._stream.channels
+        try:
+            self.sample_rate, self.n_channels = self._stream.rate or 0, self._stream.channels
+        except AttributeError as error:  # of a codec that FFmpeg does not know either
+            self.close()
+            raise DecodeError("No decoder knows the codec") from error
         if not self.sample_rate or not self.n_channels:
             self.close()
             raise DecodeError("It states no sample rate, or no channels")

@@ -170,7 +170,9 @@ class StreamedAudio:
             # From 1 kHz, samples become 24 times as many.
             length = BLOCK_VALUES * self._recording.sample_rate // (self._rate * len(samples))
             for start in range(0, samples.shape[1], max(1, length)):
-                yield self._resampler.push(samples[:, start : start + max(1, length)])
+                block = self._resampler.push(samples[:, start : start + max(1, length)])
+                if block.size:  # a resampler needs some samples before it gives any
+                    yield block
         if self._strict:
             with placed(self._recording.place):
                 refuse_doubtful(self.info.warnings)
@@ -213,8 +215,7 @@ class StreamedAudio:
                 n_values += block.size
                 if most is not None and n_values > most:
                     return None
-                if block.size:
-                    blocks.append(block)
+                blocks.append(block)
         return LoadedAudio(gather(blocks, len(blocks[0])), self.info)
 
 
