@@ -2,12 +2,12 @@
 
 ::
 
-    python -m recipes.device --pack .pack --output $OUT --minutes 8
+    python -m recipes.device --pack .pack --output $OUT --minutes 8 --compile
     python -m recipes.device --pack .pack --output out --smoke        # under a minute on a CPU
 
-The students of a phase read the same mixtures. The second phase leaves out every clip of ESC-50,
-so that its students can be examined on the five folds. Results are written as files of at most
-16 MiB; larger checkpoints are cut into parts that `cat` joins.
+The students of a phase read the same mixtures; one alone gets the most steps. The second phase
+leaves out every clip of ESC-50, so that its students can be examined on the five folds. Results are
+written as files of at most 16 MiB; larger checkpoints are cut into parts that `cat` joins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from recipes.package import save_student
 from recipes.recordings import Recording
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.tags import read_tags
+from recipes.train import settings
 from recipes.training import Schedule, Training
 from recipes.watch import watch
 
@@ -59,21 +60,18 @@ class Phase:
     with_esc50: bool = True
 
 
-def phases(widths: Sequence[float]) -> tuple[Phase, ...]:
-    """Return the phases for the widths of the main students."""
-    main = tuple(StudentSettings(f"distilled-{width:g}", width, True) for width in widths)
-    return (
-        Phase("main", (*main, StudentSettings("open", 0.5, False)), 0.68),
-        Phase(
-            "esc50",
-            (
-                StudentSettings("distilled-esc50", widths[0], True),
-                StudentSettings("open-esc50", 0.5, False),
-            ),
-            0.32,
-            with_esc50=False,
-        ),
+def phases(options: argparse.Namespace) -> tuple[Phase, ...]:
+    """Return the phases that have students, as `students` and `esc_students` name them."""
+    students = [settings(text) for text in options.students]
+    examined = [settings(f"{text.replace(':', '-esc50:')}") for text in options.esc_students]
+    if options.smoke:
+        students, examined = ([replace(s, width=1 / 16) for s in of] for of in (students, examined))
+    share = options.esc_share if examined else 0.0
+    found = (
+        Phase("main", tuple(students), 1.0 - share if students else 0.0),
+        Phase("esc50", tuple(examined), share if students else 1.0, with_esc50=False),
     )
+    return tuple(phase for phase in found if phase.students)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,9 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lecturer = Lecturer(load_teacher(options.pack / "mn04_as.safetensors"))
     results: dict[str, object] = {"device": _name(device), "torch": torch.__version__}
     watched = make_bank([c for c in described if c.recording.split == "validation"], labels)
-    students: dict[str, Student] = {}
-    widths = [1 / 16] if options.smoke else options.widths
-    for phase in phases(widths):
+    students: dict[str, Student] = {}  # of the folds
+    for phase in phases(options):
         bank = make_bank(
             [
                 clip
@@ -114,9 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log.info("%s: %s", phase.name, json.dumps(training.summary()))
         for learner in training.learners:
             name = learner.student.settings.name
-            students[name] = learner.average
-            save_student(learner.average, labels, tags, options.output / f"{name}.safetensors")
-            log.info("%s is written", name)
+            if phase.with_esc50:
+                save_student(learner.average, labels, tags, options.output / f"{name}.safetensors")
+                log.info("%s is written", name)
+            else:  # it is examined at once, and of no use afterwards
+                students[name] = learner.average
         results[f"{phase.name}_watched"] = watch(
             [learner.average for learner in training.learners],
             lecturer,
@@ -124,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             n=8 if options.smoke else 256,
         )
         log.info("%s", json.dumps(results[f"{phase.name}_watched"]))
-    results["esc50"] = _folds(students, clips, device, half, options)
+    if students:
+        results["esc50"] = _folds(students, clips, device, half, options)
     results["seconds"] = round(time.monotonic() - began, 1)
     if device.type == "cuda":
         results["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
@@ -140,7 +140,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5])
+    parser.add_argument("--students", nargs="*", default=["distilled:1"], metavar="NAME:WIDTH")
+    parser.add_argument(
+        "--esc-students",
+        nargs="*",
+        default=["distilled:0.5", "open:0.5"],
+        metavar="NAME:WIDTH",
+        help="what is examined on the folds of ESC-50",
+    )
+    parser.add_argument("--esc-share", type=float, default=0.3, help="of the minutes, for these")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--smoke", action="store_true", help="all of it, in under a minute")
     parser.add_argument("--fold-epochs", type=int, default=20)
@@ -190,8 +198,7 @@ def _folds(
         torch.tensor([recording.fold for recording, _ in esc], device=device),
     )
     found: dict[str, object] = {}
-    for name in ("distilled-esc50", "open-esc50"):
-        student = students[name]
+    for name, student in students.items():
         probed = probe(embed(student.frontend, student.network, data), data)
         settings = FineTuning(epochs=1 if options.smoke else options.fold_epochs)
         folds = (1,) if options.smoke else (1, 2, 3, 4, 5)

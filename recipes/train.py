@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
     torch.manual_seed(options.seed)
     named = torch.tensor(named_tags(labels.tags, tags))
-    students = [Student(_settings(text), n_labels, named) for text in options.students]
+    students = [Student(settings(text), n_labels, named) for text in options.students]
     for student in students:
         if options.start is not None:
             load_student(student, options.start)
@@ -100,8 +100,13 @@ def load_student(student: Student, path: Path) -> None:
     student.frontend.deviation.copy_(tensors["frontend.deviation"])
 
 
-def _settings(text: str) -> StudentSettings:
-    """Read ``name:width``; names that begin with ``open`` are not taught."""
+def settings(text: str) -> StudentSettings:
+    """Read ``name:width``; names that begin with ``open`` are not taught.
+
+    Example:
+        >>> settings("open:0.5").taught
+        False
+    """
     name, width = text.split(":")
     return StudentSettings(name, float(width), taught=not name.startswith("open"))
 

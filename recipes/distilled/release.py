@@ -15,7 +15,7 @@ import dataclasses
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,22 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import dcasenet
-from dcasenet.annotations.segments import segment_activity
 from dcasenet.atomic import write_bytes
+from dcasenet.inference.familiarity import fit
 from dcasenet.inference.model import SoundModel
-from dcasenet.spec import Context, ModelSpec, Task
-from dcasenet.train.metrics.thresholds import best_thresholds
+from dcasenet.inference.operating_points import choose
+from dcasenet.results import Event
+from dcasenet.spec import Context, FamiliarityStatistics, ModelSpec, OperatingCurve, Task
+from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all
 from recipes.distilled.evaluate import (
-    SEGMENT,
     ask,
     ask_teacher,
     clip_figures,
     event_table,
     render,
+    waveform_of,
 )
 from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.distilled.teacher import load_teacher
@@ -52,6 +54,8 @@ log = logging.getLogger(__name__)
 
 # One grid for all tasks, at what was trained on: mixtures of 5 and 10 s.
 WINDOW, HOP, SHORTEST = 10.0, 9.0, 5.0
+# Training recordings whose embeddings say what is familiar, and the share of others given up.
+FAMILIAR_CLIPS, LEAST_FAMILIAR = 1_500, 0.02
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
     "{clips} recordings ({minutes} minutes), each CC0, CC BY, public domain or Apache-2.0; see "
@@ -80,8 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cooled = cool(tensors, scene_temperature(load(path), watched, labels))
     write(path, cooled, spec)
     scapes = make_soundscapes(decoded, labels, "validation", options.soundscapes)
-    spec = dataclasses.replace(spec, thresholds=thresholds(load(path), scapes, labels))
+    curves = measure_events(load(path), scapes, labels)
+    spec = dataclasses.replace(spec, curves=curves, thresholds=thresholds(curves, labels))
     train = [c for c in decoded if c.recording.split == "train" and c.recording.open]
+    known = measure_familiarity(load(path), train, watched)
+    spec = dataclasses.replace(spec, familiarity=known)
     spec = dataclasses.replace(spec, **said_of(spec, train))
     write(path, cooled, spec)
     table = examine(load(path), decoded, labels, options)
@@ -130,25 +137,46 @@ def cool(tensors: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
     return {n: (v / temperature).to(v.dtype) if n in last else v for n, v in tensors.items()}
 
 
-def thresholds(model: SoundModel, scapes: Sequence[Scape], labels: LabelSets) -> dict[str, float]:
-    """Choose each event's threshold by segment-based F1 on soundscapes."""
-    references, curves = [], []
-    for scape in scapes:
-        events = model.detect_events(scape.waveform, SAMPLE_RATE)
-        duration = len(scape.waveform) / SAMPLE_RATE
-        true = [(e.label, e.onset, e.offset) for e in scape.events]
-        references.append(segment_activity(true, len(labels.events), duration, SEGMENT))
-        curves.append(_highest(events.probabilities, events.hop, len(references[-1])))
-    chosen = best_thresholds(np.concatenate(references), np.concatenate(curves))
-    return {label: round(value, 2) for label, value in zip(labels.events, chosen, strict=True)}
+def measure_events(
+    model: SoundModel, scapes: Sequence[Scape], labels: LabelSets
+) -> dict[str, OperatingCurve]:
+    """Return precision and recall of each event by threshold, over segments of soundscapes."""
+    labeled = [
+        (
+            (scape.waveform, SAMPLE_RATE),
+            [Event(labels.events[e.label], e.onset, e.offset, 1.0) for e in scape.events],
+        )
+        for scape in scapes
+    ]
+    return dict(model.calibrate(labeled).curves)
 
 
-def _highest(rows: NDArray[np.float32], hop: float, n_segments: int) -> NDArray[np.float32]:
-    """Return the highest probability of each segment, (segments, labels)."""
-    segment = np.minimum((np.arange(len(rows)) * hop / SEGMENT).astype(int), n_segments - 1)
-    highest = np.zeros((n_segments, rows.shape[1]), np.float32)
-    np.maximum.at(highest, segment, rows)
-    return highest
+def thresholds(curves: Mapping[str, OperatingCurve], labels: LabelSets) -> dict[str, float]:
+    """Return the threshold of the highest F1 of each event."""
+    return {
+        label: choose(curves[label], "f1") if label in curves else UNTUNED
+        for label in labels.events
+    }
+
+
+def measure_familiarity(
+    model: SoundModel, train: Sequence[Decoded], watched: Sequence[Decoded]
+) -> FamiliarityStatistics:
+    """Describe where embeddings of the training side lie, and how far those of validation do."""
+    rng = np.random.default_rng(0)
+    sides = [
+        np.array([np.asarray(model.embed(_stretch(clip, rng), SAMPLE_RATE)) for clip in chosen])
+        for clips, most in ((train, FAMILIAR_CLIPS), (watched, FAMILIAR_CLIPS // 3))
+        for chosen in [[clips[i] for i in rng.permutation(len(clips))[:most]]]
+    ]
+    return fit(sides[0], sides[1], limit=LEAST_FAMILIAR)
+
+
+def _stretch(clip: Decoded, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Cut a window out of a recording."""
+    waveform, n = waveform_of(clip), round(WINDOW * SAMPLE_RATE)
+    start = int(rng.integers(max(1, len(waveform) - n + 1)))
+    return waveform[start : start + n]
 
 
 def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:

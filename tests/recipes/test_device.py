@@ -119,7 +119,7 @@ def test_packs_trains_and_examines(
     files = [file for file in output.iterdir() if file.is_file()]
     assert len(files) <= 8
     assert max(file.stat().st_size for file in files) <= 16 * 2**20
-    model = dcasenet.load("v3", weights=next(output.glob("distilled-0*.safetensors")))
+    model = dcasenet.load("v3", weights=next(output.glob("distilled*.safetensors")))
     assert len(model.spec.tags) == 527
     assert "dog" in model.spec.events
     assert model.spec.scenes == ("sea shore", "rain")
