@@ -166,6 +166,9 @@ class FamiliarityStatistics:
         scales: Standard deviation along each component, (rank,).
         residual: Standard deviation along all other directions.
         distances: Quantiles of the distances of held-out recordings, rising.
+        contrast: Direction along which noise, tones and the like lie far from recordings, float16
+            in base64, (size,); empty where that was not measured.
+        scores: Quantiles of the scores of held-out recordings along it, rising.
         limit: Familiarity below which the model is not sure, 0 to 1.
     """
 
@@ -176,6 +179,8 @@ class FamiliarityStatistics:
     residual: float
     distances: tuple[float, ...]
     limit: float
+    contrast: str = ""
+    scores: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         rank = len(self.scales)
@@ -184,9 +189,9 @@ class FamiliarityStatistics:
             and _is_base64(self.mean, 2 * self.size)
             and _is_base64(self.components, 2 * rank * self.size)
             and all(_is_number(value, 1e-30, 1e30) for value in (*self.scales, self.residual))
-            and all(_is_number(value, 0, 1e30) for value in self.distances)
-            and list(self.distances) == sorted(self.distances)
-            and len(self.distances) > 0
+            and _is_rising(self.distances, 0, 1e30)
+            and _is_base64(self.contrast, 2 * self.size * bool(self.contrast))
+            and (not self.contrast or _is_rising(self.scores, -1e30, 1e30))
             and _is_number(self.limit, 0, 1)
         )
         if not is_usable:
@@ -425,7 +430,7 @@ def _curves(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Op
 def _familiarity(values: Mapping[str, Any]) -> FamiliarityStatistics:
     """Read statistics from JSON values."""
     _known(FamiliarityStatistics, values)
-    lists = {name: tuple(values[name]) for name in ("scales", "distances")}
+    lists = {name: tuple(values.get(name, ())) for name in ("scales", "distances", "scores")}
     return FamiliarityStatistics(**{**values, **lists})
 
 
@@ -535,6 +540,11 @@ def _is_number(
     return (
         isinstance(value, kind) and not isinstance(value, bool) and lowest <= value <= highest  # type: ignore[operator]
     )
+
+
+def _is_rising(values: Sequence[float], lowest: float, highest: float) -> bool:
+    are_numbers = all(_is_number(value, lowest, highest) for value in values)
+    return are_numbers and len(values) > 0 and list(values) == sorted(values)
 
 
 def _is_base64(value: object, n_bytes: int) -> bool:

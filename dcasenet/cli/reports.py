@@ -156,8 +156,8 @@ def calibrate(
         from dcasenet.cli.weights import show
 
         typer.echo(
-            f"{count(measured.n_recordings, 'recording')}, {measured.n_segments:,} segments of 1 s, "
-            f"expected calibration error {measured.expected_calibration_error:.3f}"
+            f"{count(measured.n_recordings, 'recording')}, {measured.n_segments:,} segments of "
+            f"1 s, expected calibration error {measured.expected_calibration_error:.3f}"
         )
         show([{name: str(value) for name, value in row.items()} for row in measured.table])
     if plot is not None:

@@ -3,7 +3,11 @@
 A checkpoint may store a description of its training data's embeddings
 (`dcasenet.spec.FamiliarityStatistics`): a probabilistic principal component analysis, and the
 distances of held-out recordings. A window's familiarity is the share of those that lie further. It
-is 0 for digital silence.
+is 0 for digital silence, and for recordings shorter than `SHORTEST`.
+
+Noise, tones and offsets can lie near recordings by that distance: noise is much like rain. Where
+they were measured, a direction tells them apart, and familiarity is also at most the share of
+held-out recordings that lie further on their side.
 
 Source of the model: M. E. Tipping and C. M. Bishop, "Probabilistic Principal Component Analysis",
 1999; its Mahalanobis distance has one scale for all directions that the components leave out.
@@ -12,6 +16,8 @@ Source of the model: M. E. Tipping and C. M. Bishop, "Probabilistic Principal Co
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,16 +30,26 @@ from dcasenet.spec import FamiliarityStatistics
 FAMILIARITY = "familiarity"
 # Quantiles of held-out distances that are stored.
 N_QUANTILES = 101
+# Seconds of which a model can be sure.
+SHORTEST = 0.2
+# Of the identity in the regression that finds the contrast, whose covariance has a mean of 1.
+REGULARIZATION = 0.1
 
 
 def fit(
-    embeddings: Floats, held_out: Floats, *, rank: int = 32, limit: float = 0.02
+    embeddings: Floats,
+    held_out: Floats,
+    synthetic: Floats | None = None,
+    *,
+    rank: int = 32,
+    limit: float = 0.02,
 ) -> FamiliarityStatistics:
     """Describe training data by their embeddings.
 
     Args:
         embeddings: Of training recordings: the mean over the steps of a window, (n, size).
         held_out: Of recordings that were not trained on, (m, size).
+        synthetic: Of sounds that are no recordings, such as noise and tones, (k, size).
         rank: How many principal components are kept, less than `size`.
         limit: Familiarity below which a model is not sure, 0 to 1: the share of held-out
             recordings that are given up.
@@ -70,10 +86,25 @@ def fit(
         distances=(0.0,),
         limit=limit,
     )
-    distances = np.quantile(distance(statistics, held_out), np.linspace(0, 1, N_QUANTILES))
-    return FamiliarityStatistics(
-        **{**vars(statistics), "distances": tuple(np.round(distances, 5).tolist())}
-    )
+    statistics = replace(statistics, distances=_quantiles(distance(statistics, held_out)))
+    if synthetic is None:
+        return statistics
+    contrast = _packed(_contrast(embeddings, synthetic))
+    return replace(statistics, contrast=contrast, scores=_quantiles(_score(contrast, held_out)))
+
+
+def _contrast(recordings: Floats, synthetic: Floats) -> NDArray[np.float64]:
+    """Return the direction of least squares from recordings to synthetic sounds, both as many."""
+    deviation = recordings.std(axis=0, dtype=np.float64) + 1e-6
+    sides = [side.astype(np.float64) / deviation for side in (recordings, synthetic)]
+    within = np.asarray(np.cov(sides[0].T) + np.cov(sides[1].T)) / 2
+    within += REGULARIZATION * np.trace(within) / len(within) * np.eye(len(within))
+    direction = np.linalg.solve(within, sides[1].mean(axis=0) - sides[0].mean(axis=0)) / deviation
+    return np.asarray(direction / np.abs(direction).max(), dtype=np.float64)
+
+
+def _quantiles(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(np.round(np.quantile(values, np.linspace(0, 1, N_QUANTILES)), 5).tolist())
 
 
 def distance(statistics: FamiliarityStatistics, embeddings: Floats) -> NDArray[np.float64]:
@@ -89,9 +120,20 @@ def distance(statistics: FamiliarityStatistics, embeddings: Floats) -> NDArray[n
 
 def familiarity(statistics: FamiliarityStatistics, embeddings: Floats) -> Floats:
     """Return the share of held-out recordings that lie further: (…, size) → (…), 0 to 1."""
-    further = np.linspace(1.0, 0.0, len(statistics.distances))
-    share = np.interp(distance(statistics, embeddings), statistics.distances, further)
+    share = _share_above(distance(statistics, embeddings), statistics.distances)
+    if statistics.contrast:
+        score = _score(statistics.contrast, embeddings)
+        share = np.minimum(share, _share_above(score, statistics.scores))
     return np.asarray(share, dtype=np.float32)
+
+
+def _score(contrast: str, embeddings: Floats) -> NDArray[np.float64]:
+    """Return how far embeddings lie on the side of synthetic sounds: (…, size) → (…)."""
+    return np.asarray(embeddings.astype(np.float64) @ _unpacked(contrast))
+
+
+def _share_above(values: NDArray[np.float64], quantiles: Sequence[float]) -> NDArray[np.float64]:
+    return np.asarray(np.interp(values, quantiles, np.linspace(1.0, 0.0, len(quantiles))))
 
 
 @lru_cache(maxsize=8)

@@ -63,8 +63,9 @@ def limits_for(spec: ModelSpec, threshold: Threshold) -> dict[str, float]:
 def choose(curve: OperatingCurve, point: str) -> float:
     """Return the threshold of an operating point on a curve.
 
-    ``"f1"``: where F1 is highest, the middle one of equally good thresholds. ``"precision@P"``: where recall is highest among the thresholds
-    with a precision of at least P; where there are none, 1.0, so that the label is never reported.
+    ``"f1"``: where F1 is highest, the middle one of equally good thresholds. ``"precision@P"``:
+    where recall is highest among the thresholds with a precision of at least P; where there are
+    none, 1.0, so that the label is never reported.
     ``"recall@R"``: the highest threshold with a recall of at least R; where there are none, the
     one of the highest recall. Of these, too, the highest of equally good ones.
 

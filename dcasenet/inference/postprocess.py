@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.events import decode_events
-from dcasenet.inference.familiarity import FAMILIARITY
+from dcasenet.inference.familiarity import FAMILIARITY, SHORTEST
 from dcasenet.inference.windowing import Grid, OverlapAdd, TimeAxis, Window, event_grid, grid_of
 from dcasenet.results import (
     Analysis,
@@ -133,15 +133,20 @@ def tag_query(spec: ModelSpec, top: int | None, *, reject: bool = False) -> Quer
 
 def event_query(spec: ModelSpec, options: Decoding) -> Query[Events]:
     """Return what `detect_events` wants to know: probabilities averaged over channels, joined."""
+    query = _event_query(spec, options)
+    return _with_familiarity(query, spec) if options.reject else query
+
+
+def _event_query(spec: ModelSpec, options: Decoding) -> Query[Events]:
+    """Return the same without the question of how familiar the recording is."""
     grid = event_grid(spec, options.window, options.hop)
     output = "fine_event" if is_fine(spec, options) else "event"
-    query = Query(
+    return Query(
         {output: grid},
         partial(FramewiseDecoder, spec, options),
         verb="detect_events",
         options=asdict(options),
     )
-    return _with_familiarity(query, spec) if options.reject else query
 
 
 def analysis_query(spec: ModelSpec, options: Decoding, top: int | None = None) -> Query[Analysis]:
@@ -152,7 +157,7 @@ def analysis_query(spec: ModelSpec, options: Decoding, top: int | None = None) -
     if "tag" in spec.tasks:
         queries["tag"] = tag_query(spec, top)
     if "event" in spec.tasks:
-        queries["event"] = event_query(spec, dataclasses.replace(options, reject=False))
+        queries["event"] = _event_query(spec, options)
     grids = {output: grid for q in queries.values() for output, grid in q.grids.items()}
     described = {"threshold": options.threshold, "top": top, "reject": options.reject}
     query = Query(grids, partial(AnalysisDecoder, queries), verb="analyze", options=described)
@@ -314,6 +319,8 @@ class FramewiseDecoder(Decoder[Events]):
         """Return the result; see `Decoder`."""
         n_rows = self._axis.n_rows(info.n_samples, info.sample_rate)
         probabilities, sure = unflagged(self._axis.rows(self._steps.joined(), n_rows))
+        if self._limit > 0 and self._options.reject and info.duration < SHORTEST:
+            sure = np.zeros_like(probabilities)
         options = self._options
         events = decode_events(
             sure,
@@ -382,8 +389,9 @@ class FamiliarityDecoder(Decoder[AnyResult]):
 
     def result(self, info: AudioInfo) -> AnyResult:
         """Return the result, after the last window."""
-        known = {"familiarity": self._highest, "is_sure": self._highest >= self._limit}
-        return with_fields(self._inner.result(info), **known)
+        known = self._highest if info.duration >= SHORTEST else 0.0
+        result = self._inner.result(info)
+        return with_fields(result, familiarity=known, is_sure=known >= self._limit)
 
 
 def familiarity_of(chunk: InferredChunk) -> float | None:

@@ -20,27 +20,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
 import dcasenet
 from dcasenet.atomic import write_bytes
-from dcasenet.inference.familiarity import fit
 from dcasenet.inference.model import SoundModel
 from dcasenet.inference.operating_points import choose
 from dcasenet.results import Event
-from dcasenet.spec import Context, FamiliarityStatistics, ModelSpec, OperatingCurve, Task
+from dcasenet.spec import Context, ModelSpec, OperatingCurve, Task
 from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all
+from recipes.distilled import familiarity
 from recipes.distilled.evaluate import (
     ask,
     ask_teacher,
     clip_figures,
     event_table,
     render,
-    waveform_of,
 )
 from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.distilled.teacher import load_teacher
@@ -54,8 +52,6 @@ log = logging.getLogger(__name__)
 
 # One grid for all tasks, at what was trained on: mixtures of 5 and 10 s.
 WINDOW, HOP, SHORTEST = 10.0, 9.0, 5.0
-# Training recordings whose embeddings say what is familiar, and the share of others given up.
-FAMILIAR_CLIPS, LEAST_FAMILIAR = 1_500, 0.02
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
     "{clips} recordings ({minutes} minutes), each CC0, CC BY, public domain or Apache-2.0; see "
@@ -87,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     curves = measure_events(load(path), scapes, labels)
     spec = dataclasses.replace(spec, curves=curves, thresholds=thresholds(curves, labels))
     train = [c for c in decoded if c.recording.split == "train" and c.recording.open]
-    known = measure_familiarity(load(path), train, watched)
+    known = familiarity.measure(load(path), train, watched, WINDOW)
     spec = dataclasses.replace(spec, familiarity=known)
     spec = dataclasses.replace(spec, **said_of(spec, train))
     write(path, cooled, spec)
@@ -157,26 +153,6 @@ def thresholds(curves: Mapping[str, OperatingCurve], labels: LabelSets) -> dict[
         label: choose(curves[label], "f1") if label in curves else UNTUNED
         for label in labels.events
     }
-
-
-def measure_familiarity(
-    model: SoundModel, train: Sequence[Decoded], watched: Sequence[Decoded]
-) -> FamiliarityStatistics:
-    """Describe where embeddings of the training side lie, and how far those of validation do."""
-    rng = np.random.default_rng(0)
-    sides = [
-        np.array([np.asarray(model.embed(_stretch(clip, rng), SAMPLE_RATE)) for clip in chosen])
-        for clips, most in ((train, FAMILIAR_CLIPS), (watched, FAMILIAR_CLIPS // 3))
-        for chosen in [[clips[i] for i in rng.permutation(len(clips))[:most]]]
-    ]
-    return fit(sides[0], sides[1], limit=LEAST_FAMILIAR)
-
-
-def _stretch(clip: Decoded, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Cut a window out of a recording."""
-    waveform, n = waveform_of(clip), round(WINDOW * SAMPLE_RATE)
-    start = int(rng.integers(max(1, len(waveform) - n + 1)))
-    return waveform[start : start + n]
 
 
 def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:

@@ -122,6 +122,34 @@ def test_there_are_no_events_where_the_model_is_not_sure(
     assert everything.is_sure
 
 
+def test_a_snippet_is_not_sure(knowing: SoundModel, noise_clips: list[np.ndarray]) -> None:
+    statistics = dataclasses.replace(knowing.spec.familiarity, distances=(1e8, 1e9))
+    spec = dataclasses.replace(knowing.spec, familiarity=statistics)
+    easy = SoundModel(spec, knowing.frontend, knowing.network)
+    for seconds, is_sure in ((0.19, False), (0.21, True)):
+        snippet = noise_clips[1][: int(seconds * 24_000)]
+        analysis, events = (v(snippet, 24_000) for v in (easy.analyze, easy.detect_events))
+        assert analysis.is_sure == events.is_sure == is_sure
+        assert (len(events) > 0) == (len(analysis.events or ()) > 0) == is_sure
+
+
+def test_what_is_like_recordings_but_synthetic_is_not_familiar() -> None:
+    """Near the middle of the recordings, off to one side: no distance from them tells it."""
+    rng = np.random.default_rng(0)
+    train, held_out = (
+        np.concatenate([side * 2, rng.standard_normal((n, 6)) * 5], axis=1).astype(np.float32)
+        for n in (400, 300)
+        for side in [rng.standard_normal((n, 1)) * 0.2 - 0.5]
+    )
+    synthetic = rng.standard_normal((50, 7)).astype(np.float32) * 0.1
+    synthetic[:, 0] = 0.5
+    by_distance = familiarity.fit(train, held_out, rank=4)
+    assert familiarity.familiarity(by_distance, synthetic).mean() > 0.5
+    with_contrast = familiarity.fit(train, held_out, synthetic[:25], rank=4)
+    assert familiarity.familiarity(with_contrast, synthetic[25:]).max() < 0.05
+    assert (familiarity.familiarity(with_contrast, held_out) > 0.02).mean() > 0.9
+
+
 def test_reject_turns_it_off(knowing: SoundModel) -> None:
     for verb in (
         knowing.classify_scene, knowing.tag, knowing.detect_events, knowing.analyze,
@@ -187,6 +215,9 @@ def test_statistics_that_do_not_fit_are_refused(knowing: SoundModel) -> None:
         {"distances": []},
         {"size": "64"},
         {"scales": [1.0]},
+        {"contrast": values["familiarity"]["mean"]},
+        {"contrast": values["familiarity"]["mean"], "scores": [2.0, 1.0]},
+        {"contrast": "AAAA", "scores": [1.0]},
         {"more": 1},
     ):
         changed = {**values, "familiarity": {**values["familiarity"], **change}}
