@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import Downmix
 from dcasenet.audio.quality import Finding, refuse_doubtful
+from dcasenet.text import json_text, one_line
 from dcasenet.types import Audio
 
 
@@ -56,14 +56,14 @@ class AudioReport:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return `to_dict` as JSON text, on one line unless `indent` is given."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        return json_text(self.to_dict(), indent)
 
     def __str__(self) -> str:
         head = (
-            f"{self.source}: {self.duration:.2f} s, {self.sample_rate:,} Hz, "
+            f"{one_line(self.source)}: {self.duration:.2f} s, {self.sample_rate:,} Hz, "
             f"{self.n_channels} channel(s), peak {self.peak:.3f}, rms {self.rms:.4f}"
         )
-        return "\n".join([head, *(f"  {f.kind}: {f.message}" for f in self.findings)])
+        return "\n".join([head, *(f"  {f.kind}: {one_line(f.message)}" for f in self.findings)])
 
 
 def check(

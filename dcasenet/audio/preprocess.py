@@ -28,8 +28,6 @@ CANCEL_SECONDS = 0.1
 CANCEL_SHARE = 0.02
 # Another channel is louder only if it has so many times the energy of the first.
 LOUDER = 2.0
-# Seconds in which one is faded into the other.
-FADE_SECONDS = 0.01
 
 
 def check_channels_option(channels: Any) -> None:
@@ -263,8 +261,6 @@ class Downmix:
         self._rate = sample_rate
         self._length = max(1, round(CANCEL_SECONDS * sample_rate))
         self._waiting = np.zeros((n_channels, 0), np.float32)
-        self._chosen: int | None = None  # the channel that was taken last; None of their mean
-        self._is_first = True
         self._n_samples = self._n_cancelled = 0
 
     def push(self, samples: Floats) -> Floats:
@@ -279,7 +275,9 @@ class Downmix:
     def close(self) -> Floats:
         """Return the rest."""
         rest, self._waiting = self._waiting, self._waiting[:, :0]
-        return self._mix(rest) if self._is_mixed else rest
+        if self._is_mixed:
+            return self._mix(rest)
+        return rest if self._channels == "each" else rest[:1]
 
     def findings(self, source: str) -> list[Finding]:
         """Say in how much of it the channels cancelled each other."""
@@ -301,31 +299,15 @@ class Downmix:
 
     def _mix(self, samples: Floats) -> Floats:
         mean: Floats = samples.mean(axis=0, keepdims=True)
-        parts = [slice(at, at + self._length) for at in range(0, samples.shape[1], self._length)]
         self._n_samples += samples.shape[1]
-        for part in parts:
+        for start in range(0, samples.shape[1], self._length):
+            part = slice(start, start + self._length)
             out, own = mean[:, part], samples[:, part]
-            energy, chosen = np.einsum("cs,cs->c", own, own), None
+            energy = np.einsum("cs,cs->c", own, own)
             if float(np.vdot(out, out)) < CANCEL_SHARE * float(energy.mean()):
-                chosen = _louder(energy)
                 self._n_cancelled += out.shape[1]
-            if chosen is not None or self._chosen is not None:
-                out[:] = self._faded(own, out.copy(), chosen)
-            self._chosen = chosen
-            self._is_first = False
+                out[:] = own[_louder(energy)]
         return mean
-
-    def _faded(self, part: Floats, mean: Floats, chosen: int | None) -> Floats:
-        """Take a channel, or the mean; at first, fade from what was taken before."""
-        new = mean if chosen is None else part[chosen : chosen + 1]
-        if self._chosen == chosen or self._is_first:
-            return new
-        old = mean if self._chosen is None else part[self._chosen : self._chosen + 1]
-        n_fade = min(part.shape[1], max(1, round(FADE_SECONDS * self._rate)))
-        weight = np.linspace(0, 1, n_fade, endpoint=False, dtype=np.float32)
-        faded = new.copy()
-        faded[:, :n_fade] = weight * new[:, :n_fade] + (1 - weight) * old[:, :n_fade]
-        return faded
 
 
 def _louder(energies: Floats) -> int:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dcasenet.audio import sds
 from dcasenet.audio.flac import FlacStream, find_flac
 from dcasenet.audio.foreign import INSTALL, Av, Foreign, find_foreign
 from dcasenet.audio.headers import Sound, find_mpeg, find_sound
@@ -370,6 +371,8 @@ def _compressed(stream: Stream, source: str) -> list[Section]:
         return [Flac(stream, flac) for flac in find_flac(stream, start, source)] or [Other(stream)]
     if head.startswith(b"OggS"):
         return _ogg(stream, source)
+    if head.startswith(sds.MAGIC) and not sds.is_whole(stream):
+        raise DecodeError("It is a MIDI sample dump of which packets are missing or damaged")
     foreign = find_foreign(stream, start)
     if foreign is not None and not _is_decodable(stream):
         return [ByAv(stream, foreign)]

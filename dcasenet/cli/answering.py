@@ -11,7 +11,7 @@ import typer
 
 from dcasenet.audio.discovery import list_recordings
 from dcasenet.cli.batch import count, interruptible, run_job, write_as_it_goes
-from dcasenet.cli.options import Engine, OutputOptions
+from dcasenet.cli.options import STDIN, Engine, OutputOptions, audio_of
 from dcasenet.cli.output import Printer, ResultFormat, check_format, fail, progress, say, watching
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.results import Result
@@ -30,14 +30,15 @@ class Query:
 
     Attributes:
         command: The command, a key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
-        answer: What answers one recording: a result, or the vector of a clip.
+        answer: What answers one recording, a path or an open file: a result, or the vector of a
+            clip.
         job: What writes a table of many: paths, output and the options of a job → its summary.
         has_events: Whether the answers hold events.
         then: What else to do with a printed answer.
     """
 
     command: str
-    answer: Callable[[str], Any]
+    answer: Callable[[Any], Any]
     job: Callable[..., Summary]
     has_events: bool = False
     then: Callable[[str, Any], None] | None = None
@@ -74,16 +75,28 @@ def respond(
         raise typer.BadParameter(str(error)) from error
 
 
+def list_files(paths: Sequence[Path]) -> list[str]:
+    """List what is answered one by one: a file that is given twice is there twice.
+
+    Raises:
+        typer.BadParameter: Standard input is there twice.
+        AudioError: There is no recording in a folder.
+    """
+    files = [f for p in paths for f in (list_recordings([p]) if p.is_dir() else [str(p)])]
+    if files.count(STDIN) > 1:
+        raise typer.BadParameter("Standard input, -, can be read once.")
+    return files
+
+
 def _print(query: Query, paths: Sequence[Path], to: OutputOptions) -> None:
     _refuse_job_options(to, restart=True)
-    # A file that is given twice is answered twice.
-    files = [f for p in paths for f in (list_recordings([p]) if p.is_dir() else [str(p)])]
+    files = list_files(paths)
     check_format(to.form, len(files), has_events=query.has_events)
     printer = Printer(to.form)
     failed = False
     for file in progress(files, "Analyzing"):
         try:
-            answer = query.answer(file)
+            answer = query.answer(audio_of(file))
             if isinstance(answer, Result):
                 printer.result(answer)
             else:
@@ -109,6 +122,7 @@ def _write_file(
     form = _form_of(output, to.form)
     one = len(paths) == 1 and not paths[0].is_dir()
     if output.suffix in SUFFIXES[query.command] and to.form in ("table", form):
+        _refuse_standard_input(paths)
         if streamed and one and output.suffix in STREAMED and to.engine is Engine.local:
             write_as_it_goes(streamed, paths[0], output, restart=to.restart)
         else:
@@ -129,7 +143,7 @@ def _write_file(
     _refuse_job_options(to)
     _refuse_taken(output, restart=to.restart)
     with interruptible(f"Stopped. {output} was not written."):
-        export(query.answer(str(paths[0])), form, output)
+        export(query.answer(audio_of(paths[0])), form, output)
     say(f"{output}: {paths[0]}")
 
 
@@ -137,6 +151,7 @@ def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputO
     from dcasenet.batch.label_files import write_each
 
     _refuse_job_options(to)
+    _refuse_standard_input(paths)
     forms = FORMATS if query.has_events else ANY_RESULT
     if to.form not in forms:
         raise ValueError(
@@ -176,6 +191,14 @@ def _form_of(output: Path, asked: ResultFormat) -> str | None:
 def _refuse_job_options(to: OutputOptions, *, restart: bool = False) -> None:
     if to.workers is not None or to.engine is not Engine.local or (restart and to.restart):
         raise ValueError("--workers, --restart and --engine go with --output, the table to write.")
+
+
+def _refuse_standard_input(paths: Sequence[Path]) -> None:
+    if STDIN in map(str, paths):
+        raise ValueError(
+            "Standard input, -, is printed, or written to a file of one recording. Save it to a "
+            "file first for a table or a folder."
+        )
 
 
 def _refuse_taken(output: Path, *, restart: bool) -> None:

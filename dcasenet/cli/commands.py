@@ -13,10 +13,11 @@ import numpy as np
 import typer
 
 from dcasenet import __version__
-from dcasenet.cli import export, finetune, listen, redact, reports, reproduce, search, web
+from dcasenet.cli import check, export, finetune, listen, redact, reports, reproduce, search, web
 from dcasenet.cli import weights as cli_weights
 from dcasenet.cli.answering import Query, respond
 from dcasenet.cli.options import (
+    STDIN,
     DecodingOptions,
     Level,
     ModelOptions,
@@ -37,6 +38,7 @@ from dcasenet.errors import DcasenetError
 
 if TYPE_CHECKING:
     from dcasenet.results import Analysis
+    from dcasenet.types import Audio
 
 app = typer.Typer(
     name="dcasenet",
@@ -47,7 +49,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (cli_weights, export, finetune, reproduce, search, redact, listen, web, reports):
+for module in (
+    check,
+    cli_weights,
+    export,
+    finetune,
+    reproduce,
+    search,
+    redact,
+    listen,
+    web,
+    reports,
+):
     module.register(app)
 
 
@@ -90,7 +103,7 @@ def analyze(
     limits = parse_threshold(threshold, model.spec)
     read = reading.arguments()
 
-    def answer(file: str) -> Analysis:
+    def answer(file: Audio) -> Analysis:
         analysis: Analysis = model.analyze(file, threshold=limits, reject=reject, **read)
         tags = analysis.tags and dataclasses.replace(analysis.tags, limit=top)
         return dataclasses.replace(analysis, tags=tags)
@@ -104,7 +117,8 @@ def analyze(
     job = partial(runner.analyze, model, threshold=limits, top=top, reject=reject, **read)
     query = Query("analyze", answer, job, has_events="event" in model.spec.tasks, then=draw)
     streamed = partial(write_results, model, threshold=limits, reject=reject, **read)
-    respond(query, files, to, streamed)
+    # The answers about each channel are averaged over the whole recording.
+    respond(query, files, to, None if read["channels"] == "each" else streamed)
 
 
 @app.command()
@@ -206,8 +220,10 @@ def embed(
 def _check_plot(plot: Path, files: list[Path], to: OutputOptions, overwrite: bool) -> None:
     if to.output is not None:
         raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
-    if len(files) != 1 or files[0].is_dir():
-        raise typer.BadParameter(f"--plot draws one file; {len(files)} were given.")
+    if len(files) != 1 or files[0].is_dir() or str(files[0]) == STDIN:
+        raise typer.BadParameter(
+            f"--plot draws one file; {len(files)} were given, or a folder, or standard input."
+        )
     check_picture(plot, overwrite)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypeAlias, get_type_hints
 
 import typer
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
     from dcasenet.onnx import OnnxSoundModel
     from dcasenet.spec import ModelSpec
+
+
+# The name of standard input.
+STDIN = "-"
 
 
 class Level(StrEnum):
@@ -55,12 +60,13 @@ class Engine(StrEnum):
 
 
 Files: TypeAlias = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Recordings: WAV, FLAC, Ogg or MP3.")
+    list[Path], typer.Argument(metavar="FILE...", help="Recordings: WAV, FLAC, Ogg, MP3, ...")
 ]
 Paths: TypeAlias = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILE...", help="Recordings, and folders, which are searched to any depth."
+        metavar="FILE...",
+        help="Recordings, - for standard input, and folders, which are searched to any depth.",
     ),
 ]
 Model: TypeAlias = Annotated[
@@ -226,6 +232,11 @@ class ReadingOptions:
             "max_duration": self.max_duration,
             "strict": self.strict,
         }
+
+
+def audio_of(path: str | Path) -> str | BinaryIO:
+    """Return what a path on the command line stands for: ``-`` is standard input."""
+    return sys.stdin.buffer if str(path) == STDIN else str(path)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
 
 PANELS: Mapping[str, tuple[str, ...]] = {
-    "Recordings": ("analyze", "scene", "tags", "events", "embed", "listen"),
+    "Recordings": ("analyze", "scene", "tags", "events", "embed", "check", "listen"),
     "Results": ("report", "verify", "calibrate"),
     "Archives and copies": ("search", "redact", "web"),
     "Checkpoints": ("models", "info", "download", "convert", "export", "cache"),

@@ -6,8 +6,9 @@
     python tests/fuzz/run.py --cases 50000 --seed 1 --processes 2
 
 Each case must give an answer whose numbers are finite and in range, or an `AudioError`; within 20 s
-and 1 GiB; without a word on a standard stream; and the process must live. The table is Markdown. The
-exit code is 1 if a case failed; ``--only SEED:NUMBER`` runs that case again, with its traceback.
+and 1 GiB; without a word on a standard stream; and the process must live. The table is Markdown.
+The exit code is 1 if a case failed; ``--only SEED:NUMBER`` runs that case again, with its
+traceback. Ctrl-C ends it with the table of the cases so far.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 SECONDS, MEBIBYTES = 20.0, 1024
-BATCH = 500  # cases of a process, after which another one takes over
+BATCH = 2_000  # cases of a process, after which another one takes over
+PROGRESS = 5_000  # cases after which a line says how far it is
 
 
 @dataclass
@@ -59,17 +61,35 @@ class Tally:
         self.largest = max(self.largest, result["mebibytes"])
 
 
+class Stopped(Exception):  # noqa: N818 - nothing is wrong
+    """No more cases are wanted."""
+
+
 @dataclass
 class Report:
-    """The table, and the failures."""
+    """The table, and the failures; threads may add to it."""
 
     by_kind: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     failures: list[str] = field(default_factory=list)
+    n_cases: int = 0
+    is_stopped: bool = False
+    lock: Any = field(default_factory=threading.Lock)
 
     def add(self, result: dict[str, Any]) -> None:
-        self.by_kind[result["kind"]].add(result)
-        if result["outcome"] == "failed":
-            self.failures.append(f"{result['number']} ({result['what']}): {result['message']}")
+        with self.lock:
+            if self.is_stopped:
+                raise Stopped
+            self.n_cases += 1
+            self.by_kind[result["kind"]].add(result)
+            if result["outcome"] == "failed":
+                self.failures.append(f"{result['number']} ({result['what']}): {result['message']}")
+            if self.n_cases % PROGRESS == 0:
+                n_failed = len(self.failures)
+                print(f"{self.n_cases:,} cases, {n_failed:,} failed", file=sys.stderr, flush=True)
+
+    def stop(self) -> None:
+        with self.lock:
+            self.is_stopped = True
 
     def table(self) -> str:
         total = Tally()
@@ -212,22 +232,24 @@ def _watch_one(seed: int, first: int, stop: int, add: Any) -> int:
         thread = threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True)
         thread.start()
         number, message, limit = first, "", 120.0  # at first the model is loaded
-        while number < stop and not message:
-            try:
-                line = lines.get(timeout=limit)
-            except queue.Empty:
-                message = f"no answer in {limit:.0f} s"
-                break
-            if not line:
-                message = f"the process died, with {process.wait()}"
-                break
-            result = json.loads(line)
-            limit = SECONDS
-            if "outcome" in result:
-                add(result)
-                number = result["number"] + 1
-        process.kill()
-        process.wait()
+        try:
+            while number < stop and not message:
+                try:
+                    line = lines.get(timeout=limit)
+                except queue.Empty:
+                    message = f"no answer in {limit:.0f} s"
+                    break
+                if not line:
+                    message = f"the process died, with {process.wait()}"
+                    break
+                result = json.loads(line)
+                limit = SECONDS
+                if "outcome" in result:
+                    add(result)
+                    number = result["number"] + 1
+        finally:
+            process.kill()
+            process.wait()
         if message:
             errors.seek(0)
             said = errors.read()[-500:].decode(errors="replace").strip()
@@ -267,17 +289,15 @@ def main() -> int:
         print(case.kind, case.what)
         print(_model().analyze(case.audio, case.sample_rate, **case.options))
         return 0
-    report, lock = Report(), threading.Lock()
-
-    def add(result: dict[str, Any]) -> None:
-        with lock:
-            report.add(result)
-
+    report = Report()
     bounds = np.linspace(0, options.cases, options.processes + 1).astype(int).tolist()
     with ThreadPoolExecutor(options.processes) as pool:
-        running = [pool.submit(watch, options.seed, *pair, add) for pair in pairwise(bounds)]
-    for future in running:
-        future.result()
+        running = [pool.submit(watch, options.seed, *pair, report.add) for pair in pairwise(bounds)]
+        try:
+            for future in running:
+                future.result()
+        except KeyboardInterrupt:
+            report.stop()
     print(report.table())
     for failure in report.failures:
         print(failure)
