@@ -128,7 +128,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
             raise
         raise ImportError(
             f"Loading {str(weights or name)!r} needs torch: runtime={runtime!r} was asked for, or "
-            f"no ONNX file of it ships with the package or is cached. Type: pip install torch",
+            f"no ONNX file of it ships with the package or is cached. Type: pip install dcasenet",
             name="torch",
         ) from error
 

@@ -33,7 +33,7 @@ from dcasenet.batch.queries import ask_embedding
 from dcasenet.batch.runner import embed
 from dcasenet.batch.writers import arrow, storable
 from dcasenet.errors import DcasenetError
-from dcasenet.inference.postprocess import require
+from dcasenet.inference.postprocess import require, sigmoid
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Floats
 from dcasenet.weights.cache import cache_folder
@@ -150,13 +150,14 @@ class Index:
         the probability that `tag` gives.
 
         Args:
-            model: The model that made the embeddings, in torch.
+            model: The model that made the embeddings.
             label: One of its tags.
             top: How many to find, 1 or more.
             without: Files that are not to be found.
 
         Raises:
-            DcasenetError: The model does not run in torch.
+            DcasenetError: The model's runtime cannot run the tag head alone.
+            ImportError: The model runs in ONNX, and onnx is not installed.
             TaskNotAvailableError: It has no tags.
             ValueError: It has no such tag, or `top` is less than 1.
         """
@@ -314,23 +315,8 @@ def _probabilities(model: SoundVerbs[Any], index: Index, label: str) -> NDArray[
             f"{model.spec.name} {model.spec.stage!r} has no tag {label!r}.{hint} Its tags: "
             f"{', '.join(model.spec.tags)}."
         )
-    network: Any = getattr(model, "network", None)
-    if network is None:
-        raise DcasenetError(
-            "A search by label reads the weights of the tag head. Load the model with "
-            "runtime='torch'."
-        )
-    import torch
-
-    if model.spec.members:
-        network = network.member("tag")
-    has_linear = "tag" in network.linear  # a ModuleDict, which has no `get`
-    head = network.linear["tag"] if has_linear else network.tag_head
-    vectors = torch.from_numpy(np.array(index.vectors)).to(next(head.parameters()))
-    with torch.inference_mode():
-        logits = head.eval()(vectors)[:, model.spec.tags.index(label)]
-    probabilities: NDArray[np.floating] = logits.float().sigmoid().cpu().numpy()
-    return probabilities
+    logits = model.tag_head(np.array(index.vectors))[:, model.spec.tags.index(label)]
+    return sigmoid(logits)
 
 
 def _npz(path: Path) -> Iterator[tuple[str, Any]]:

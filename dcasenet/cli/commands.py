@@ -32,7 +32,7 @@ from dcasenet.cli.options import (
     parse_threshold,
     with_options,
 )
-from dcasenet.cli.output import fail
+from dcasenet.cli.output import fail, what_to_install
 from dcasenet.cli.panels import PanelGroup
 from dcasenet.errors import DcasenetError
 
@@ -237,7 +237,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(1)
-    except (DcasenetError, ImportError, OSError) as error:  # OSError: the output's disk is full
+    except ImportError as error:
+        fail(what_to_install(error))
+        sys.exit(1)
+    except (DcasenetError, OSError) as error:  # OSError: the output's disk is full
         fail(error)
         sys.exit(1)
     sys.exit(0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
@@ -23,6 +25,8 @@ from dcasenet.results.formats import export
 from dcasenet.text import json_text, one_line
 
 Item = TypeVar("Item")
+
+COLLECTIONS = ("dev", "docs", "test")  # extras that repeat others'
 
 
 class Format(StrEnum):
@@ -220,6 +224,33 @@ def warn(file: str | Path, warnings: Sequence[str]) -> None:
 def fail(error: Exception | str) -> None:
     """Print on standard error, in one line, what went wrong."""
     _on_stderr(f"error: {error}")
+
+
+def what_to_install(error: ImportError) -> ImportError:
+    """Return an error that says what to type where a package is missing; others as they are.
+
+    Args:
+        error: What an import raised.
+
+    Example:
+        >>> what_to_install(ModuleNotFoundError("No module named 'lightning'", name="lightning"))
+        ImportError("This needs the package lightning. Type: pip install 'dcasenet[train]'")
+    """
+    module = (error.name or "").partition(".")[0]
+    if type(error) is not ModuleNotFoundError or not module:
+        return error
+    needed = module
+    for requirement in metadata.requires("dcasenet") or ():
+        name = re.match(r"[\w-]+", requirement)
+        extra = re.search(r"extra == ['\"](\w+)", requirement)
+        if name and name.group().replace("-", "_").lower() == module.lower():
+            if extra is None:
+                needed = "dcasenet"
+                break
+            if extra.group(1) not in COLLECTIONS:
+                needed = f"'dcasenet[{extra.group(1)}]'"
+                break
+    return ImportError(f"This needs the package {module}. Type: pip install {needed}")
 
 
 def _on_stderr(text: str) -> None:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,8 +64,8 @@ def search(
             "Say where to search: dcasenet search dog.wav FOLDER, or dcasenet search --label dog "
             "FOLDER."
         )
-    if query is None and of_model.runtime is Runtime.auto:
-        # A label is looked up in the weights of the tag head.
+    if query is None and of_model.runtime is Runtime.auto and find_spec("torch") is not None:
+        # To run the tag head alone, ONNX needs a package more.
         of_model = dataclasses.replace(of_model, runtime=Runtime.torch)
     loaded = of_model.load()
     try:

@@ -207,6 +207,15 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         """Give an embedding as a tensor on the CPU."""
         return torch.from_numpy(values)
 
+    def tag_head(self, embeddings: Floats) -> Floats:
+        """Return the tags' logits of embeddings; see `SoundVerbs.tag_head`."""
+        network: Any = self.network_of("tag")
+        has_linear = "tag" in network.linear  # a ModuleDict, which has no `get`
+        head = network.linear["tag"] if has_linear else network.tag_head
+        with torch.inference_mode():
+            logits = head.eval()(torch.from_numpy(embeddings).to(next(head.parameters())))
+            return logits.float().cpu().numpy()  # type: ignore[no-any-return]
+
     def explain(
         self,
         audio: Audio,

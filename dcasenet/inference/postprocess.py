@@ -291,7 +291,7 @@ class TagDecoder(_WindowDecoder[Tags]):
 
     def probabilities(self, logits: Floats) -> NDArray[Any]:
         """Return the sigmoid, averaged over channels."""
-        mean: NDArray[Any] = _sigmoid(logits).mean(axis=0)
+        mean: NDArray[Any] = sigmoid(logits).mean(axis=0)
         return mean
 
     def result(self, info: AudioInfo) -> Tags:
@@ -510,9 +510,10 @@ def _about(info: AudioInfo) -> dict[str, Any]:
 
 def step_probabilities(logits: Floats) -> Floats:
     """Average the channels' probabilities: (channels, steps, labels) → (steps, labels)."""
-    mean: Floats = _sigmoid(logits).mean(axis=0)
+    mean: Floats = sigmoid(logits).mean(axis=0)
     return mean
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits: Floats) -> Floats:
+    """Return the probabilities of logits, of any shape."""
     return (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from dcasenet import __version__
 from dcasenet.audio.io import is_single
 from dcasenet.audio.preprocess import ReadOptions
+from dcasenet.errors import DcasenetError
 from dcasenet.inference import postprocess
 from dcasenet.inference.calibration import Calibration, Labeled, calibrate, calibrated
 from dcasenet.inference.events import check_decoding
@@ -135,6 +136,23 @@ class SoundVerbs(ABC, Generic[Array]):
     @abstractmethod
     def as_array(self, values: Floats) -> Array:
         """Return an embedding in the runtime's own type."""
+
+    def tag_head(self, embeddings: Floats) -> Floats:
+        """Return the tags' logits of embeddings of clips.
+
+        Args:
+            embeddings: (clips, size), as `embed` gives them.
+
+        Returns:
+            (clips, tags).
+
+        Raises:
+            DcasenetError: The runtime cannot run the tag head alone.
+        """
+        raise DcasenetError(
+            f"{type(self).__name__} cannot run its tag head alone. Load the model with "
+            f"runtime='torch' or runtime='onnx'."
+        )
 
     def infer_known(
         self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"

@@ -103,6 +103,32 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         """Give an embedding as it is: an array."""
         return values
 
+    def tag_head(self, embeddings: Floats) -> Floats:
+        """Return the tags' logits of embeddings; see `SoundVerbs.tag_head`.
+
+        Raises:
+            ImportError: onnx, which cuts the head out of the graph, is not installed.
+            TaskNotAvailableError: The file was exported without the tags or the embedding.
+        """
+        name = self._embedding("tag")
+        if missing := {name, "tag"} - self._outputs:
+            raise TaskNotAvailableError(
+                f"This file has no {', '.join(sorted(missing))}; it was exported with "
+                f"{', '.join(sorted(self._outputs))}. Export it again with more tasks."
+            )
+        try:
+            import onnx
+            from onnx.utils import Extractor
+        except ImportError as error:
+            raise ImportError(
+                "Reading the tag head of an ONNX file needs onnx. Type: pip install onnx"
+            ) from error
+        proto = onnx.load_model_from_string(self.content())
+        head = session(Extractor(proto).extract_model([name], ["tag"]).SerializeToString())
+        # The mean over the one step that an embedding of a clip is.
+        logits: Floats = head.run(["tag"], {name: embeddings[:, None].astype(np.float32)})[0]
+        return logits
+
     def content(self) -> bytes:
         """Return the exported file, for other runtimes, with the spec that describes it now."""
         content, described = self._content(), self.session.get_modelmeta().custom_metadata_map

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +26,15 @@ from recipes.onnx_files import with_source
 ROOT = Path(__file__).parents[2]
 DOG = ROOT / "examples" / "dog_barking.ogg"
 # As where torch was never installed.
+LEFT_OUT = ("torch", "safetensors", "huggingface_hub")
 WITHOUT_TORCH = """
 import sys
 
-class NotInstalled:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "safetensors", "huggingface_hub", "onnx"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, NotInstalled())
+sys.modules.update(dict.fromkeys({missing}))
+from dcasenet.cli import main
+main()
 """
+GUIDE = ROOT / "docs" / "guides" / "without_torch.md"
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +50,13 @@ def home(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def without_torch(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    code = f"{WITHOUT_TORCH}\nfrom dcasenet.cli import main\nmain()"
+def without_torch(
+    home: Path, *arguments: object, missing: Sequence[str] = (*LEFT_OUT, "onnx")
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as where torch was never installed."""
     environment = {**os.environ, "DCASENET_HOME": str(home), "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", WITHOUT_TORCH.format(missing=list(missing)), *map(str, arguments)],
         capture_output=True,
         text=True,
         env=environment,
@@ -60,38 +64,101 @@ def without_torch(home: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    """A folder with two recordings."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    shutil.copy(DOG, folder / "dog.ogg")
+    shutil.copy(PACKAGE / "data" / "rooster.ogg", folder)
+    return folder
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("command", "says"),
     [
-        ("analyze", "--format", "json"),
-        ("scene",),
-        ("tags", "--top", "1"),
-        ("events",),
-        ("embed", "--format", "csv"),
+        ("analyze dog.ogg --format json", '"label": "dog"'),
+        ("scene dog.ogg", "scene"),
+        ("tags dog.ogg --top 1", "dog"),
+        ("events dog.ogg --format csv", "dog.ogg,event,dog"),
+        ("embed dog.ogg --format csv", "filename,e0"),
+        ("analyze . --output rows.jsonl", "2 files"),
+        ("events dog.ogg --output dog.TextGrid", "dog.TextGrid"),
+        ("listen dog.ogg --format json", '"final": true'),
+        ("search dog.ogg .", "rooster.ogg"),
+        ("redact dog.ogg --label dog --output quiet.ogg", "s silenced: "),
+        ("report . --output report.html", "2 recordings"),
+        ("web --output site", "Any web server"),
+        ("models --format csv", "open"),
     ],
 )
-def test_commands_where_torch_is_not_installed(home: Path, arguments: tuple[str, ...]) -> None:
-    done = without_torch(home, arguments[0], str(DOG), "--stage", "open", *arguments[1:])
+def test_commands_where_torch_is_not_installed(
+    home: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch, command: str, says: str
+) -> None:
+    monkeypatch.chdir(sounds)
+    words = command.split()
+    done = without_torch(home, *words, *(() if "models" in words else ("--stage", "open")))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    if arguments[0] == "tags":
-        assert "dog" in done.stdout
+    assert says in done.stdout
 
 
-def test_a_table_where_torch_is_not_installed(home: Path, tmp_path: Path) -> None:
-    table = tmp_path / "rows.jsonl"
-    shutil.copy(DOG, tmp_path)
-    done = without_torch(home, "analyze", str(tmp_path), "--stage", "open", "--output", str(table))
+def test_a_table_is_verified_where_torch_is_not_installed(home: Path, sounds: Path) -> None:
+    table = sounds.parent / "rows.jsonl"
+    done = without_torch(home, "analyze", sounds, "--stage", "open", "--output", table)
     assert done.returncode == 0, done.stderr
     assert "dog" in table.read_text("utf-8")
+    done = without_torch(home, "verify", table)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the same (2 recordings" in done.stdout
+
+
+def test_a_search_by_label_needs_onnx_where_torch_is_not_installed(
+    home: Path, sounds: Path
+) -> None:
+    command = ("search", "--label", "dog", sounds, "--stage", "open", "--format", "csv")
+    done = without_torch(home, *command, missing=LEFT_OUT)
+    assert done.returncode == 0, done.stderr
+    assert "dog.ogg" in done.stdout.splitlines()[1]
+    done = without_torch(home, *command)
+    assert done.returncode == 1
+    assert "Type: pip install onnx" in done.stderr
+
+
+def test_the_guide_names_all_that_is_needed_without_torch() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {re.split(r"[<>=!\[ ]", entry)[0] for entry in project["dependencies"]}
+    lines = GUIDE.read_text("utf-8").splitlines()
+    first, second = [line for line in lines if line.startswith("pip install")][:2]
+    named = set(first.removeprefix("pip install ").split())
+    assert named == needed - set(LEFT_OUT)
+    assert second == "pip install --no-deps dcasenet"
 
 
 def test_what_to_type_where_torch_is_needed(tmp_path: Path) -> None:
     asked = ("tags", str(DOG), "--stage", "open", "--precision", "bfloat16")
     done = without_torch(tmp_path, *asked)
     assert done.returncode == 1
-    assert "pip install torch" in done.stderr
+    assert "needs torch" in done.stderr
+    assert "Type: pip install dcasenet" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "install"),
+    [
+        ("export x.onnx", "dcasenet"),
+        ("finetune . --task scene --output new", "dcasenet"),
+        ("reproduce --scale tiny", "'dcasenet[train]'"),
+    ],
+)
+def test_what_else_needs_torch_says_what_to_type(
+    tmp_path: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch, command: str, install: str
+) -> None:
+    monkeypatch.chdir(sounds)
+    done = without_torch(tmp_path, *command.split(), missing=(*LEFT_OUT, "lightning"))
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"Type: pip install {install}\n")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_auto_is_onnx_where_a_file_is_cached_and_torch_elsewhere(
