@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ import dcasenet
 from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.model import SoundModel
+from dcasenet.labels import to_audioset
 from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_counts
 from dcasenet.train.metrics.intervals import Figure, intervals, number, values
@@ -35,7 +36,7 @@ from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets, named_tags
 from recipes.pack import label_sets
 from recipes.recordings import Recording, Split, read_recordings
-from recipes.students import Lecturer
+from recipes.students import N_TAUGHT_TAGS, Lecturer
 from recipes.tags import read_tags
 
 log = logging.getLogger(__name__)
@@ -66,19 +67,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     decoded = decode_all(recordings, options.data, options.cache)
     labels = label_sets(decoded)
     model = dcasenet.load("v3", stage=options.stage, weights=options.weights)
-    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
-    test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
-    table: dict[str, dict[str, object]] = {}
-    table["student"] = clip_figures(ask(model, test), test, labels, tags)
-    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
-    table["teacher"] = clip_figures(ask_teacher(lecturer, test), test, labels, tags)
-    for name, folder in (("soundscapes", None), ("office soundscapes", "dcase2016_task2")):
-        scapes = make_soundscapes(decoded, labels, "test", options.soundscapes, folder=folder)
-        table[name] = event_table(model, scapes, labels)
+    table = examine(model, decoded, labels, options.teacher, options.soundscapes)
     text = render(table)
     log.info("\n%s", text)
     if options.output is not None:
         options.output.write_text(json.dumps(table, indent=1))
+
+
+def examine(
+    model: SoundModel, decoded: Sequence[Decoded], labels: LabelSets, teacher: Path, n_scapes: int
+) -> dict[str, dict[str, object]]:
+    """Return every figure of the test side, beside those of the teacher and of ``open``.
+
+    Args:
+        model: A checkpoint with AudioSet's tags.
+        decoded: All recordings.
+        labels: Their labels.
+        teacher: Folder of the teacher.
+        n_scapes: Soundscapes of each kind.
+    """
+    test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
+    tags = [tag.name for tag in read_tags(teacher / "labels.csv")]
+    lecturer = Lecturer(load_teacher(teacher / "mn04_as.safetensors"))
+    own, taught = ask(model, test), ask_teacher(lecturer, test)
+    table = {
+        "test": clip_figures(own, test, labels, tags),
+        "teacher": clip_figures(taught, test, labels, tags),
+    }
+    other = dcasenet.load("v3", stage="open")
+    of_tag = shared_classes(other, tags)
+    shared = {"student": Answers(own.tag, None), "teacher": taught}
+    shared["open"] = ask_other(other, test, of_tag)
+    for name, answers in shared.items():
+        figures = clip_figures(answers, test, labels, tags, set(of_tag.values()))
+        table[f"{name}, tags of open"] = figures
+    for name, folder in (("soundscapes", None), ("office", "dcase2016_task2")):
+        scapes = make_soundscapes(decoded, labels, "test", n_scapes, folder=folder)
+        table[name] = event_table(model, scapes, labels)
+    return table
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,10 +150,46 @@ def ask_teacher(lecturer: Lecturer, clips: Sequence[Decoded], seconds: float = 1
     return Answers(np.array(rows), None)
 
 
+def shared_classes(other: SoundModel, tags: Sequence[str]) -> dict[str, int]:
+    """Return the tags of a model with labels of its own that are AudioSet classes, too.
+
+    Returns:
+        Tag → its index among the 527.
+    """
+    found = {}
+    for tag in other.spec.tags:
+        same = [c for c in to_audioset(tag) if c.relation in ("exact", "close")]
+        if same:
+            found[tag] = tags.index(same[0].name)
+    return found
+
+
+def ask_other(other: SoundModel, clips: Sequence[Decoded], of_tag: Mapping[str, int]) -> Answers:
+    """Ask a model with labels of its own: its tags in the columns of the AudioSet classes."""
+    rows = np.zeros((len(clips), N_TAUGHT_TAGS))
+    for row, clip in enumerate(clips):
+        given = other.tag(waveform_of(clip), SAMPLE_RATE).probabilities
+        for tag, index in of_tag.items():
+            rows[row, index] = max(rows[row, index], given[tag])
+    return Answers(rows, None)
+
+
 def clip_figures(
-    answers: Answers, clips: Sequence[Decoded], labels: LabelSets, tags: Sequence[str]
+    answers: Answers,
+    clips: Sequence[Decoded],
+    labels: LabelSets,
+    tags: Sequence[str],
+    within: Collection[int] | None = None,
 ) -> dict[str, object]:
-    """Return the figures of environments and tags, each with its interval."""
+    """Return the figures of environments and tags, each with its interval.
+
+    Args:
+        answers: What a model says of each recording.
+        clips: The recordings.
+        labels: What they are labeled with.
+        tags: Names of the AudioSet classes.
+        within: Classes that tags are compared over; all of them if None.
+    """
     recordings = [clip.recording for clip in clips]
     found: dict[str, Figure] = {}
     own = [labels.tags_of(recording) for recording in recordings]
@@ -135,8 +197,10 @@ def clip_figures(
     for row, indices in enumerate(own):
         truth[row, list(indices or ())] = 1.0
     named = np.array(named_tags(labels.tags, tags))
-    classes = (truth @ named > 0)[:, (truth @ named > 0).sum(axis=0) >= FEWEST_RECORDINGS]
-    chosen = np.flatnonzero((truth @ named > 0).sum(axis=0) >= FEWEST_RECORDINGS)
+    every = truth @ named > 0
+    frequent = every.sum(axis=0) >= FEWEST_RECORDINGS
+    chosen = [i for i in np.flatnonzero(frequent) if within is None or i in within]
+    classes = every[:, chosen]
     rows = classes.any(axis=1)
     of = number([r.source for r, kept in zip(recordings, rows, strict=True) if kept])
     scores = answers.tag[rows][:, chosen]

@@ -33,20 +33,12 @@ from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all
 from recipes.distilled import familiarity
-from recipes.distilled.evaluate import (
-    ask,
-    ask_teacher,
-    clip_figures,
-    event_table,
-    render,
-)
+from recipes.distilled.evaluate import ask, examine, render
 from recipes.distilled.soundscapes import Scape, make_soundscapes
-from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.recordings import Recording, read_recordings
-from recipes.students import N_TAUGHT_TAGS, Lecturer
-from recipes.tags import read_tags
+from recipes.students import N_TAUGHT_TAGS
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = dataclasses.replace(spec, familiarity=known)
     spec = dataclasses.replace(spec, **said_of(spec, train))
     write(path, cooled, spec)
-    table = examine(load(path), decoded, labels, options)
+    table = examine(load(path), decoded, labels, options.teacher, options.soundscapes)
     spec = dataclasses.replace(spec, metrics=metrics_of(table))
     write(path, cooled, spec)
     write_bytes(options.output / "metrics.json", json.dumps(table, indent=1).encode())
     write_bytes(options.output / "ATTRIBUTION.md", credits_of(train).encode())
+    write_bytes(options.output / "MODEL_CARD.md", card_of(spec, render(table)).encode())
     log.info("\n%s", render(table))
 
 
@@ -173,23 +166,6 @@ def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
     }
 
 
-def examine(
-    model: SoundModel, decoded: Sequence[Decoded], labels: LabelSets, options: argparse.Namespace
-) -> dict[str, dict[str, object]]:
-    """Return every figure of the test side, beside the teacher's."""
-    test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
-    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
-    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
-    table = {
-        "test": clip_figures(ask(model, test), test, labels, tags),
-        "teacher": clip_figures(ask_teacher(lecturer, test), test, labels, tags),
-    }
-    for name, folder in (("soundscapes", None), ("office", "dcase2016_task2")):
-        scapes = make_soundscapes(decoded, labels, "test", options.soundscapes, folder=folder)
-        table[name] = event_table(model, scapes, labels)
-    return table
-
-
 def metrics_of(table: dict[str, dict[str, object]]) -> dict[str, dict[str, float]]:
     """Return the figures that the checkpoint carries: task → name → value."""
     metrics: dict[str, dict[str, float]] = defaultdict(dict)
@@ -202,6 +178,59 @@ def metrics_of(table: dict[str, dict[str, object]]) -> dict[str, dict[str, float
             if isinstance(value, list):
                 metrics["event"][f"{where}_{name}"] = value[0]
     return dict(metrics)
+
+
+CARD = """# DcaseNet v3, {stage} checkpoint
+
+{n_scenes} environments, {n_tags} tags, {n_events} events, every 0.16 s; width {width:g} of the
+paper's v3, float16 on disk, license {license}. It reads {window:g} s at once, up to
+{frequency:,.0f} Hz.
+
+## Data
+
+{training_data} Mixtures of one to three recordings, soundscapes with known onsets, and rooms,
+equalizers, low-pass filters, levels and noise made of them are what it learned from
+(`recipes/mixtures.py`).
+
+## Figures
+
+{protocol} Intervals hold 95 % of bootstrap resamples of the recordings (events: of the
+soundscapes). "teacher" is what it learned from; "tags of open" are the classes that the `open`
+checkpoint has too.
+
+{figures}
+
+## What it is not
+
+Tags are AudioSet's, as a small network has learned them from a larger small network: rare ones are
+seldom right, and near ones are taken for one another. Environments and events are closed sets of
+what the recordings had. No place that people walked through with a recorder is in the test data.
+
+## Labels
+
+Environments: {scenes}.
+
+Events: {events}.
+"""
+
+
+def card_of(spec: ModelSpec, figures: str) -> str:
+    """Describe a checkpoint for people."""
+    return CARD.format(
+        stage=spec.stage,
+        n_scenes=len(spec.scenes),
+        n_tags=len(spec.tags),
+        n_events=len(spec.events),
+        width=spec.width,
+        license=spec.licence,
+        window=spec.context["tag"].window,
+        frequency=spec.frontend.sample_rate / 2,
+        training_data=spec.training_data,
+        protocol=spec.protocol,
+        figures=figures,
+        scenes=", ".join(spec.scenes),
+        events=", ".join(spec.events),
+    )
 
 
 def credits_of(clips: Sequence[Decoded]) -> str:
