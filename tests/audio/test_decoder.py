@@ -179,7 +179,7 @@ def test_directory_and_empty_path_are_refused(tmp_path: Path) -> None:
         (encode("MP3")[:300], "It has no whole frame"),
         (encode("OGG")[:1000], "malformed"),
     ],
-    ids=str,
+    ids=["empty", "text", "RIFF", "WAVE", "zeros", "a frame", "ID3", "tags", "MP3", "Ogg"],
 )
 def test_what_is_not_audio_is_refused(
     content: bytes, message: str, capfd: pytest.CaptureFixture[str]

@@ -210,7 +210,7 @@ def test_warnings_of_the_file_and_of_the_samples_add_up() -> None:
         ((RAMP, RAMP), False), ([(RAMP, 8000)], False), (((RAMP, 8000), (RAMP, 8000)), False),
         ((RAMP, 8000, 1), False), ((RAMP, np.str_("8000")), False), ((RAMP,), False),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_one_audio_is_told_from_several(audio: object, expected: bool) -> None:
     assert is_single(audio) is expected

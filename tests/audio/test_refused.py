@@ -145,7 +145,7 @@ def test_two_truths_about_the_rate_are_refused(tmp_path: Path) -> None:
         ((RAMP,), "A tuple of 1 without"),
         (([0.1], RATE), "list is not audio"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_other_types_are_refused(audio: Any, message: str) -> None:
     with pytest.raises(AudioError, match=message):
