@@ -25,7 +25,7 @@ from dcasenet.spec import TASKS, Task
 from recipes.open.data import open_data
 from recipes.open.scores import Grade, grade
 from recipes.open.split import read_clips
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 FIGURES: tuple[tuple[Task, str], ...] = (
     ("scene", "accuracy"),
@@ -67,7 +67,7 @@ def main() -> None:
 
 def unheard(data: Path) -> Iterator[Path]:
     """Clips of ESC-50 on the sides of validation and test, in an order that mixes the classes."""
-    clips = [c for c in read_clips(data) if c.folder == "esc50" and c.part != "train"]
+    clips = [c for c in read_clips(data) if c.folder == "esc50" and c.split != "train"]
     for index in np.random.default_rng(0).permutation(len(clips)):
         yield data / "esc50" / "audio" / clips[index].filename
 
@@ -101,8 +101,8 @@ def probabilities(analysis: Analysis) -> dict[str, Floats]:
 
 
 def print_figures(models: dict[str, OnnxSoundModel], data: Path, cache: Path) -> None:
-    examination = Examination(open_data(data, cache), "test", SOUNDSCAPES)
-    graded = {name: asked(model, examination) for name, model in models.items()}
+    validation_set = ValidationSet(open_data(data, cache), "test", SOUNDSCAPES)
+    graded = {name: asked(model, validation_set) for name, model in models.items()}
     print(f"\nTest of the open checkpoint ({SOUNDSCAPES} soundscapes of 60 s):\n")
     print("| task | figure | float32 | int8 | difference |\n|--|--|--:|--:|--:|")
     for task, name in FIGURES:
@@ -110,10 +110,10 @@ def print_figures(models: dict[str, OnnxSoundModel], data: Path, cache: Path) ->
         print(f"| {task} | {name} | {one:.4f} | {two:.4f} | {two - one:+.4f} |")
 
 
-def asked(model: OnnxSoundModel, examination: Examination) -> dict[Task, Grade]:
-    answers = examination.answers_of(nn.Identity(), AsNetwork(model))
+def asked(model: OnnxSoundModel, validation_set: ValidationSet) -> dict[Task, Grade]:
+    answers = validation_set.answers_of(nn.Identity(), AsNetwork(model))
     thresholds = [model.spec.thresholds[label] for label in model.spec.events]
-    return grade(answers, examination, thresholds)
+    return grade(answers, validation_set, thresholds)
 
 
 if __name__ == "__main__":

@@ -484,7 +484,7 @@ def named_tags(tags: Sequence[str], audioset: Sequence[str]) -> list[list[float]
 def count_sources(
     recordings: Sequence[Recording], name_of: Mapping[str, str | None]
 ) -> dict[str, dict[Split, int]]:
-    """Count the sources of each label on each side of the split.
+    """Count the sources of each label on each Split.
 
     Args:
         recordings: The recordings.
@@ -508,14 +508,14 @@ def choose(recordings: Sequence[Recording], isolated: Mapping[str, int]) -> Labe
 
     Returns:
         Tags: every sound with sources in train and validation. Events: every sound with
-        `FEWEST_EVENTS` isolated recordings, some of them on each side. Environments: those with
+        `FEWEST_EVENTS` isolated recordings, some of them in each split. Environments: those with
         `FEWEST_SOURCES`.
     """
     tags, events = [], []
     for sound in SOUNDS:
         own = [r for r in recordings if re.fullmatch(sound.patterns, r.label)]
-        sides = {r.split for r in own}
-        if {"train", "validation"} <= sides:
+        splits = {r.split for r in own}
+        if {"train", "validation"} <= splits:
             tags.append(sound.name)
         alone = [r for r in own if isolated.get(r.key, 0) > 0]
         enough = len(alone) >= FEWEST_EVENTS and len({r.split for r in alone}) == len(SPLITS)

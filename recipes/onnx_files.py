@@ -5,7 +5,7 @@
     python -m recipes.onnx_files STAGE [--data DATA]
 
 Writes ``model.onnx`` and ``model.int8.onnx`` beside the weights. With DATA, which holds the folder
-``esc50``, the activation ranges of int8 are measured anew, too, on clips of the training side.
+``esc50``, the activation ranges of int8 are measured anew, too, on clips of the training split.
 Has to be done again whenever the checkpoint is replaced: a file that was exported from other
 weights is left aside.
 """

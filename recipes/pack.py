@@ -5,7 +5,7 @@
     python -m recipes.pack DATA TEACHER --output .pack
 
 Recordings are laid end to end in streams of some minutes and coded as Opus: those that train, all
-of ESC-50 for its five folds, and a few of the validation side to watch.
+of ESC-50 for its five folds, and a few of the validation split to watch.
 """
 
 from __future__ import annotations

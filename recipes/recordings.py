@@ -32,7 +32,7 @@ class Recording:
         key: ``folder/filename``, unique.
         label: ``folder/label``, or ``library/kind/label``.
         source: Recording it was cut from, unique over all folders.
-        split: Side of the split that the source is on.
+        split: Split that the source is on.
         license: License of the file.
         author: Whom to credit.
         origin: Where it was published.
@@ -80,7 +80,7 @@ def read_recordings(root: Path) -> list[Recording]:
 
 
 def split_of(source: str) -> Split:
-    """Return the side of the split that a source is on: 60 % train, 20 % each for the others.
+    """Return the Split that a source is on: 60 % train, 20 % each for the others.
 
     Example:
         >>> split_of("fs564436")

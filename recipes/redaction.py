@@ -4,7 +4,7 @@
 
     python -m recipes.redaction DATA --cache DECODED --stage open --soundscapes 200
 
-Soundscapes are of the test side of the split, in frames of 10 ms: recall is the share of speech
+Soundscapes are of the test split, in frames of 10 ms: recall is the share of speech
 frames that are silent in the copy, loss the share of all other frames. Intervals are 95 %, by
 resampling soundscapes.
 """

@@ -65,7 +65,7 @@ class Schedule:
         return self.learning_rate * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * min(fall, 1))))
 
 
-# Seconds of the mixtures in turn: the windows that the checkpoint is asked about lie between them.
+# Seconds of the mixtures in turn: the windows that the checkpoint is evaluated lie between them.
 DURATIONS = (10.0, 5.0)
 
 

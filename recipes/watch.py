@@ -1,4 +1,4 @@
-"""Figures on mixtures of the validation side, the same ones each time: to watch, not to report."""
+"""Figures on mixtures of the validation split, the same ones each time: to watch, not to report."""
 
 from __future__ import annotations
 

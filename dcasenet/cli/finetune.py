@@ -55,7 +55,9 @@ def finetune(
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs, without freeze.")] = 30,
     batch_size: Annotated[int, typer.Option(min=2, help="Recordings in a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Of the new last layer.")] = 1e-3,
-    trunk_rate: Annotated[float, typer.Option(min=0, help="Share of it that the rest gets.")] = 0.3,
+    backbone_lr_scale: Annotated[
+        float, typer.Option(min=0, help="Share of it that the rest gets.")
+    ] = 0.3,
     mixup: Annotated[float, typer.Option(min=0, help="Alpha of mix-up; 0 is none.")] = 0.4,
     validation: Annotated[
         float, typer.Option(min=0, help="Share of the recordings to hold out; 0 is none.")
@@ -89,7 +91,7 @@ def finetune(
             "epochs": epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
-            "trunk_rate": trunk_rate,
+            "backbone_lr_scale": backbone_lr_scale,
             "mixup": mixup,
             "validation": validation,
             "seed": seed,

@@ -4,7 +4,7 @@
 
     python -m recipes.distilled.evaluate DATA TEACHER --stage distilled --output figures.json
 
-Recordings and soundscapes are of the test side of the split; intervals are 95 %, by resampling
+Recordings and soundscapes are of the test split; intervals are 95 %, by resampling
 recordings. Tags are compared over the AudioSet classes that at least five test recordings are
 labeled with.
 """
@@ -67,17 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     decoded = decode_all(recordings, options.data, options.cache)
     labels = label_sets(decoded)
     model = dcasenet.load("v3", stage=options.stage, weights=options.weights)
-    table = examine(model, decoded, labels, options.teacher, options.soundscapes)
+    table = evaluate(model, decoded, labels, options.teacher, options.soundscapes)
     text = render(table)
     log.info("\n%s", text)
     if options.output is not None:
         options.output.write_text(json.dumps(table, indent=1))
 
 
-def examine(
+def evaluate(
     model: SoundModel, decoded: Sequence[Decoded], labels: LabelSets, teacher: Path, n_scapes: int
 ) -> dict[str, dict[str, object]]:
-    """Return every figure of the test side, beside those of the teacher and of ``open``.
+    """Return every figure of the test split, beside those of the teacher and of ``open``.
 
     Args:
         model: A checkpoint with AudioSet's tags.
@@ -89,7 +89,7 @@ def examine(
     test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
     tags = [tag.name for tag in read_tags(teacher / "labels.csv")]
     lecturer = Lecturer(load_teacher(teacher / "mn04_as.safetensors"))
-    own, taught = ask(model, test), ask_teacher(lecturer, test)
+    own, taught = predict(model, test), predict_by_teacher(lecturer, test)
     table = {
         "test": clip_figures(own, test, labels, tags),
         "teacher": clip_figures(taught, test, labels, tags),
@@ -124,7 +124,7 @@ def waveform_of(clip: Decoded) -> NDArray[np.float32]:
     return clip.waveform.astype(np.float32) / 32_768.0
 
 
-def ask(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
+def predict(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
     """Ask a model about recordings, by its verbs."""
     tag_rows, scene_rows = [], []
     for clip in clips:
@@ -137,7 +137,9 @@ def ask(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
 
 
 @torch.no_grad()
-def ask_teacher(lecturer: Lecturer, clips: Sequence[Decoded], seconds: float = 10.0) -> Answers:
+def predict_by_teacher(
+    lecturer: Lecturer, clips: Sequence[Decoded], seconds: float = 10.0
+) -> Answers:
     """Ask the teacher: the highest probability over windows of 10 s."""
     rows = []
     size = round(seconds * SAMPLE_RATE)
@@ -277,7 +279,7 @@ def render(table: Mapping[str, Mapping[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def side(recordings: Sequence[Recording], split: Split) -> list[Recording]:
+def in_split(recordings: Sequence[Recording], split: Split) -> list[Recording]:
     """Return the open recordings of one side of the split."""
     return [r for r in recordings if r.split == split and r.open]
 

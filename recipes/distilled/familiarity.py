@@ -13,9 +13,9 @@ from dcasenet.spec import FamiliarityStatistics
 from recipes.bank import SAMPLE_RATE, Decoded
 from recipes.distilled.evaluate import waveform_of
 
-# Recordings of the training side, of the validation side, and synthetic sounds.
+# Recordings of the training split, of the validation split, and synthetic sounds.
 N_TRAIN, N_WATCHED, N_SYNTHETIC = 1_500, 500, 300
-# Share of the validation side that is given up, by distance and again by contrast.
+# Share of the validation split that is given up, by distance and again by contrast.
 LIMIT = 0.01
 
 
@@ -31,7 +31,7 @@ def measure(
     Args:
         model: The checkpoint.
         train: Recordings that it was trained on.
-        watched: Recordings of the validation side.
+        watched: Recordings of the validation split.
         window: Seconds that it reads at once.
         seed: Of the choice of recordings, of stretches of them, and of synthetic sounds.
     """

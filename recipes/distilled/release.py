@@ -5,7 +5,7 @@
     python -m recipes.distilled.release DATA TEACHER --checkpoint CHECKPOINT --cache DECODED.npz
     --output dcasenet/data/distilled
 
-Everything that is chosen is chosen on the validation side; figures are of the test side.
+Everything that is chosen is chosen in the validation split; figures are of the test split.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all
 from recipes.distilled import familiarity
-from recipes.distilled.evaluate import ask, examine, render
+from recipes.distilled.evaluate import evaluate, predict, render
 from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = dataclasses.replace(spec, familiarity=known)
     spec = dataclasses.replace(spec, **said_of(spec, train))
     write(path, cooled, spec)
-    table = examine(load(path), decoded, labels, options.teacher, options.soundscapes)
+    table = evaluate(load(path), decoded, labels, options.teacher, options.soundscapes)
     spec = dataclasses.replace(spec, metrics=metrics_of(table))
     write(path, cooled, spec)
     write_bytes(options.output / "metrics.json", json.dumps(table, indent=1).encode())
@@ -106,7 +106,7 @@ def scene_temperature(model: SoundModel, clips: Sequence[Decoded], labels: Label
     """Return the temperature at which the environments of validation are likeliest."""
     known = [c for c in clips if labels.environment_of(c.recording) is not None]
     target = np.array([labels.environment_of(clip.recording) for clip in known])
-    scene = ask(model, known).scene
+    scene = predict(model, known).scene
     logits = np.log(np.maximum(scene, 1e-12)) if scene is not None else np.zeros((0, 0))
 
     def surprise(temperature: float) -> float:
@@ -158,7 +158,7 @@ def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
         ).strip(),
         "source": "Trained by python -m recipes.device and python -m recipes.train.",
         "protocol": (
-            "Recordings and soundscapes of the test side of the split, no source of which was "
+            "Recordings and soundscapes of the test split, no source of which was "
             "trained on. Tags: over AudioSet classes that at least five test recordings are "
             "labeled with. Events: soundscapes of 60 s, segments of 1 s, onsets within 200 ms. "
             "Thresholds and temperature are chosen on validation."

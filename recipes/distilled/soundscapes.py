@@ -1,4 +1,4 @@
-"""Soundscapes with exact onsets from the recordings of one side of the split."""
+"""Soundscapes with exact onsets from the recordings of one Split."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Clip:
         return self.decoded.recording.source
 
     @property
-    def part(self) -> Split:
+    def split(self) -> Split:
         return self.decoded.recording.split
 
 
@@ -79,12 +79,12 @@ def make_soundscapes(
     seconds: float = 60.0,
     seed: int = 0,
 ) -> list[Scape]:
-    """Mix `n` soundscapes of one side; the same seed gives the same samples.
+    """Mix `n` soundscapes of one split; the same seed gives the same samples.
 
     Args:
         decoded: All recordings.
         labels: The events.
-        split: Side of the split that events and backgrounds are from.
+        split: Split that events and backgrounds are from.
         n: How many.
         folder: Folder of the data that the events are from; all of them if None.
         seconds: Length of each.

@@ -31,8 +31,8 @@ from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.esc import ESC10, ESC50, FOLDS
 from dcasenet.train.data.store import WaveformStore, decode_examples
 from dcasenet.train.engine.untrained import untrained
-from dcasenet.train.finetuning.data import Material
-from dcasenet.train.finetuning.evaluation import ask, verb
+from dcasenet.train.finetuning.data import FinetuningData
+from dcasenet.train.finetuning.evaluation import predict, verb
 from dcasenet.train.finetuning.learning import learn
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.tuning import tune
@@ -104,9 +104,9 @@ def parser() -> argparse.ArgumentParser:
 
 def accuracy_of(row: str, fold: int, options: argparse.Namespace) -> float:
     """Train on four folds and give the accuracy on the fifth."""
-    data = SETS[options.set](options.data, test_fold=fold, validation=False, task=TASK)
+    dataset = SETS[options.set](options.data, test_fold=fold, validation=False, task=TASK)
     model = _scratch(options) if row == "scratch" else _pretrained(options.pretrained, fold)
-    material, held = four_folds(data, model, options.work / "cache")
+    data, held = four_folds(dataset, model, options.work / "cache")
     recipe = FinetuneRecipe(
         task=TASK,
         labels=data.labels,
@@ -115,31 +115,31 @@ def accuracy_of(row: str, fold: int, options: argparse.Namespace) -> float:
         epochs=options.epochs,
         batch_size=32,
         learning_rate=OPEN.learning_rate,
-        trunk_rate=1.0,
+        backbone_lr_scale=1.0,
         mixup=OPEN.mixup,
         seed=options.seed,
         clip_seconds=OPEN.clip_seconds,
     )
     folder = options.work / f"{row}-{fold}"
-    tuned = learn(model, material, recipe, folder, "none" if row == "scratch" else "trunk")
+    tuned = learn(model, data, recipe, folder, "none" if row == "scratch" else "trunk")
     if row == "finetune":
-        tuned = tune(tuned, material, recipe, folder)
-    answers = ask(tuned, verb(tuned.spec, TASK), held, material.store)
+        tuned = tune(tuned, data, recipe, folder)
+    answers = predict(tuned, verb(tuned.spec, TASK), held, data.store)
     best = (int(answer.values.argmax()) for answer in answers)
-    right = [k in material.targets(example) for k, example in zip(best, held, strict=True)]
+    right = [k in data.targets(example) for k, example in zip(best, held, strict=True)]
     return float(np.mean(right))
 
 
 def four_folds(
-    data: SoundDataset, model: SoundModel, cache: Path
-) -> tuple[Material, list[Example]]:
+    dataset: SoundDataset, model: SoundModel, cache: Path
+) -> tuple[FinetuningData, list[Example]]:
     """Give four folds to train on, and the fifth to be tested on, decoded once for all folds."""
     # In an order of their own and whole, so that every fold finds the same cache.
-    examples = sorted(data, key=lambda example: example.path)
+    examples = sorted(dataset, key=lambda example: example.path)
     store = decode_all(examples, model, cache)
-    train = tuple(e for e in examples if e.part == "train" and e in store)
-    held = [e for e in examples if e.part == "test" and e in store]
-    return Material(data.name, data.task, data.labels, train, (), store), held
+    train = tuple(e for e in examples if e.split == "train" and e in store)
+    held = [e for e in examples if e.split == "test" and e in store]
+    return FinetuningData(dataset.name, dataset.task, dataset.labels, train, (), store), held
 
 
 def decode_all(examples: Sequence[Example], model: SoundModel, cache: Path) -> WaveformStore:

@@ -5,7 +5,7 @@
     python -m recipes.open.activation_ranges DATA [--stage open]
 
 DATA holds the folder ``esc50`` (among those that the checkpoint was trained on). Listened to are
-clips of the training side alone, evenly spread over its classes. Has to be done again whenever the
+clips of the training split alone, evenly spread over its classes. Has to be done again whenever the
 checkpoint is replaced: the ranges are refused for any weights but those they were measured with.
 """
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def training_clips(data: Path) -> list[Clip]:
     """Give the clips of ESC-50 that the open checkpoint may have been trained on."""
-    return [clip for clip in read_clips(data) if clip.folder == FOLDER and clip.part == "train"]
+    return [clip for clip in read_clips(data) if clip.folder == FOLDER and clip.split == "train"]
 
 
 def spread(clips: Sequence[Clip], count: int) -> list[Clip]:

@@ -1,7 +1,7 @@
 """A plain baseline: mean and deviation of the log-mel, and logistic regression.
 
 What any network must beat. It hears what the network hears (windows, front end, frequencies) and
-is graded by the same examination; `recipes.open.baseline_comparison` is the command.
+is graded on the same validation set; `recipes.open.baseline_comparison` is the command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dcasenet.spec import STEP, TASKS, FrontEndSettings, Task
 from dcasenet.train.engine.validation import Answers
 from dcasenet.train.metrics.thresholds import UNTUNED
 from recipes.open.scores import grade, tune_thresholds
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 log = logging.getLogger("recipes.open.baseline")
 
@@ -37,7 +37,7 @@ Features = NDArray[np.float32]
 
 @dataclass
 class Heard:
-    """The features of an examination's questions.
+    """The features of a validation set.
 
     Attributes:
         found: Task → recording (of events: soundscape) → features of each of its windows,
@@ -66,11 +66,11 @@ def statistics(log_mel: NDArray[np.float32]) -> Features:
 
 
 @torch.inference_mode()
-def hear(examination: Examination, settings: FrontEndSettings) -> Heard:
-    """Give the features of every question: of a window, or of each step of 0.8 s.
+def hear(validation_set: ValidationSet, settings: FrontEndSettings) -> Heard:
+    """Give the features of every batch: of a window, or of each step of 0.8 s.
 
     Args:
-        examination: What is asked.
+        validation_set: What is asked.
         settings: The front end; its log-mel is taken before normalisation, without the bins above
             ``max_frequency``.
     """
@@ -78,12 +78,12 @@ def hear(examination: Examination, settings: FrontEndSettings) -> Heard:
     audible = frontend.audible[:, 0].numpy() > 0
     frames = round(STEP * settings.sample_rate / settings.hop_length)
     heard = Heard()
-    for position in range(len(examination)):
-        question = examination[position]
-        log_mel = frontend.log_mel(question.waveforms).numpy()[:, audible]
-        for task in question.tasks:
+    for position in range(len(validation_set)):
+        batch = validation_set[position]
+        log_mel = frontend.log_mel(batch.waveforms).numpy()[:, audible]
+        for task in batch.tasks:
             found = _by_step(log_mel, frames) if task == "event" else statistics(log_mel)
-            for index, value in zip(question.indices, found, strict=True):
+            for index, value in zip(batch.indices, found, strict=True):
                 heard.found[task].setdefault(index, []).append(value)
     return heard
 
@@ -133,18 +133,18 @@ class Baseline:
         return np.asarray(found[0])
 
 
-def fit(examination: Examination, heard: Heard, task: Task, penalty: float) -> Baseline:
-    """Fit one task on the training side.
+def fit(validation_set: ValidationSet, heard: Heard, task: Task, penalty: float) -> Baseline:
+    """Fit one task in the training split.
 
     Args:
-        examination: Of the training side.
+        validation_set: Of the training split.
         heard: Its features.
         task: The task.
         penalty: Inverse strength of the L2 penalty.
     """
-    data = examination.data
+    data = validation_set.data
     n_labels = len(data.labels[task])
-    rows, truth = _material(examination, heard, task)
+    rows, truth = _material(validation_set, heard, task)
     models: list[Any] = []
     if task == "event":
         for label in range(n_labels):
@@ -161,20 +161,24 @@ def _regression(penalty: float) -> Any:
     )
 
 
-def _material(examination: Examination, heard: Heard, task: Task) -> tuple[Features, NDArray[Any]]:
+def _material(
+    validation_set: ValidationSet, heard: Heard, task: Task
+) -> tuple[Features, NDArray[Any]]:
     """Give features (rows, size) and truth: index of the label, or activity (rows, labels)."""
-    data, found = examination.data, heard.found[task]
+    data, found = validation_set.data, heard.found[task]
     if task == "event":
         n_labels = len(data.labels[task])
         truth = []
         for number, (steps,) in found.items():
-            events = [(e.label, e.onset, e.offset) for e in examination.soundscape(number).events]
+            events = [
+                (e.label, e.onset, e.offset) for e in validation_set.soundscape(number).events
+            ]
             active = segment_activity(events, n_labels, len(steps) * STEP, STEP)
             truth.append(active)
         return np.concatenate([steps for (steps,) in found.values()]), np.concatenate(truth)
     index_of = data.index_of(task)
     labels = [
-        index_of[examination.clips[index].label]
+        index_of[validation_set.clips[index].label]
         for index, windows in found.items()
         for _ in windows
     ]
@@ -182,15 +186,15 @@ def _material(examination: Examination, heard: Heard, task: Task) -> tuple[Featu
 
 
 def choose(
-    training: tuple[Examination, Heard],
-    validation: tuple[Examination, Heard],
+    training: tuple[ValidationSet, Heard],
+    validation: tuple[ValidationSet, Heard],
     penalties: Sequence[float] = PENALTIES,
 ) -> tuple[Baseline, tuple[float, ...]]:
     """Fit every task with each penalty; keep what the validation's first figure likes best.
 
     Args:
-        training: Examination of the training side, and its features.
-        validation: Likewise of the validation side.
+        training: Validation set of the training split, and its features.
+        validation: Likewise of the validation split.
         penalties: To choose from; of equally good ones the smallest, which shrinks most.
 
     Returns:

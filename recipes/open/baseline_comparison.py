@@ -23,18 +23,18 @@ import numpy as np
 import dcasenet
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import STEP, FrontEndSettings, Task
-from dcasenet.train.data.dataset import Part
+from dcasenet.train.data.dataset import Split
 from dcasenet.train.engine.validation import Answers
 from recipes.open.baseline import choose, hear
 from recipes.open.data import OpenData, open_data
 from recipes.open.recipe import Recipe
 from recipes.open.scores import Grade, grade
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 log = logging.getLogger("recipes.open.baseline_comparison")  # also as a command
 
 # Soundscapes of a minute: to train the baseline, to tune it, and for the test.
-SOUNDSCAPES: dict[Part, int] = {"train": 100, "validation": 40, "test": 60}
+SOUNDSCAPES: dict[Split, int] = {"train": 100, "validation": 40, "test": 60}
 
 OPEN = "open"  # the checkpoint that ships
 BASELINE, CHANCE, EVERY_EVENT = "baseline", "most frequent label", "every event"
@@ -62,22 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     data = open_data(options.data, options.work / "cache")
     compared = compare(data, SOUNDSCAPES, options.model)
-    for part, rows in compared.items():
-        log.info("%s:\n\n%s\n", part, table(rows, options.model))
+    for split, rows in compared.items():
+        log.info("%s:\n\n%s\n", split, table(rows, options.model))
     write(options.output, compared, data)
 
 
 def compare(
     data: OpenData,
-    soundscapes: Mapping[Part, int],
+    soundscapes: Mapping[Split, int],
     model: str,
     duration: float = 60.0,
-) -> dict[Part, Rows]:
+) -> dict[Split, Rows]:
     """Grade everyone on validation and test.
 
     Args:
         data: The open data.
-        soundscapes: How many each side has.
+        soundscapes: How many each split has.
         model: The checkpoint: ``"open"``, or a file or folder as `dcasenet.load` takes it.
         duration: Length of a soundscape, in seconds.
 
@@ -85,49 +85,51 @@ def compare(
         Side → who answered → task → grade, with intervals.
     """
     settings = FrontEndSettings(max_frequency=Recipe().max_frequency)
-    sides = {
-        part: Examination(data, part, number, duration) for part, number in soundscapes.items()
+    splits = {
+        split: ValidationSet(data, split, number, duration) for split, number in soundscapes.items()
     }
-    heard = {part: hear(examination, settings) for part, examination in sides.items()}
+    heard = {split: hear(validation_set, settings) for split, validation_set in splits.items()}
     baseline, thresholds = choose(
-        (sides["train"], heard["train"]), (sides["validation"], heard["validation"])
+        (splits["train"], heard["train"]), (splits["validation"], heard["validation"])
     )
     log.info("Penalties %s, thresholds %s", baseline.penalties, thresholds)
-    compared: dict[Part, Rows] = {}
-    for part in ("validation", "test"):
-        examination = sides[part]
+    compared: dict[Split, Rows] = {}
+    for split in ("validation", "test"):
+        validation_set = splits[split]
         rows: Rows = {
-            model: _examined(model, examination),
-            BASELINE: _grade(baseline.answer(heard[part]), examination, thresholds),
-            CHANCE: _grade(most_frequent(examination), examination),
-            "no event": _grade(constant_events(examination, active=False), examination),
-            EVERY_EVENT: _grade(constant_events(examination, active=True), examination),
+            model: _evaluated(model, validation_set),
+            BASELINE: _grade(baseline.answer(heard[split]), validation_set, thresholds),
+            CHANCE: _grade(most_frequent(validation_set), validation_set),
+            "no event": _grade(constant_events(validation_set, active=False), validation_set),
+            EVERY_EVENT: _grade(constant_events(validation_set, active=True), validation_set),
         }
-        compared[part] = rows
+        compared[split] = rows
     return compared
 
 
-def most_frequent(examination: Examination) -> Answers:
+def most_frequent(validation_set: ValidationSet) -> Answers:
     """Answer every clip without listening: scenes and tags as often as training has them."""
-    data = examination.data
+    data = validation_set.data
     answers = Answers()
     tasks: tuple[Task, ...] = ("scene", "tag")
     for task in tasks:
         index_of = data.index_of(task)
-        known = [index_of[c.label] for c in data.clips if c.part == "train" and c.label in index_of]
+        known = [
+            index_of[c.label] for c in data.clips if c.split == "train" and c.label in index_of
+        ]
         counts = np.bincount(known, minlength=len(data.labels[task]))
         shares = (counts / counts.sum()).astype(np.float32)
-        asked = [i for i, clip in enumerate(examination.clips) if clip.label in index_of]
+        asked = [i for i, clip in enumerate(validation_set.clips) if clip.label in index_of]
         answers.found[task] = {index: [shares] for index in asked}
     return answers
 
 
-def constant_events(examination: Examination, *, active: bool) -> Answers:
+def constant_events(validation_set: ValidationSet, *, active: bool) -> Answers:
     """Answer every soundscape without listening: every event all the time, or none ever."""
-    steps = int(np.ceil(examination.duration / STEP))
-    shape = (steps, len(examination.data.labels["event"]))
+    steps = int(np.ceil(validation_set.duration / STEP))
+    shape = (steps, len(validation_set.data.labels["event"]))
     answers = Answers()
-    for number in range(examination.n_soundscapes):
+    for number in range(validation_set.n_soundscapes):
         answers.found["event"][number] = [np.full(shape, float(active), np.float32)]
     return answers
 
@@ -147,7 +149,7 @@ def table(rows: Rows, model: str) -> str:
     """Give the figures as Markdown: the checkpoint's with intervals, the baseline's, chance.
 
     Args:
-        rows: Of one side.
+        rows: Of one split.
         model: Name of the checkpoint among them.
     """
     lines = [
@@ -174,11 +176,11 @@ def _with_interval(given: Grade, figure: str) -> str:
     return f"{given.figures[figure]:.3f} ({low:.3f}–{high:.3f})"
 
 
-def write(path: Path, compared: Mapping[Part, Rows], data: OpenData) -> None:
+def write(path: Path, compared: Mapping[Split, Rows], data: OpenData) -> None:
     """Write every figure with its interval as JSON; what is not defined is null."""
     content: dict[str, Any] = {"uniform": uniform(data)}
-    for part, rows in compared.items():
-        content[part] = {
+    for split, rows in compared.items():
+        content[split] = {
             name: {task: asdict(given) for task, given in graded.items()}
             for name, graded in rows.items()
         }
@@ -187,20 +189,20 @@ def write(path: Path, compared: Mapping[Part, Rows], data: OpenData) -> None:
 
 
 def _grade(
-    answers: Answers, examination: Examination, thresholds: Sequence[float] | float = 0.5
+    answers: Answers, validation_set: ValidationSet, thresholds: Sequence[float] | float = 0.5
 ) -> dict[Task, Grade]:
-    return grade(answers, examination, thresholds, with_intervals=True)
+    return grade(answers, validation_set, thresholds, with_intervals=True)
 
 
-def _examined(name: str, examination: Examination) -> dict[Task, Grade]:
+def _evaluated(name: str, validation_set: ValidationSet) -> dict[Task, Grade]:
     model = dcasenet.load("v3", stage=OPEN) if name == OPEN else dcasenet.load(name)
-    events = examination.data.names("event")
-    if model.spec.scenes != examination.data.names("scene") or model.spec.events != events:
+    events = validation_set.data.names("event")
+    if model.spec.scenes != validation_set.data.names("scene") or model.spec.events != events:
         raise DcasenetError(
             f"{name} has other labels than this data set; give a checkpoint that was trained on it."
         )
-    answers = examination.answers_of(model.frontend, model.network)
-    return _grade(answers, examination, [model.spec.thresholds[event] for event in events])
+    answers = validation_set.answers_of(model.frontend, model.network)
+    return _grade(answers, validation_set, [model.spec.thresholds[event] for event in events])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dcasenet.train.data.crops import crop, trim_silence
-from dcasenet.train.data.dataset import Part
+from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.soundscapes import Mix
 from dcasenet.train.data.targets import step_targets
 from recipes.open.data import OpenData
@@ -50,21 +50,21 @@ class JointBatches(Dataset[Batch]):
         data: The data set.
         recipe: Batch sizes, lengths, gains, seed.
         epoch: Number of the epoch.
-        part: Side of the split to draw from.
+        split: Split to draw from.
         rank: Which of several processes that train together; each draws its own batches.
     """
 
     def __init__(
-        self, data: OpenData, recipe: Recipe, epoch: int, part: Part = "train", rank: int = 0
+        self, data: OpenData, recipe: Recipe, epoch: int, split: Split = "train", rank: int = 0
     ) -> None:
         self.recipe, self.epoch, self.rank = recipe, epoch, rank
         self._store = data.store
         self._scene_of, self._tag_of = data.index_of("scene"), data.index_of("tag")
         self._n_tags, self._n_events = len(data.labels["tag"]), len(data.labels["event"])
-        clips = [clip for clip in data.clips if clip.part == part]
+        clips = [clip for clip in data.clips if clip.split == split]
         self._scene_clips = by_label_and_source(clips, self._scene_of)
         self._tag_clips = by_label_and_source(clips, self._tag_of)
-        self._mixer = data.mixer(part, Mix(duration=recipe.soundscape_seconds))
+        self._mixer = data.mixer(split, Mix(duration=recipe.soundscape_seconds))
 
     def __len__(self) -> int:
         return self.recipe.steps

@@ -28,17 +28,17 @@ from recipes.open.module import JointTraining, frontend_settings, trained
 from recipes.open.recipe import Recipe
 from recipes.open.scores import Grade, grade, tune_thresholds
 from recipes.open.training import train
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 log = logging.getLogger("recipes.open.checkpoint")  # also as a command
 
 # CC BY clips ask for credit, and so do the weights; nothing used asks for more.
 LICENCE = "CC BY 4.0"
-# Soundscapes of the final examinations: (part, seconds) → how many.
+# Soundscapes of the final evaluations: (split, seconds) → how many.
 FINAL_SOUNDSCAPES = {"validation": ((60.0, 40),), "test": ((60.0, 60), (10.0, 120))}
 CYCLES = 2  # as many as the authors': 160 epochs, restarted after 80 (their `train.sh`)
 
-Graded = dict[str, dict[Task, Grade]]  # name of the examination → task → grade
+Graded = dict[str, dict[Task, Grade]]  # name of the evaluation → task → grade
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     describe(data)
     runs = [options.work / f"run{cycle}" for cycle in range(1, options.cycles + 1)]
     if not options.package_only:
-        watched = Examination(data, "validation", options.watched_soundscapes)
+        watched = ValidationSet(data, "validation", options.watched_soundscapes)
         train_cycles(data, recipe, watched, runs)
     package(data, runs, options.output)
 
@@ -99,7 +99,7 @@ def describe(data: OpenData) -> None:
 
 
 def train_cycles(
-    data: OpenData, recipe: Recipe, watched: Examination, runs: Sequence[Path]
+    data: OpenData, recipe: Recipe, watched: ValidationSet, runs: Sequence[Path]
 ) -> None:
     """Train a cycle in each folder, with a seed of its own, so that it draws other batches.
 
@@ -127,7 +127,7 @@ def package(data: OpenData, runs: Sequence[Path], output: Path) -> ModelSpec:
     recipe: Recipe = module.recipe
     tensors = export.half(module)
     export.load_tensors(module, tensors)  # examined as shipped: rounded to float16
-    graded, thresholds = examine(module, data)
+    graded, thresholds = evaluate(module, data)
     chosen = f"epoch {epoch} of {recipe.epochs} of cycle {len(runs)}"
     spec = describe_checkpoint(data, recipe, graded, thresholds, chosen)
     heard = data.heard("train")
@@ -141,20 +141,20 @@ def package(data: OpenData, runs: Sequence[Path], output: Path) -> ModelSpec:
     return spec
 
 
-def examine(module: JointTraining, data: OpenData) -> tuple[Graded, tuple[float, ...]]:
+def evaluate(module: JointTraining, data: OpenData) -> tuple[Graded, tuple[float, ...]]:
     """Tune the thresholds on validation, then grade validation and test with them."""
     graded: Graded = {}
     thresholds: tuple[float, ...] = ()
-    for part, lengths in FINAL_SOUNDSCAPES.items():
+    for split, lengths in FINAL_SOUNDSCAPES.items():
         for duration, n_soundscapes in lengths:
-            examination = Examination(
-                data, "validation" if part == "validation" else "test", n_soundscapes, duration
+            validation_set = ValidationSet(
+                data, "validation" if split == "validation" else "test", n_soundscapes, duration
             )
-            answers = examination.answers_of(module.frontend, module.network)
+            answers = validation_set.answers_of(module.frontend, module.network)
             if not thresholds:
-                thresholds = tune_thresholds(answers, examination)
-            graded[f"{part}_{duration:.0f}s"] = grade(
-                answers, examination, thresholds, with_intervals=True
+                thresholds = tune_thresholds(answers, validation_set)
+            graded[f"{split}_{duration:.0f}s"] = grade(
+                answers, validation_set, thresholds, with_intervals=True
             )
     return graded, thresholds
 
@@ -204,7 +204,7 @@ def describe_checkpoint(
         protocol=(
             f"Source recordings behind the figures: {counts}. At most 4 files of one recording and "
             "label, the first 30 s of each, by the context rules of the verbs. Events: soundscapes "
-            "of 60 s (10 s where named) mixed from the same side's recordings, segments of 1 s, "
+            "of 60 s (10 s where named) mixed from the same split's recordings, segments of 1 s, "
             f"thresholds tuned on validation. Checkpoint of {chosen}, chosen on validation."
         ),
         source="Trained by python -m recipes.open.checkpoint.",
@@ -230,7 +230,7 @@ def write_metrics(path: Path, data: OpenData, recipe: Recipe, cycles: int, grade
         "bursts": len(data.bursts),
         "clips_without_clear_onset": len(data.gated),
     }
-    # JSON has no nan: a label that nothing in the examination carries is null.
+    # JSON has no nan: a label that nothing in the evaluation carries is null.
     text = json.dumps(content, indent=1).replace(": NaN", ": null")
     path.write_text(text + "\n", encoding="utf-8")
 

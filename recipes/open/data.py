@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dcasenet.spec import TASKS, Task
 from dcasenet.train.data.bursts import bursts
-from dcasenet.train.data.dataset import Part
+from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.decoding import Settings, Source
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer
 from dcasenet.train.data.store import WaveformStore, decode_sources
@@ -36,7 +36,7 @@ class OpenData:
         labels: Task → labels kept, in the order of the network's outputs.
         fates: Task → what became of each candidate label. For events, only recordings in which
             the gate found a burst count.
-        bursts: Isolated events, of all parts.
+        bursts: Isolated events, of all splits.
         gated: Clips left out of the events because they have no clear onset.
     """
 
@@ -55,20 +55,20 @@ class OpenData:
         """Map ``"folder/label"`` to the index of the task's label."""
         return {source: i for i, label in enumerate(self.labels[task]) for source in label.sources}
 
-    def backgrounds(self, part: Part) -> list[Clip]:
-        """Give the clips that soundscapes of a part are laid over."""
-        return [clip for clip in self.clips if clip.part == part and clip.label in BACKGROUNDS]
+    def backgrounds(self, split: Split) -> list[Clip]:
+        """Give the clips that soundscapes of a split are laid over."""
+        return [clip for clip in self.clips if clip.split == split and clip.label in BACKGROUNDS]
 
-    def mixer(self, part: Part, mix: Mix) -> Mixer[Clip]:
-        """Give the mixer of a part's own events and backgrounds."""
-        events = [burst for burst in self.bursts if burst.clip.part == part]
-        return Mixer(events, self.backgrounds(part), self.store, mix)
+    def mixer(self, split: Split, mix: Mix) -> Mixer[Clip]:
+        """Give the mixer of a split's own events and backgrounds."""
+        events = [burst for burst in self.bursts if burst.clip.split == split]
+        return Mixer(events, self.backgrounds(split), self.store, mix)
 
-    def heard(self, part: Part) -> list[Clip]:
-        """Give the clips of a part that any task hears: as itself, as event or as background."""
+    def heard(self, split: Split) -> list[Clip]:
+        """Give the clips of a split that any task hears: as itself, as event or as background."""
         sources = {*self.index_of("scene"), *self.index_of("tag"), *BACKGROUNDS}
         cut = {burst.clip for burst in self.bursts}
-        return [c for c in self.clips if c.part == part and (c.label in sources or c in cut)]
+        return [c for c in self.clips if c.split == split and (c.label in sources or c in cut)]
 
 
 def open_data(root: Path, cache: Path, fold: int | None = None) -> OpenData:
@@ -91,14 +91,14 @@ def open_data(root: Path, cache: Path, fold: int | None = None) -> OpenData:
 def assemble(
     clips: Sequence[Clip],
     store: WaveformStore,
-    fewest: Mapping[Task, Mapping[Part, int]] = FEWEST,
+    fewest: Mapping[Task, Mapping[Split, int]] = FEWEST,
 ) -> OpenData:
     """Gate and choose: from decoded clips to the three-task data set.
 
     Args:
         clips: What there is.
         store: Their waveforms.
-        fewest: Fewest source recordings of a label, by task and part.
+        fewest: Fewest source recordings of a label, by task and split.
     """
     labels: dict[Task, tuple[Label, ...]] = {}
     fates: dict[Task, tuple[Fate, ...]] = {}
@@ -137,7 +137,7 @@ def find_bursts(
     """Cut the events out of clips.
 
     Args:
-        clips: Clips of one or more parts.
+        clips: Clips of one or more splits.
         labels: Event labels; clips of other labels are passed over.
         store: Their waveforms.
 
@@ -158,9 +158,9 @@ def find_bursts(
     return found, without
 
 
-def sides(clips: Sequence[Clip]) -> dict[str, set[Part]]:
-    """Map each source recording to the parts it is in: more than one would be a leak."""
-    found: dict[str, set[Part]] = {}
+def splits(clips: Sequence[Clip]) -> dict[str, set[Split]]:
+    """Map each source recording to the splits it is in: more than one would be a leak."""
+    found: dict[str, set[Split]] = {}
     for clip in clips:
-        found.setdefault(clip.source, set()).add(clip.part)
+        found.setdefault(clip.source, set()).add(clip.split)
     return found

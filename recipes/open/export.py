@@ -52,9 +52,9 @@ def half(module: JointTraining) -> dict[str, Tensor]:
 
 def load_tensors(module: JointTraining, tensors: Mapping[str, Tensor]) -> None:
     """Put shipped tensors back into a module, in its own precision."""
-    for prefix, part in (("network.", module.network), ("frontend.", module.frontend)):
+    for prefix, split in (("network.", module.network), ("frontend.", module.frontend)):
         named = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-        part.load_state_dict(named)
+        split.load_state_dict(named)
 
 
 def write_credits(path: Path, clips: Sequence[Clip]) -> None:

@@ -4,7 +4,7 @@
 
     python -m recipes.open.gallery DATA
 
-The recordings are drawn by seed from the test side of the split, each of another source; whatever
+The recordings are drawn by seed from the test split, each of another source; whatever
 the model answers is shown.
 """
 
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Draw, ask, and log the table."""
     command = argparse.ArgumentParser(
         prog="python -m recipes.open.gallery",
-        description="Ask the open checkpoint about ten recordings of the test side.",
+        description="Ask the open checkpoint about ten recordings of the test split.",
     )
     command.add_argument("data", type=Path, help="folder of the data folders")
     command.add_argument("--seed", type=int, default=SEED)
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def gallery(root: Path, seed: int = SEED) -> list[Picture]:
-    """Draw recordings of the test side and ask the open checkpoint about them.
+    """Draw recordings of the test split and ask the open checkpoint about them.
 
     Args:
         root: Folder of the data folders.
@@ -114,7 +114,7 @@ def gallery(root: Path, seed: int = SEED) -> list[Picture]:
 
 
 def draw(clips: Sequence[Clip], spec: ModelSpec, seed: int) -> list[Clip]:
-    """Draw ten source recordings of the test side that the model has a label for, a clip of each.
+    """Draw ten source recordings of the test split that the model has a label for, a clip of each.
 
     Args:
         clips: Every clip.
@@ -123,7 +123,7 @@ def draw(clips: Sequence[Clip], spec: ModelSpec, seed: int) -> list[Clip]:
     """
     sources: dict[str, list[Clip]] = {}
     for clip in clips:
-        if clip.part == "test" and _true(clip, spec):
+        if clip.split == "test" and _true(clip, spec):
             sources.setdefault(clip.source, []).append(clip)
     random = np.random.default_rng(seed)
     drawn = random.choice(sorted(sources), COUNT, replace=False)

@@ -47,7 +47,7 @@ seed {seed} in the last. Front end: normalisation "{normalization}", deaf above
 of scene accuracy, tag lwlrap and event segment F1. The command is
 `python -m recipes.open.checkpoint`; `training_log.csv` is its log. Normalisation and the
 clips' length were chosen in short trials of one seed, trained without fold 1 of ESC-50 and graded
-on it, never on the test side; `python -m recipes.open.task_comparison` makes trials like them.
+on it, never in the test split; `python -m recipes.open.task_comparison` makes trials like them.
 
 ## Figures
 
@@ -88,7 +88,7 @@ def model_card(
         recipe: Hyperparameters of the last cycle.
         cycles: How many there were.
         spec: What the checkpoint says about itself.
-        graded: Examination → task → grade.
+        graded: Evaluation → task → grade.
         parameters: Number of learned parameters.
     """
     values = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}

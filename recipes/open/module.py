@@ -15,12 +15,12 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
 from dcasenet.train.engine import augmentation
 from dcasenet.train.engine.module import Training, one_cycle
-from dcasenet.train.engine.validation import Answers, Question
+from dcasenet.train.engine.validation import Answers, ValidationBatch
 from recipes.open.batches import UNKNOWN, Batch
 from recipes.open.data import OpenData
 from recipes.open.recipe import Recipe
 from recipes.open.scores import grade
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 # Chance that an event is active in a step: about 15 of 3 s in a minute, over some 25 labels.
 EVENT_PRIOR = 0.03
@@ -36,17 +36,17 @@ class JointTraining(Training):
     Args:
         recipe: Hyperparameters.
         n_labels: Number of scene, tag and event labels.
-        examination: What validation asks, if there is validation.
+        validation_set: The validation set, if there is validation.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         n_labels: tuple[int, int, int],
-        examination: Examination | None = None,
+        validation_set: ValidationSet | None = None,
     ) -> None:
         super().__init__(recipe)
-        self.examination = examination
+        self.validation_set = validation_set
         n_scenes, n_tags, n_events = n_labels
         self.network = create(
             "v3", n_scenes=n_scenes, n_tags=n_tags, n_events=n_events, width=recipe.width
@@ -124,16 +124,16 @@ class JointTraining(Training):
         binary = nnf.binary_cross_entropy_with_logits(event, batch.event, reduction="none")
         return {"event": binary.sum(dim=2).mean()}
 
-    def validation_step(self, question: Question, batch_index: int) -> None:
-        """Ask one question."""
-        self.answers.add(question, self.frontend, self.network)
+    def validation_step(self, batch: ValidationBatch, batch_index: int) -> None:
+        """Infer one batch."""
+        self.answers.add(batch, self.frontend, self.network)
 
     def on_validation_epoch_end(self) -> None:
         """Grade the answers; ``score`` is the mean of the three tasks' first figures."""
-        if self.examination is None or self.trainer.sanity_checking:
+        if self.validation_set is None or self.trainer.sanity_checking:
             self.answers = Answers()
             return
-        graded = grade(self.answers.gathered(), self.examination)
+        graded = grade(self.answers.gathered(), self.validation_set)
         self.answers = Answers()
         figures = {
             f"{task}_{name}": value

@@ -1,4 +1,4 @@
-"""Answers of an examination against the truth: the figures that are reported."""
+"""Answers to a validation set against the truth: the figures that are reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dcasenet.train.metrics.events import (
 from dcasenet.train.metrics.figures import event_figures, scene_figures, tag_figures
 from dcasenet.train.metrics.intervals import Figure, Interval
 from dcasenet.train.metrics.thresholds import SEGMENT, UNTUNED, best_thresholds
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Grade:
     Attributes:
         figures: Name → value, 0 to 1 (error rates 0 and up).
         per_label: Label → recall of a scene, average precision of a tag, segment-based F1 of an
-            event; nan for a label that nothing in the examination carries.
+            event; nan for a label that nothing in the validation set carries.
         recordings: Number of source recordings behind the figures.
         intervals: Name → where 95 % of resamples of the units lie; only if asked for, and not
             for a figure of a single unit.
@@ -51,18 +51,18 @@ class Grade:
 
 def grade(
     answers: Answers,
-    examination: Examination,
+    validation_set: ValidationSet,
     thresholds: Sequence[float] | float = UNTUNED,
     *,
     with_intervals: bool = False,
 ) -> dict[Task, Grade]:
-    """Compare answers to every question of an examination with the truth.
+    """Compare answers to a validation set with the truth.
 
     A task that nothing was answered for has no grade.
 
     Args:
         answers: What was answered.
-        examination: What was asked.
+        validation_set: What was asked.
         thresholds: Probability above which an event is active, for all labels or for each.
         with_intervals: Give each figure its 95 % interval; this takes seconds.
     """
@@ -71,31 +71,31 @@ def grade(
         if not answers.found[task]:
             continue
         if task == "scene":
-            graded[task] = _grade_scene(answers, examination, with_intervals)
+            graded[task] = _grade_scene(answers, validation_set, with_intervals)
         elif task == "tag":
-            graded[task] = _grade_tag(answers, examination, with_intervals)
+            graded[task] = _grade_tag(answers, validation_set, with_intervals)
         else:
-            graded[task] = _grade_event(answers, examination, thresholds, with_intervals)
+            graded[task] = _grade_event(answers, validation_set, thresholds, with_intervals)
     return graded
 
 
-def tune_thresholds(answers: Answers, examination: Examination) -> tuple[float, ...]:
+def tune_thresholds(answers: Answers, validation_set: ValidationSet) -> tuple[float, ...]:
     """Choose each event's threshold so that the overall segment-based F1 is highest.
 
     From the best common threshold, each label's own is chosen in turn, until none changes. (By
     each label's own F1, labels that are hardly recognised get low thresholds, and their many false
     alarms spoil the whole.) Of equally good thresholds, the highest.
     """
-    heard = _soundscapes(answers, examination)
+    heard = _soundscapes(answers, validation_set)
     return best_thresholds(
         np.concatenate([s.reference for s in heard]), np.concatenate([s.curves for s in heard])
     )
 
 
-def _grade_scene(answers: Answers, examination: Examination, with_intervals: bool) -> Grade:
-    scores, truth, of = _clip_material(answers, examination, "scene")
+def _grade_scene(answers: Answers, validation_set: ValidationSet, with_intervals: bool) -> Grade:
+    scores, truth, of = _clip_material(answers, validation_set, "scene")
     recall = metrics.confusion(scores, truth).recall
-    names = examination.data.names("scene")
+    names = validation_set.data.names("scene")
     return _graded(
         scene_figures(scores, truth, of),
         dict(zip(names, recall.tolist(), strict=True)),
@@ -105,11 +105,11 @@ def _grade_scene(answers: Answers, examination: Examination, with_intervals: boo
     )
 
 
-def _grade_tag(answers: Answers, examination: Examination, with_intervals: bool) -> Grade:
-    scores, truth, of = _clip_material(answers, examination, "tag")
+def _grade_tag(answers: Answers, validation_set: ValidationSet, with_intervals: bool) -> Grade:
+    scores, truth, of = _clip_material(answers, validation_set, "tag")
     true = truth[:, None] == np.arange(scores.shape[1])
     precisions = metrics.average_precisions(scores, true)
-    names = examination.data.names("tag")
+    names = validation_set.data.names("tag")
     return _graded(
         tag_figures(scores, true, of),
         dict(zip(names, precisions.tolist(), strict=True)),
@@ -121,17 +121,17 @@ def _grade_tag(answers: Answers, examination: Examination, with_intervals: bool)
 
 def _grade_event(
     answers: Answers,
-    examination: Examination,
+    validation_set: ValidationSet,
     thresholds: Sequence[float] | float,
     with_intervals: bool,
 ) -> Grade:
-    heard = _soundscapes(answers, examination)
-    names = examination.data.names("event")
+    heard = _soundscapes(answers, validation_set)
+    names = validation_set.data.names("event")
     limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), len(names))
     threshold = dict(zip(names, limits.tolist(), strict=True))
     segments = np.stack([segment_counts(s.reference, s.curves > limits) for s in heard])
     figures = event_figures("segment", "1s", segments)
-    decoded = [_decoded(s, names, threshold, examination.duration) for s in heard]
+    decoded = [_decoded(s, names, threshold, validation_set.duration) for s in heard]
     for name, collar in COLLARS.items():
         counts = [
             event_counts(s.events, found, len(names), collar)
@@ -170,11 +170,11 @@ def _count(of: NDArray[np.int64]) -> int:
 
 
 def _clip_material(
-    answers: Answers, examination: Examination, task: Task
+    answers: Answers, validation_set: ValidationSet, task: Task
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Give the scores (examples, labels), the true index of each, the number of its source."""
-    found, clips = answers.found[task], examination.clips
-    index_of = examination.data.index_of(task)
+    found, clips = answers.found[task], validation_set.clips
+    index_of = validation_set.data.index_of(task)
     asked = sorted(found)
     join = np.mean if task == "scene" else np.max
     scores = np.stack([join(np.stack(found[i]), axis=0) for i in asked]).astype(np.float64)
@@ -200,13 +200,13 @@ class _Heard(NamedTuple):
     sources: frozenset[str]
 
 
-def _soundscapes(answers: Answers, examination: Examination) -> list[_Heard]:
-    duration, found = examination.duration, answers.found["event"]
-    n_labels = len(examination.data.labels["event"])
+def _soundscapes(answers: Answers, validation_set: ValidationSet) -> list[_Heard]:
+    duration, found = validation_set.duration, answers.found["event"]
+    n_labels = len(validation_set.data.labels["event"])
     per_segment = round(SEGMENT / ROW)
     heard = []
     for index in sorted(found):
-        mixed = examination.soundscape(index)
+        mixed = validation_set.soundscape(index)
         events = [(event.label, event.onset, event.offset) for event in mixed.events]
         reference = segment_activity(events, n_labels, duration, SEGMENT)
         steps = found[index][0]

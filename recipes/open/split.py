@@ -15,20 +15,20 @@ from pathlib import Path
 
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import Task
-from dcasenet.train.data.dataset import PARTS, Part
+from dcasenet.train.data.dataset import SPLITS, Split
 from recipes.open.labels import Candidate
 
 FOLDERS = ("esc50", "ambience", "events_extra", "dcase2016_task2")
 
 # Fewest source recordings of a label in train, validation and test. Events do with two in
 # validation and test, or speech (four contributors and the DCASE clips) and baby cries would go.
-FEWEST: dict[Task, dict[Part, int]] = {
+FEWEST: dict[Task, dict[Split, int]] = {
     "scene": {"train": 8, "validation": 3, "test": 3},
     "tag": {"train": 8, "validation": 3, "test": 3},
     "event": {"train": 8, "validation": 2, "test": 2},
 }
 # A benchmark run chooses nothing by validation, so that a label only has to be learnable.
-FEWEST_OF_BENCHMARK: dict[Task, dict[Part, int]] = {
+FEWEST_OF_BENCHMARK: dict[Task, dict[Split, int]] = {
     task: {"train": 8, "validation": 0, "test": 0} for task in FEWEST
 }
 # ESC-50 clips of fold 4 whose Freesound recording is in fold 5 as well (README of the data).
@@ -44,7 +44,7 @@ class Clip:
         filename: Name below the folder's ``audio``.
         label: ``"folder/label"``.
         source: Recording it was cut from, unique over all folders.
-        part: Side of the split that the recording is on.
+        split: Split that the recording is on.
         licence: Licence of the clip.
         author: Whom to credit.
         title: Title, or the original path where no title is recorded.
@@ -55,7 +55,7 @@ class Clip:
     filename: str
     label: str
     source: str
-    part: Part
+    split: Split
     licence: str
     author: str
     title: str
@@ -126,8 +126,8 @@ def read_clips(root: Path, fold: int | None = None) -> list[Clip]:
                 clip = _clip(folder, row, fold)
                 if clip is not None:
                     clips.append(clip)
-    heard = {clip.source for clip in clips if clip.part == "test" and clip.folder == "esc50"}
-    return [c for c in clips if fold is None or c.part == "test" or c.source not in heard]
+    heard = {clip.source for clip in clips if clip.split == "test" and clip.folder == "esc50"}
+    return [c for c in clips if fold is None or c.split == "test" or c.source not in heard]
 
 
 def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
@@ -141,7 +141,7 @@ def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
             filename=name,
             label=f"esc50/{row['category']}",
             source=f"fs{row['source_id']}",
-            part=part_of_fold(int(row["fold"]), fold),
+            split=split_of_fold(int(row["fold"]), fold),
             licence=row["license"],
             author=row["author"],
             title=row["title"],
@@ -153,7 +153,7 @@ def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
             filename=name,
             label=f"{folder}/{row['event_label']}",
             source=f"dcase2016:{name}",
-            part=part_of_key(name),
+            split=split_of_key(name),
             licence="CC BY 3.0",
             author="G. Lafay (IRCCyN), IEEE AASP DCASE 2016 challenge, Task 2",
             title=row["source"],
@@ -164,15 +164,15 @@ def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
         filename=name,
         label=f"{folder}/{row['label']}",
         source=row["recording_id"],
-        part=part_of_key(row["recording_id"]),
+        split=split_of_key(row["recording_id"]),
         licence=row["license"],
         author=row["author"],
         title=f"{row['source_repository']}: {row['original_path']}",
     )
 
 
-def part_of_fold(fold: int, test_fold: int | None = None) -> Part:
-    """Give the side of the split of an ESC-50 fold, 1 to 5.
+def split_of_fold(fold: int, test_fold: int | None = None) -> Split:
+    """Give the Split of an ESC-50 fold, 1 to 5.
 
     Args:
         fold: The fold.
@@ -183,11 +183,11 @@ def part_of_fold(fold: int, test_fold: int | None = None) -> Part:
     return "train" if fold <= 3 else "validation" if fold == 4 else "test"
 
 
-def part_of_key(key: str) -> Part:
-    """Give the side of the split of a recording's name: 60, 20 and 20 % by hash.
+def split_of_key(key: str) -> Split:
+    """Give the Split of a recording's name: 60, 20 and 20 % by hash.
 
     Example:
-        >>> part_of_key("precise-eltocino")
+        >>> split_of_key("precise-eltocino")
         'validation'
     """
     value = int(hashlib.sha1(key.encode("utf-8")).hexdigest()[:8], 16) % 10
@@ -196,27 +196,27 @@ def part_of_key(key: str) -> Part:
 
 def count_sources(clips: Iterable[Clip], sources: Sequence[str]) -> tuple[int, int, int]:
     """Count the source recordings that carry a label, in train, validation and test."""
-    found: dict[Part, set[str]] = defaultdict(set)
+    found: dict[Split, set[str]] = defaultdict(set)
     for clip in clips:
         if clip.label in sources:
-            found[clip.part].add(clip.source)
+            found[clip.split].add(clip.source)
     return len(found["train"]), len(found["validation"]), len(found["test"])
 
 
 def choose(
-    candidates: Sequence[Candidate], clips: Sequence[Clip], fewest: Mapping[Part, int]
+    candidates: Sequence[Candidate], clips: Sequence[Clip], fewest: Mapping[Split, int]
 ) -> tuple[list[Label], list[Fate]]:
     """Keep the labels with enough recordings; merge or drop the others.
 
     Args:
         candidates: Labels that could be.
         clips: What there is to learn from and to test on.
-        fewest: Fewest source recordings of each part.
+        fewest: Fewest source recordings of each split.
 
     Returns:
         The labels kept, in the order of the candidates, and what became of each candidate.
     """
-    wanted = tuple(fewest[part] for part in PARTS)
+    wanted = tuple(fewest[split] for split in SPLITS)
     kept: dict[str, Label] = {}
     fates: list[Fate] = []
     merged: dict[str, tuple[str, ...]] = {}

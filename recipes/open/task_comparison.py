@@ -28,7 +28,7 @@ from recipes.open.options import add_recipe_options, recipe_of
 from recipes.open.recipe import Recipe
 from recipes.open.scores import grade, tune_thresholds
 from recipes.open.training import train
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 log = logging.getLogger("recipes.open.task_comparison")  # also as a command
 
@@ -41,9 +41,9 @@ SHOWN: dict[Task, dict[str, str]] = {
 }
 # Fine-tuning takes this share of the steps, at this share of the learning rate.
 TUNING_STEPS, TUNING_RATE = 1 / 3, 0.25
-N_SOUNDSCAPES = 40  # of 60 s, on the validation and on the test side
+N_SOUNDSCAPES = 40  # of 60 s, on the validation and in the test split
 
-Figures = dict[str, dict[str, float]]  # "row/seed" → "part/task/figure" → value
+Figures = dict[str, dict[str, float]]  # "row/seed" → "split/task/figure" → value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recipe = recipe_of(options, seed)
         for row in options.rows:
             found[f"{row}/{seed}"] = run_row(row, data, recipe, options.work)
-    for part in ("validation", "test"):
-        log.info("%s, %d seeds:\n\n%s", part, len(options.seeds), table(found, part))
+    for split in ("validation", "test"):
+        log.info("%s, %d seeds:\n\n%s", split, len(options.seeds), table(found, split))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,7 +105,7 @@ def run(
     done = folder / "figures.json"
     if not done.is_file():
         checkpoint = train(data, recipe, None, folder, initial=initial)
-        figures = examine(data, recipe, checkpoint)
+        figures = evaluate(data, recipe, checkpoint)
         content = {"recipe": dataclasses.asdict(recipe), "figures": figures}
         done.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     found: dict[str, float] = json.loads(done.read_text("utf-8"))["figures"]
@@ -113,30 +113,32 @@ def run(
     return found
 
 
-def examine(data: OpenData, recipe: Recipe, checkpoint: Path) -> dict[str, float]:
-    """Grade a network's tasks on both sides, events by thresholds tuned on validation."""
+def evaluate(data: OpenData, recipe: Recipe, checkpoint: Path) -> dict[str, float]:
+    """Grade a network's tasks on both splits, events by thresholds tuned on validation."""
     module, _ = trained(checkpoint, data)
     figures: dict[str, float] = {}
     thresholds: Sequence[float] = ()
-    for part in ("validation", "test"):
-        examination = Examination(
+    for split in ("validation", "test"):
+        validation_set = ValidationSet(
             data,
-            "validation" if part == "validation" else "test",
+            "validation" if split == "validation" else "test",
             N_SOUNDSCAPES,
             tasks=recipe.tasks,
         )
-        answers = examination.answers_of(module.frontend, module.network)
+        answers = validation_set.answers_of(module.frontend, module.network)
         if "event" in recipe.tasks and not thresholds:
-            thresholds = tune_thresholds(answers, examination)
-        for task, graded in grade(answers, examination, thresholds).items():
+            thresholds = tune_thresholds(answers, validation_set)
+        for task, graded in grade(answers, validation_set, thresholds).items():
             for name, value in graded.figures.items():
-                figures[f"{part}/{task}/{name}"] = value
+                figures[f"{split}/{task}/{name}"] = value
     return figures
 
 
-def table(found: Figures, part: str) -> str:
+def table(found: Figures, split: str) -> str:
     """Give the rows as Markdown: mean and standard deviation over the seeds."""
-    columns = [(f"{part}/{t}/{n}", head) for t, names in SHOWN.items() for n, head in names.items()]
+    columns = [
+        (f"{split}/{t}/{n}", head) for t, names in SHOWN.items() for n, head in names.items()
+    ]
     lines = [
         "| trained for | " + " | ".join(head for _, head in columns) + " |",
         "|--|" + "--:|" * len(columns),

@@ -11,33 +11,33 @@ from torch.utils.data import DataLoader
 from dcasenet.models.frontend import LogMel
 from dcasenet.train.engine.statistics import set_statistics
 from dcasenet.train.engine.trainer import LAST, fit
-from dcasenet.train.engine.validation import Question, share_of
+from dcasenet.train.engine.validation import ValidationBatch, share_of
 from recipes.open.batches import Batch, JointBatches
 from recipes.open.data import OpenData
 from recipes.open.module import JointTraining, label_counts
 from recipes.open.recipe import Recipe
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 # Batches whose features give the fixed front end its mean and deviation (about half an hour).
 STATISTICS_BATCHES = 10
 
 
 class OpenBatches(lightning.LightningDataModule):
-    """The data of joint training: a new epoch of batches each time, and one examination.
+    """The data of joint training: a new epoch of batches each time, and one validation set.
 
     Args:
         data: The data set.
         recipe: Hyperparameters.
-        examination: What validation asks.
+        validation_set: The validation set.
         workers: Processes that mix batches ahead of the training.
     """
 
     def __init__(
-        self, data: OpenData, recipe: Recipe, examination: Examination | None, workers: int = 1
+        self, data: OpenData, recipe: Recipe, validation_set: ValidationSet | None, workers: int = 1
     ) -> None:
         super().__init__()
         self._data, self._recipe = data, recipe
-        self._examination, self._workers = examination, workers
+        self._validation_set, self._workers = validation_set, workers
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Give the batches of the trainer's current epoch."""
@@ -47,11 +47,11 @@ class OpenBatches(lightning.LightningDataModule):
         batches = JointBatches(self._data, self._recipe, epoch, rank=rank)
         return DataLoader(batches, batch_size=None, num_workers=self._workers)
 
-    def val_dataloader(self) -> DataLoader[Question] | tuple[()]:
-        """Give the questions of the examination."""
-        if self._examination is None:
+    def val_dataloader(self) -> DataLoader[ValidationBatch] | tuple[()]:
+        """Return the batches of the validation set."""
+        if self._validation_set is None:
             return ()
-        return DataLoader(share_of(self._examination, self.trainer), batch_size=None)
+        return DataLoader(share_of(self._validation_set, self.trainer), batch_size=None)
 
 
 def fit_statistics(frontend: LogMel, data: OpenData, recipe: Recipe) -> None:
@@ -65,7 +65,7 @@ def fit_statistics(frontend: LogMel, data: OpenData, recipe: Recipe) -> None:
 def train(
     data: OpenData,
     recipe: Recipe,
-    examination: Examination | None,
+    validation_set: ValidationSet | None,
     folder: Path,
     *,
     initial: Path | None = None,
@@ -77,7 +77,7 @@ def train(
     Args:
         data: The data set.
         recipe: Hyperparameters.
-        examination: Validation that the checkpoint is chosen by; without, it is the last.
+        validation_set: Validation that the checkpoint is chosen by; without, it is the last.
         folder: Where checkpoints and logs go.
         initial: Checkpoint of another run to start from, its front end included: fine-tuning.
         workers: Processes that mix batches ahead of the training.
@@ -87,7 +87,7 @@ def train(
         The checkpoint with the best validation score, or the last.
     """
     lightning.seed_everything(recipe.seed, verbose=False)
-    module = JointTraining(recipe, label_counts(data), examination)
+    module = JointTraining(recipe, label_counts(data), validation_set)
     if initial is not None:
         given = torch.load(initial, weights_only=True, map_location="cpu")
         module.load_state_dict(given["state_dict"])
@@ -95,11 +95,11 @@ def train(
         fit_statistics(module.frontend, data, recipe)
     best = fit(
         module,
-        OpenBatches(data, recipe, examination, workers),
+        OpenBatches(data, recipe, validation_set, workers),
         folder,
         epochs=recipe.epochs if stop_after is None else stop_after,
         steps=recipe.steps,
-        watch={} if examination is None else {"best": "score"},
+        watch={} if validation_set is None else {"best": "score"},
         gradient_norm=recipe.gradient_norm,
     )
     return best.get("best", folder / LAST)

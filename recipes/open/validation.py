@@ -1,4 +1,4 @@
-"""Ask a network about the recordings of one side of the split, by the verbs' context rules."""
+"""Ask a network about the recordings of one Split, by the verbs' context rules."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch.utils.data import Dataset
 
 from dcasenet.inference.windowing import released_windows
 from dcasenet.spec import TASKS, Task
-from dcasenet.train.data.dataset import Part
+from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.soundscapes import Mix, Soundscape
-from dcasenet.train.engine.validation import BATCH, Answers, Question, Stretch
+from dcasenet.train.engine.validation import BATCH, Answers, Stretch, ValidationBatch
 from recipes.open.data import OpenData
 from recipes.open.split import Clip
 
-LONGEST = 30.0  # seconds of a recording that are asked about: the tags' window
+LONGEST = 30.0  # seconds of a recording that are evaluated: the tags' window
 FILES_PER_SOURCE = 4  # of one recording and label, or one speaker's 262 clips would decide
 # Seeds of evaluation soundscapes. Whatever training's are, its recordings are others.
-SOUNDSCAPE_SEEDS: dict[Part, int] = {"train": 11, "validation": 12, "test": 13}
+SOUNDSCAPE_SEEDS: dict[Split, int] = {"train": 11, "validation": 12, "test": 13}
 
 
-class Examination(Dataset[Question]):
-    """Every question about one part of the split: its recordings, and soundscapes made of them.
+class ValidationSet(Dataset[ValidationBatch]):
+    """Batches of all that is evaluated of one split: its recordings, and soundscapes made of them.
 
     Args:
         data: The data set.
-        part: Side of the split.
+        split: Split.
         n_soundscapes: Number of soundscapes.
         duration: Their length, in seconds.
         tasks: What is asked.
@@ -38,38 +38,40 @@ class Examination(Dataset[Question]):
     def __init__(
         self,
         data: OpenData,
-        part: Part,
+        split: Split,
         n_soundscapes: int,
         duration: float = 60.0,
         tasks: Sequence[Task] = TASKS,
     ) -> None:
-        self.data, self.part = data, part
+        self.data, self.split = data, split
         self.duration = duration
         self.n_soundscapes = n_soundscapes if "event" in tasks else 0
-        self.clips = tuple(_few_per_source(data, part))
-        self._mixer = data.mixer(part, Mix(duration=duration))
+        self.clips = tuple(_few_per_source(data, split))
+        self._mixer = data.mixer(split, Mix(duration=duration))
         self._plan = list(_plan(self.clips, data, tasks))
 
     def __len__(self) -> int:
         return len(self._plan) + self.n_soundscapes
 
-    def __getitem__(self, index: int) -> Question:
+    def __getitem__(self, index: int) -> ValidationBatch:
         if not 0 <= index < len(self):
-            raise IndexError(f"There is no question {index} among {len(self)}.")
+            raise IndexError(f"There is no batch {index} among {len(self)}.")
         if index >= len(self._plan):
             number = index - len(self._plan)
             waveform = torch.from_numpy(self.soundscape(number).waveform)[None]
-            return Question(["event"], [number], waveform)
+            return ValidationBatch(["event"], [number], waveform)
         tasks, stretches = self._plan[index]
         cut = [
             self.data.store.waveform(self.clips[clip])[start:stop]
             for clip, start, stop in stretches
         ]
-        return Question(list(tasks), [s[0] for s in stretches], torch.from_numpy(np.stack(cut)))
+        return ValidationBatch(
+            list(tasks), [s[0] for s in stretches], torch.from_numpy(np.stack(cut))
+        )
 
     @torch.inference_mode()
     def answers_of(self, frontend: nn.Module, network: nn.Module) -> Answers:
-        """Ask every question, of parts that are in evaluation mode, in their own precision."""
+        """Infer every batch, with modules in evaluation mode, in their own precision."""
         answers = Answers()
         for index in range(len(self)):
             answers.add(self[index], frontend, network)
@@ -77,15 +79,15 @@ class Examination(Dataset[Question]):
 
     def soundscape(self, number: int) -> Soundscape[Clip]:
         """Mix the soundscape of a number: the same for everyone, whatever the training seed."""
-        return self._mixer.soundscape([SOUNDSCAPE_SEEDS[self.part], number])
+        return self._mixer.soundscape([SOUNDSCAPE_SEEDS[self.split], number])
 
 
-def _few_per_source(data: OpenData, part: Part) -> Iterator[Clip]:
-    """Give the labelled clips of a part, at most so many of one recording and label."""
+def _few_per_source(data: OpenData, split: Split) -> Iterator[Clip]:
+    """Give the labelled clips of a split, at most so many of one recording and label."""
     scene, tag = data.index_of("scene"), data.index_of("tag")
     seen: Counter[tuple[str, str]] = Counter()
     for clip in data.clips:
-        if clip.part == part and (clip.label in scene or clip.label in tag):
+        if clip.split == split and (clip.label in scene or clip.label in tag):
             seen[clip.source, clip.label] += 1
             if seen[clip.source, clip.label] <= FILES_PER_SOURCE:
                 yield clip

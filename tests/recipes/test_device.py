@@ -91,8 +91,8 @@ def test_every_recording_is_listed_with_its_side(data: Path) -> None:
     recordings = read_recordings(data)
     assert len(recordings) == 45 + 6 + 6 + 6 + 6
     assert {r.folder for r in recordings} == set(FOLDERS)
-    sides = {r.fold: r.split for r in recordings if r.folder == "esc50"}
-    assert sides == {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
+    splits = {r.fold: r.split for r in recordings if r.folder == "esc50"}
+    assert splits == {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
     assert all(r.split == split_of(r.source) for r in recordings if r.folder == "ambience")
     assert sum(not r.open for r in recordings) == 15
 

@@ -11,7 +11,7 @@ from dcasenet.annotations.tables import check_distinct, listed
 from dcasenet.audio.discovery import SUFFIXES, list_recordings
 from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.spec import Task
-from dcasenet.train.data.dataset import PARTS, Example, Part, SoundDataset
+from dcasenet.train.data.dataset import SPLITS, Example, SoundDataset, Split
 from dcasenet.train.data.splits import hold_out
 
 HELP = (
@@ -24,7 +24,7 @@ class AudioFolder(SoundDataset):
     """A folder with one folder of recordings for each class, in subfolders too if need be.
 
     Where the folders are called ``train``, ``validation`` and ``test`` (the last two may be
-    missing) and hold the classes, they are the sides. Without ``validation``, a share of each
+    missing) and hold the classes, they are the splits. Without ``validation``, a share of each
     class is held out; a class of one recording is for training.
 
     Args:
@@ -37,7 +37,7 @@ class AudioFolder(SoundDataset):
 
     Raises:
         DcasenetError: There are no class folders, no recordings, or two classes of one name; a
-            class has no recording to learn from; or a side has a class that training has not.
+            class has no recording to learn from; or a split has a class that training has not.
         ValueError: The task or the share is none.
 
     Example:
@@ -47,7 +47,7 @@ class AudioFolder(SoundDataset):
         ...         Path(root, name).parent.mkdir(exist_ok=True)
         ...         Path(root, name).touch()
         ...     data = AudioFolder(root)
-        >>> data.labels, len(data.side("train")), len(data.side("validation"))
+        >>> data.labels, len(data.split("train")), len(data.split("validation"))
         (('dog', 'rain'), 2, 2)
     """
 
@@ -70,22 +70,22 @@ class AudioFolder(SoundDataset):
             raise DcasenetError(f"There is no folder {folder}. {HELP}")
         examples: list[Example] = []
         left_out: list[str] = []
-        for part, side in _sides(folder).items():
-            found, strange = _classes(side, part, task, group)
+        for split, split_folder in _splits(folder).items():
+            found, strange = _classes(split_folder, split, task, group)
             examples += found
             left_out += strange
         labels = _labels(folder, examples)
-        if not any(example.part == "validation" for example in examples):
+        if not any(example.split == "validation" for example in examples):
             examples, single = hold_out(examples, validation, seed)
             left_out += single
         super().__init__(folder.name, task, labels, examples, left_out)
 
 
-def _sides(folder: Path) -> dict[Part, Path]:
-    """Side → its folder; all is for training where the folders are not the sides."""
+def _splits(folder: Path) -> dict[Split, Path]:
+    """Split → its folder; all is for training where the folders are not the splits."""
     names = {path.name for path in _folders(folder)}
-    if "train" in names and names <= {*PARTS} and _folders(folder / "train"):
-        return {part: folder / part for part in PARTS if part in names}
+    if "train" in names and names <= {*SPLITS} and _folders(folder / "train"):
+        return {split: folder / split for split in SPLITS if split in names}
     return {"train": folder}
 
 
@@ -99,9 +99,9 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _classes(
-    folder: Path, part: Part, task: Task, group: Callable[[Path], str] | None
+    folder: Path, split: Split, task: Task, group: Callable[[Path], str] | None
 ) -> tuple[list[Example], list[str]]:
-    """Examples of one side, and what lies about besides."""
+    """Examples of one split, and what lies about besides."""
     examples: list[Example] = []
     left_out: list[str] = []
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
@@ -120,7 +120,7 @@ def _classes(
         examples += [
             Example(
                 Path(name),
-                part=part,
+                split=split,
                 scene=label if task == "scene" else None,
                 tags=(label,) if task == "tag" else None,
                 recording=group(Path(name)) if group else "",
@@ -128,7 +128,7 @@ def _classes(
             for name in recordings
         ]
     # Where no class has any, the folder is of another kind, which is said later.
-    if lost and examples and part == "train":
+    if lost and examples and split == "train":
         raise DcasenetError(_lost(lost[0]))
     left_out += [f"The class folder {path.name!r} holds no recording." for path in lost]
     return examples, left_out
@@ -146,23 +146,23 @@ def _lost(folder: Path) -> str:
 
 
 def _labels(folder: Path, examples: Iterable[Example]) -> list[str]:
-    """Labels of the training side, if the other sides have no others."""
-    of_part: dict[Part, set[str]] = {part: set() for part in PARTS}
+    """Labels of the training split, if the other splits have no others."""
+    of_split: dict[Split, set[str]] = {split: set() for split in SPLITS}
     folders: set[str] = set()
     for example in examples:
         label = example.scene or (example.tags or ("",))[0]
-        of_part[example.part].add(label)
+        of_split[example.split].add(label)
         folders.add(label)
     if not folders:
         tables = sorted(path.name for path in folder.glob("*.csv"))
         hint = f" Or give the table {folder / tables[0]}, if that is the data." if tables else ""
         raise DcasenetError(f"There is no recording in a class folder of {folder}. {HELP}{hint}")
     check_distinct(sorted(folders), folder)
-    for part, found in of_part.items():
-        unknown = sorted(found - of_part["train"])
+    for split, found in of_split.items():
+        unknown = sorted(found - of_split["train"])
         if unknown:
             raise DcasenetError(
-                f"{folder / part} has classes that training has not: {listed(unknown)}. Add "
+                f"{folder / split} has classes that training has not: {listed(unknown)}. Add "
                 "recordings of them to train, or leave them out."
             )
     return sorted(folders)

@@ -20,15 +20,15 @@ from dcasenet.annotations.tables import (
 )
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import TASKS, Task
-from dcasenet.train.data.dataset import PARTS, Example, LabelledEvent, Part, SoundDataset
-from dcasenet.train.data.origins import absent
+from dcasenet.train.data.dataset import SPLITS, Example, LabelledEvent, SoundDataset, Split
+from dcasenet.train.data.dataset_info import absent
 from dcasenet.train.data.splits import hold_out
 
 # Column → the names that it may have. One called "label" is a scene, or a tag where tags are asked
 # for.
 SHARED = {
     "filename": ("filename", "fname", "file", "path"),
-    "part": ("part", "split"),
+    "split": ("split", "part"),
     "recording": ("recording", "recording_id", "source_id", "identifier"),
 }
 COLUMNS: dict[Task, dict[str, tuple[str, ...]]] = {
@@ -48,8 +48,8 @@ class AudioTable(SoundDataset):
     The columns are ``filename``, relative to the table, and ``scene``; or ``tags``, several of
     them separated by commas or semicolons; or ``onset``, ``offset`` (in seconds) and
     ``event_label``, all three empty for a recording in which nothing happens. Tabs, commas or
-    semicolons separate the columns. A column ``part`` (train, validation or test) gives the
-    sides, and ``recording`` what a file was cut from. Without rows for validation, a share of
+    semicolons separate the columns. A column ``split`` (train, validation or test) gives the
+    split, and ``recording`` what a file was cut from. Without rows for validation, a share of
     each label's recordings is held out.
 
     Args:
@@ -96,7 +96,7 @@ class AudioTable(SoundDataset):
         {"scene": reading.scenes, "tag": reading.tags, "event": reading.events}[task](table)
         reading.check(path)
         examples, left_out = reading.examples, reading.left_out
-        if not any(example.part == "validation" for example in examples):
+        if not any(example.split == "validation" for example in examples):
             examples, single = hold_out(examples, validation, seed)
             left_out += single
         found = labels or sorted(reading.first_row)
@@ -145,8 +145,8 @@ class _Reading:
             first = rows.setdefault(row["filename"], [row])[0]
             if first is not row:
                 rows[row["filename"]].append(row)
-            if any(row[column] != first[column] for column in ("part", "recording")):
-                raise row.fault(f"{row['filename']} has another part or recording above.")
+            if any(row[column] != first[column] for column in ("split", "recording")):
+                raise row.fault(f"{row['filename']} has another split or recording above.")
         for name, of_file in rows.items():
             events, remarks = events_of_file(self.folder / name, of_file)
             self.left_out += remarks
@@ -177,7 +177,7 @@ class _Reading:
             raise row.fault("the file name is empty.")
         path = self.folder / row["filename"]
         recording = row["recording"] or (self.group(path) if self.group else "")
-        return Example(path, _part(row), scene, tags, events, recording=recording)
+        return Example(path, _split(row), scene, tags, events, recording=recording)
 
     def _label(self, row: Row, name: str) -> str:
         if not name:
@@ -188,9 +188,9 @@ class _Reading:
         return name
 
 
-def _part(row: Row) -> Part:
-    name = row["part"] or "train"
-    for part in PARTS:
-        if part == name:
-            return part
-    raise row.fault(f"the part is {name!r}. Accepted are {', '.join(PARTS)}.")
+def _split(row: Row) -> Split:
+    name = row["split"] or "train"
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise row.fault(f"the split is {name!r}. Accepted are {', '.join(SPLITS)}.")

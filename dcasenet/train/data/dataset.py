@@ -1,4 +1,4 @@
-"""What a data set is to training: examples with their truth, labels in order, sides of a split."""
+"""What a data set is to training: examples with their truth, labels in order, splits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal
 from dcasenet.annotations.events import LabelledEvent as LabelledEvent
 from dcasenet.spec import Task
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class Example:
 
     Attributes:
         path: The audio file.
-        part: Side of the split that it is on.
+        split: Split that it is on.
         scene: Its scene; None where nobody said.
         tags: Its tags; None where nobody said, empty where nothing is heard.
         events: Its events; None where nobody said, empty where nothing happens.
         channel: Which channel of the file, from 0; None is the average of all.
-        recording: What it was cut from: examples of one recording stay on one side. By default
+        recording: What it was cut from: examples of one recording stay in one split. By default
             the path.
         fold: Its fold, for data that comes in folds.
     """
 
     path: Path
-    part: Part = "train"
+    split: Split = "train"
     scene: str | None = None
     tags: tuple[str, ...] | None = None
     events: tuple[LabelledEvent, ...] | None = None
@@ -65,7 +65,7 @@ class SoundDataset(Sequence[Example]):
 
     Example:
         >>> data = SoundDataset("mine", "scene", ("park",), [Example(Path("a.wav"), scene="park")])
-        >>> len(data), [example.scene for example in data.side("train")]
+        >>> len(data), [example.scene for example in data.split("train")]
         (1, ['park'])
     """
 
@@ -90,6 +90,6 @@ class SoundDataset(Sequence[Example]):
     def __iter__(self) -> Iterator[Example]:
         return iter(self.examples)
 
-    def side(self, part: Part) -> list[Example]:
-        """Give the examples of one side of the split."""
-        return [example for example in self.examples if example.part == part]
+    def split(self, split: Split) -> list[Example]:
+        """Give the examples of one Split."""
+        return [example for example in self.examples if example.split == split]

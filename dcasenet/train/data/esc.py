@@ -9,13 +9,13 @@ from pathlib import Path
 from dcasenet.annotations.tables import Row, read_table, without_repeats
 from dcasenet.audio.discovery import SUFFIXES
 from dcasenet.spec import Task
-from dcasenet.train.data.dataset import Example, Part, SoundDataset
-from dcasenet.train.data.origins import Origin, absent
+from dcasenet.train.data.dataset import Example, SoundDataset, Split
+from dcasenet.train.data.dataset_info import DatasetInfo, absent
 from dcasenet.train.data.splits import keep_apart
 
 N_FOLDS, N_CLASSES = 5, 50
 FOLDS = tuple(range(1, N_FOLDS + 1))
-ESC50_ORIGIN = Origin(
+ESC50_INFO = DatasetInfo(
     name="ESC-50",
     folders=("ESC-50-master", "ESC-50"),
     layout="meta/esc50.csv (or meta.csv) and the folder audio",
@@ -42,7 +42,7 @@ ESC10_CLASSES = (
     "009 - Rooster",
     "010 - Fire crackling",
 )
-ESC10_ORIGIN = Origin(
+ESC10_INFO = DatasetInfo(
     name="ESC-10",
     folders=("ESC-10-master", "ESC-10"),
     layout=f"a folder per class, {ESC10_CLASSES[0]!r} to {ESC10_CLASSES[-1]!r}, of files such as "
@@ -54,10 +54,10 @@ ESC10_NAME = re.compile(r"([1-5])-(\d+)-[A-Z](?:-\d+)?")
 
 
 class ESC50(SoundDataset):
-    r"""2,000 clips of 50 classes; folds, not files, are the sides.
+    r"""2,000 clips of 50 classes; folds, not files, are the splits.
 
     One fold is for testing, the one before it (5 before 1) for validation, three for training. A
-    few recordings are in two folds: their clips stay on the later side and are left out of the
+    few recordings are in two folds: their clips stay in the later split and are left out of the
     earlier one, training first.
 
     Args:
@@ -80,7 +80,7 @@ class ESC50(SoundDataset):
         ...     row = "5-203128-A-0.wav,5,0,dog,True,203128,A"
         ...     _ = Path(root, "meta/esc50.csv").write_text(f"{header}\n{row}\n")
         ...     data = ESC50(root)
-        >>> data[0].scene, data[0].fold, data[0].part, data[0].recording
+        >>> data[0].scene, data[0].fold, data[0].split, data[0].recording
         ('dog', 5, 'test', '203128')
 
     Source: K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015.
@@ -94,11 +94,11 @@ class ESC50(SoundDataset):
         validation: bool = True,
         task: Task = "scene",
     ) -> None:
-        sides = _sides(test_fold, validation)
-        folder = ESC50_ORIGIN.locate(root)
+        splits = _splits(test_fold, validation)
+        folder = ESC50_INFO.locate(root)
         paths = [folder / name for name in TABLES]
         table = next((path for path in paths if not absent([path])), paths[0])
-        ESC50_ORIGIN.demand(folder, [table])
+        ESC50_INFO.demand(folder, [table])
         rows, left_out = without_repeats(read_table(table, COLUMNS, [*COLUMNS]).rows, "filename")
         categories: dict[int, str] = {}
         examples = []
@@ -111,15 +111,15 @@ class ESC50(SoundDataset):
                     "above. Take the table as published."
                 )
             path = folder / "audio" / row["filename"]
-            examples.append(_example(path, row["category"], sides, fold, row["source"], task))
-        ESC50_ORIGIN.demand(folder, (example.path for example in examples))
+            examples.append(_example(path, row["category"], splits, fold, row["source"], task))
+        ESC50_INFO.demand(folder, (example.path for example in examples))
         examples, torn = keep_apart(examples)
         labels = [categories[target] for target in sorted(categories)]
         super().__init__("ESC-50", task, labels, examples, [*left_out, *torn])
 
 
 class ESC10(SoundDataset):
-    """400 clips of ten of ESC-50's classes, as published by themselves; sides as for `ESC50`.
+    """400 clips of ten of ESC-50's classes, as published by themselves; splits as for `ESC50`.
 
     Args:
         root: Folder that holds the ten class folders.
@@ -138,7 +138,7 @@ class ESC10(SoundDataset):
         ...         Path(root, name).mkdir()
         ...         Path(root, name, "4-17092-A.ogg").touch()
         ...     data = ESC10(root, task="tag")
-        >>> data[0].tags, data[0].fold, data[0].part
+        >>> data[0].tags, data[0].fold, data[0].split
         (('Dog bark',), 4, 'validation')
 
     Source: K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015.
@@ -152,8 +152,8 @@ class ESC10(SoundDataset):
         validation: bool = True,
         task: Task = "scene",
     ) -> None:
-        sides = _sides(test_fold, validation)
-        folder = ESC10_ORIGIN.locate(root)
+        splits = _splits(test_fold, validation)
+        folder = ESC10_INFO.locate(root)
         examples: list[Example] = []
         left_out: list[str] = []
         missing = []
@@ -167,9 +167,9 @@ class ESC10(SoundDataset):
                     left_out.append(f"{path.name} does not say its fold, as 1-17092-A.ogg does.")
                     continue
                 fold, source = int(match[1]), match[2]
-                examples.append(_example(path, _label(name), sides, fold, source, task))
+                examples.append(_example(path, _label(name), splits, fold, source, task))
         if missing:
-            raise ESC10_ORIGIN.incomplete(folder, missing)
+            raise ESC10_INFO.incomplete(folder, missing)
         examples, torn = keep_apart(examples)
         labels = [_label(name) for name in ESC10_CLASSES]
         super().__init__("ESC-10", task, labels, examples, [*left_out, *torn])
@@ -179,25 +179,25 @@ def _label(folder: str) -> str:
     return folder.partition(" - ")[2]
 
 
-def _sides(test_fold: int, validation: bool) -> dict[int, Part]:
-    """Fold → side."""
+def _splits(test_fold: int, validation: bool) -> dict[int, Split]:
+    """Fold → split."""
     if test_fold not in range(1, N_FOLDS + 1):
         raise ValueError(f"There is no fold {test_fold!r}. Accepted are 1 to {N_FOLDS}.")
-    sides: dict[int, Part] = dict.fromkeys(range(1, N_FOLDS + 1), "train")
-    sides[test_fold] = "test"
+    splits: dict[int, Split] = dict.fromkeys(range(1, N_FOLDS + 1), "train")
+    splits[test_fold] = "test"
     if validation:
-        sides[(test_fold - 2) % N_FOLDS + 1] = "validation"
-    return sides
+        splits[(test_fold - 2) % N_FOLDS + 1] = "validation"
+    return splits
 
 
 def _example(
-    path: Path, label: str, sides: dict[int, Part], fold: int, source: str, task: Task
+    path: Path, label: str, splits: dict[int, Split], fold: int, source: str, task: Task
 ) -> Example:
     if task not in ("scene", "tag"):
         raise ValueError(f"Its clips have no {task!r} labels. Accepted are 'scene' and 'tag'.")
     return Example(
         path,
-        part=sides[fold],
+        split=splits[fold],
         scene=label if task == "scene" else None,
         tags=(label,) if task == "tag" else None,
         recording=source,

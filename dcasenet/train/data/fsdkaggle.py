@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from dcasenet.annotations.tables import Row, check_label, read_table, without_repeats
 from dcasenet.train.data.dataset import Example, SoundDataset
-from dcasenet.train.data.origins import Origin, absent
+from dcasenet.train.data.dataset_info import DatasetInfo, absent
 from dcasenet.train.data.splits import hold_out
 from dcasenet.weights.manifest import find
 
-ORIGIN = Origin(
+INFO = DatasetInfo(
     name="FSDKaggle2019, curated",
     folders=("FSDKaggle2019", "freesound-audio-tagging-2019"),
     layout="train_curated.csv and train_curated/*.wav (as on Kaggle), or "
@@ -46,7 +46,7 @@ class FSDKaggle2019Curated(SoundDataset):
     r"""The curated clips of DCASE 2019 task 2, split in five folds as the authors did.
 
     Fold 0 is for testing, the others for training; for validation, 10 % of the training rows.
-    The clips whose label is known to be wrong, and the silent one, do not train; on the test side
+    The clips whose label is known to be wrong, and the silent one, do not train; in the test split
     they stay, since the published figures count them.
 
     Args:
@@ -84,12 +84,12 @@ class FSDKaggle2019Curated(SoundDataset):
         seed: int = 0,
         keep_known_bad: bool = False,
     ) -> None:
-        folder = ORIGIN.locate(root)
+        folder = INFO.locate(root)
         table, audio = _layout(folder)
-        ORIGIN.demand(folder, [table])
+        INFO.demand(folder, [table])
         read = read_table(table, COLUMNS, ("filename", "tags"))
         rows, left_out = without_repeats(read.rows, "filename")
-        ORIGIN.demand(folder, (audio / row["filename"] for row in rows))
+        INFO.demand(folder, (audio / row["filename"] for row in rows))
         labels = find("v3", "joint").tags
         names = [row["filename"] for row in rows]
         self.mislabelled = tuple(name for name in names if name in MISLABELLED)
@@ -104,13 +104,13 @@ class FSDKaggle2019Curated(SoundDataset):
             examples.append(
                 Example(
                     audio / row["filename"],
-                    part="test" if fold == 0 else "train",
+                    split="test" if fold == 0 else "train",
                     tags=_tags(row, labels),
                     fold=fold,
                 )
             )
         examples, single = hold_out(examples, validation, seed)
-        super().__init__(ORIGIN.name, "tag", labels, examples, [*left_out, *single])
+        super().__init__(INFO.name, "tag", labels, examples, [*left_out, *single])
 
 
 def _layout(folder: Path) -> tuple[Path, Path]:
@@ -132,7 +132,7 @@ def folds(n_rows: int) -> NDArray[np.int64]:
         n_rows: Number of rows.
 
     Returns:
-        The fold of each row, 0 to 4, (n_rows,); fold 0 is the authors' test side.
+        The fold of each row, 0 to 4, (n_rows,); fold 0 is the authors' test split.
 
     Example:
         >>> np.flatnonzero(folds(4970) == 0)[:6].tolist()

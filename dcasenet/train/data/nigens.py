@@ -10,11 +10,11 @@ from typing import Literal
 
 from dcasenet.annotations.tables import SHOWN, read_text
 from dcasenet.errors import DcasenetError
-from dcasenet.train.data.dataset import Example, LabelledEvent, Part, SoundDataset
-from dcasenet.train.data.origins import Origin
+from dcasenet.train.data.dataset import Example, LabelledEvent, SoundDataset, Split
+from dcasenet.train.data.dataset_info import DatasetInfo
 from dcasenet.weights.manifest import find
 
-ORIGIN = Origin(
+INFO = DatasetInfo(
     name="TAU-NIGENS Spatial Sound Events 2020, development",
     folders=("TAU-NIGENS-SSE-2020", "TAU-NIGENS Spatial Sound Events 2020"),
     layout="mic_dev/*.wav (or foa_dev/*.wav) and metadata_dev/*.csv",
@@ -22,7 +22,7 @@ ORIGIN = Origin(
     licence="CC BY-NC 4.0",
 )
 NAME = re.compile(r"fold([1-6])_room\d+_mix\d+_ov\d+")
-PARTS_OF_FOLDS: dict[int, Part] = {
+SPLITS_OF_FOLDS: dict[int, Split] = {
     1: "test",
     2: "validation",
     **dict.fromkeys((3, 4, 5, 6), "train"),
@@ -62,7 +62,7 @@ class TAUNigens2020(SoundDataset):
         ...             path.parent.mkdir(exist_ok=True)
         ...             path.touch()
         ...     data = TAUNigens2020(root)
-        >>> [len(data.side(part)) for part in ("train", "validation", "test")]
+        >>> [len(data.split(split)) for split in ("train", "validation", "test")]
         [16, 4, 4]
 
     Source: reference.md, section 4c.
@@ -77,7 +77,7 @@ class TAUNigens2020(SoundDataset):
     ) -> None:
         if format not in CHANNELS:
             raise ValueError(f"There is no format {format!r}. Accepted are 'mic' and 'foa'.")
-        folder = ORIGIN.locate(root)
+        folder = INFO.locate(root)
         recordings, left_out = _recordings(folder, format)
         if not validation:
             n_listed = len(recordings)
@@ -91,7 +91,7 @@ class TAUNigens2020(SoundDataset):
             examples += [
                 Example(
                     folder / f"{format}_dev" / f"{name}.wav",
-                    part=PARTS_OF_FOLDS[fold],
+                    split=SPLITS_OF_FOLDS[fold],
                     events=events,
                     channel=channel,
                     recording=name,
@@ -99,7 +99,7 @@ class TAUNigens2020(SoundDataset):
                 )
                 for channel in CHANNELS[format]
             ]
-        super().__init__(ORIGIN.name, "event", labels, examples, left_out)
+        super().__init__(INFO.name, "event", labels, examples, left_out)
 
 
 def _fold(name: str) -> int:
@@ -117,11 +117,11 @@ def _recordings(folder: Path, format: str) -> tuple[list[str], list[str]]:
     found = {_fold(name) for name in audio | tables}
     missing += [
         f"{format}_dev/fold{n}_*.wav with metadata_dev/fold{n}_*.csv"
-        for n in PARTS_OF_FOLDS
+        for n in SPLITS_OF_FOLDS
         if n not in found
     ]
     if missing:
-        error = ORIGIN.incomplete(folder, missing)
+        error = INFO.incomplete(folder, missing)
         other = "foa" if format == "mic" else "mic"
         if not audio and (folder / f"{other}_dev").is_dir():
             raise DcasenetError(f"{error} {other}_dev is there: say format={other!r}.")

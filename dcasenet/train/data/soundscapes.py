@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.crops import trim_silence
-from dcasenet.train.data.dataset import Part
+from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.targets import TrueEvent
 
 FADE = 0.01  # seconds: an event's ends are faded so that cutting makes no click
@@ -20,7 +20,7 @@ ATTEMPTS = 20  # to find a place for an event before it is given up
 
 
 class SourceClip(Protocol):
-    """What a soundscape can be made of: a clip that has a side of the split."""
+    """What a soundscape can be made of: a clip that has a Split."""
 
     @property
     def key(self) -> str:
@@ -35,8 +35,8 @@ class SourceClip(Protocol):
         """Recording it was cut from."""
 
     @property
-    def part(self) -> Part:
-        """Side of the split that the recording is on."""
+    def split(self) -> Split:
+        """Split that the recording is on."""
 
 
 AnyClip = TypeVar("AnyClip", bound=SourceClip)
@@ -102,19 +102,19 @@ class Soundscape(Generic[AnyClip]):
 
 
 class Mixer(Generic[AnyClip]):
-    """Mixes soundscapes from the bursts and backgrounds of one part of the split.
+    """Mixes soundscapes from the bursts and backgrounds of one split.
 
     Labels are drawn evenly, then a source recording, then one of its bursts, so that neither a
     frequent label nor a recording cut into many files is heard more often than the others.
 
     Args:
-        events: Bursts of one part.
-        backgrounds: Background clips of the same part.
+        events: Bursts of one split.
+        backgrounds: Background clips of the same split.
         store: Their waveforms.
         mix: How to mix.
 
     Raises:
-        DcasenetError: There are no events or no backgrounds, or they are of different parts.
+        DcasenetError: There are no events or no backgrounds, or they are of different splits.
     """
 
     def __init__(
@@ -124,11 +124,11 @@ class Mixer(Generic[AnyClip]):
         store: ClipStore,
         mix: Mix | None = None,
     ) -> None:
-        parts = {burst.clip.part for burst in events} | {clip.part for clip in backgrounds}
-        if not events or not backgrounds or len(parts) != 1:
+        splits = {burst.clip.split for burst in events} | {clip.split for clip in backgrounds}
+        if not events or not backgrounds or len(splits) != 1:
             raise DcasenetError(
-                f"{len(events)} events and {len(backgrounds)} backgrounds of the parts "
-                f"{sorted(parts)} cannot be mixed; give some of each, all of one part."
+                f"{len(events)} events and {len(backgrounds)} backgrounds of the splits "
+                f"{sorted(splits)} cannot be mixed; give some of each, all of one split."
             )
         self.mix = mix or Mix()
         self._store = store

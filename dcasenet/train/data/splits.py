@@ -10,26 +10,26 @@ import numpy as np
 
 from dcasenet.annotations.tables import listed
 from dcasenet.errors import DcasenetError
-from dcasenet.train.data.dataset import PARTS, Example
+from dcasenet.train.data.dataset import SPLITS, Example
 
 
 def hold_out(
     examples: Sequence[Example], share: float, seed: int
 ) -> tuple[list[Example], list[str]]:
-    """Move a share of the training side's recordings to validation.
+    """Move a share of the training split's recordings to validation.
 
     Recordings are taken label by label, a recording of several labels under its rarest: the share
     of each label's recordings, rounded, but at least one and never all. What is drawn depends on
     the seed and the names of the recordings, not on the order of the examples.
 
     Args:
-        examples: Examples; those that are not on the training side stay as they are.
+        examples: Examples; those that are not in the training split stay as they are.
         share: Share to hold out, 0 to below 1; 0 holds out nothing.
         seed: The same seed holds out the same.
 
     Returns:
         The examples in the same order, and a sentence about the labels, if any, that have a
-        single recording: it stays on the training side.
+        single recording: it stays in the training split.
 
     Raises:
         ValueError: The share is not from 0 to below 1.
@@ -38,7 +38,7 @@ def hold_out(
         >>> from pathlib import Path
         >>> clips = [Example(Path(f"{i}.wav"), scene="park") for i in range(10)]
         >>> held, _ = hold_out(clips, share=0.2, seed=0)
-        >>> [example.part for example in held].count("validation")
+        >>> [example.split for example in held].count("validation")
         2
     """
     if not 0 <= share < 1:
@@ -47,7 +47,7 @@ def hold_out(
         )
     if share == 0:
         return list(examples), []
-    by_label, frequency = _by_rarest_label(e for e in examples if e.part == "train")
+    by_label, frequency = _by_rarest_label(e for e in examples if e.split == "train")
     random = np.random.default_rng(seed)
     held: set[str] = set()
     for label in sorted(by_label):
@@ -55,8 +55,8 @@ def hold_out(
         n = min(max(1, round(share * len(recordings))), len(recordings) - 1)
         held.update(recordings[i] for i in random.permutation(len(recordings))[:n])
     moved = [
-        replace(example, part="validation")
-        if example.part == "train" and recording_of(example) in held
+        replace(example, split="validation")
+        if example.split == "train" and recording_of(example) in held
         else example
         for example in examples
     ]
@@ -91,7 +91,7 @@ def k_folds(examples: Sequence[Example], n_folds: int, seed: int) -> list[list[E
     single = sorted(label for label, n in frequency.items() if n == 1)
     if single:
         raise DcasenetError(
-            f"Folds need two recordings of each label, to learn from and to ask about; "
+            f"Folds need two recordings of each label, to learn from and to evaluate; "
             f"{listed(single)} has one. Add recordings, or leave the label out."
         )
     n_recordings = sum(map(len, by_label.values()))
@@ -144,7 +144,7 @@ def labels(example: Example) -> set[str]:
 
 
 def keep_apart(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
-    """Leave out of training and validation what shares a recording with a later side.
+    """Leave out of training and validation what shares a recording with a later split.
 
     Returns:
         The others, and a sentence about each one left out.
@@ -152,22 +152,22 @@ def keep_apart(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
     Example:
         >>> from pathlib import Path
         >>> one = Example(Path("a.wav"), recording="1")
-        >>> kept, left_out = keep_apart([one, replace(one, path=Path("b.wav"), part="test")])
+        >>> kept, left_out = keep_apart([one, replace(one, path=Path("b.wav"), split="test")])
         >>> [example.path.name for example in kept]
         ['b.wav']
     """
     last: dict[str, int] = {}
     for example in examples:
         name = recording_of(example)
-        last[name] = max(last.get(name, 0), PARTS.index(example.part))
+        last[name] = max(last.get(name, 0), SPLITS.index(example.split))
     kept, left_out = [], []
     for example in examples:
-        side = PARTS[last[recording_of(example)]]
-        if side == example.part:
+        latest = SPLITS[last[recording_of(example)]]
+        if latest == example.split:
             kept.append(example)
         else:
             left_out.append(
-                f"{example.path.name} is not used for {example.part}: its recording "
-                f"{recording_of(example)} is on the {side} side as well."
+                f"{example.path.name} is not used for {example.split}: its recording "
+                f"{recording_of(example)} is in the {latest} split as well."
             )
     return kept, left_out

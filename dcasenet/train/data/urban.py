@@ -8,12 +8,12 @@ from typing import Literal
 
 from dcasenet.annotations.tables import check_label, listed, read_table, without_repeats
 from dcasenet.errors import DcasenetError
-from dcasenet.train.data.dataset import Example, Part, SoundDataset
-from dcasenet.train.data.origins import Origin
+from dcasenet.train.data.dataset import Example, SoundDataset, Split
+from dcasenet.train.data.dataset_info import DatasetInfo
 from dcasenet.train.data.splits import hold_out
 from dcasenet.weights.manifest import find
 
-ORIGIN = Origin(
+INFO = DatasetInfo(
     name="TAU Urban Acoustic Scenes 2020 Mobile, development",
     folders=("TAU-urban-acoustic-scenes-2020-mobile-development",),
     layout="meta.csv, evaluation_setup/fold1_train.csv, evaluation_setup/fold1_evaluate.csv and "
@@ -21,7 +21,7 @@ ORIGIN = Origin(
     source="Zenodo, record 3819968 (version 2), https://doi.org/10.5281/zenodo.3819968",
     licence="free for non-commercial, academic use only",
 )
-SIDES: dict[str, Part] = {"fold1_train.csv": "train", "fold1_evaluate.csv": "test"}
+SPLIT_OF_LIST: dict[str, Split] = {"fold1_train.csv": "train", "fold1_evaluate.csv": "test"}
 COLUMNS = {
     "filename": ("filename",),
     "scene": ("scene_label",),
@@ -36,7 +36,7 @@ class TAUUrban2020Mobile(SoundDataset):
     r"""The development set of DCASE 2020 task 1A, in either version, with its own split.
 
     ``fold1_train.csv`` is for training, ``fold1_evaluate.csv`` for testing; for validation, 10 %
-    of the training side's places (`identifier`), scene by scene.
+    of the training split's places (`identifier`), scene by scene.
 
     Args:
         root: Folder that holds ``meta.csv``, or the one above.
@@ -56,15 +56,15 @@ class TAUUrban2020Mobile(SoundDataset):
         >>> with TemporaryDirectory() as root:
         ...     Path(root, "audio").mkdir()
         ...     Path(root, "evaluation_setup").mkdir()
-        ...     for side, place in places:
+        ...     for split, place in places:
         ...         name = f"audio/{place}-40000-a.wav"
         ...         Path(root, name).touch()
         ...         meta.append(f"{name}\tpark\t{place[5:]}\ta")
         ...         rows = f"filename\tscene_label\n{name}\tpark\n"
-        ...         _ = Path(root, f"evaluation_setup/fold1_{side}.csv").write_text(rows)
+        ...         _ = Path(root, f"evaluation_setup/fold1_{split}.csv").write_text(rows)
         ...     _ = Path(root, "meta.csv").write_text("\n".join(meta))
         ...     data = TAUUrban2020Mobile(root)
-        >>> [(example.part, example.scene, example.recording) for example in data]
+        >>> [(example.split, example.scene, example.recording) for example in data]
         [('train', 'park', 'lisbon-1004'), ('test', 'park', 'milan-1104')]
 
     Source: reference.md, section 4a.
@@ -73,34 +73,34 @@ class TAUUrban2020Mobile(SoundDataset):
     def __init__(
         self, root: str | os.PathLike[str], *, validation: float = 0.1, seed: int = 0
     ) -> None:
-        folder = ORIGIN.locate(root)
-        lists = {folder / "evaluation_setup" / name: part for name, part in SIDES.items()}
-        ORIGIN.demand(folder, [folder / "meta.csv", *lists])
+        folder = INFO.locate(root)
+        lists = {folder / "evaluation_setup" / name: split for name, split in SPLIT_OF_LIST.items()}
+        INFO.demand(folder, [folder / "meta.csv", *lists])
         meta = read_table(folder / "meta.csv", COLUMNS, ("filename", "scene", "identifier"))
         places, left_out = without_repeats(meta.rows, "filename")
         scene_and_place = {row["filename"]: (row["scene"], row["identifier"]) for row in places}
         labels = find("v3", "joint").scenes
         examples: list[Example] = []
-        for path, part in lists.items():
-            found, repeated = _side(path, part, scene_and_place, labels)
+        for path, split in lists.items():
+            found, repeated = _split(path, split, scene_and_place, labels)
             examples += found
             left_out += repeated
-        ORIGIN.demand(folder, (example.path for example in examples))
-        _check_sides(folder, examples)
-        n_train = sum(example.part == "train" for example in examples)
+        INFO.demand(folder, (example.path for example in examples))
+        _check_splits(folder, examples)
+        n_train = sum(example.split == "train" for example in examples)
         self.version = SIZES.get((n_train, len(examples) - n_train))
         n_unused = len(scene_and_place) - len(examples)
         if n_unused:
             left_out.append(
-                f"{n_unused:,} recordings of meta.csv are on neither side of the official split."
+                f"{n_unused:,} recordings of meta.csv are in neither list of the official split."
             )
         examples, single = hold_out(examples, validation, seed)
-        super().__init__(ORIGIN.name, "scene", labels, examples, [*left_out, *single])
+        super().__init__(INFO.name, "scene", labels, examples, [*left_out, *single])
 
 
-def _side(
+def _split(
     path: Path,
-    part: Part,
+    split: Split,
     scene_and_place: dict[str, tuple[str, str]],
     labels: tuple[str, ...],
 ) -> tuple[list[Example], list[str]]:
@@ -119,15 +119,15 @@ def _side(
         if said != scene:
             raise row.fault(f"{row['filename']} is {scene!r} here and {said!r} in meta.csv.")
         audio = path.parents[1] / row["filename"]
-        examples.append(Example(audio, part=part, scene=scene, recording=place))
+        examples.append(Example(audio, split=split, scene=scene, recording=place))
     return examples, dropped
 
 
-def _check_sides(folder: Path, examples: list[Example]) -> None:
-    train = {example.path for example in examples if example.part == "train"}
-    both = [e.path.name for e in examples if e.part == "test" and e.path in train]
+def _check_splits(folder: Path, examples: list[Example]) -> None:
+    train = {example.path for example in examples if example.split == "train"}
+    both = [e.path.name for e in examples if e.split == "test" and e.path in train]
     if both:
         raise DcasenetError(
             f"{folder}: {len(both)} recordings are both in fold1_train.csv and in "
-            f"fold1_evaluate.csv: {listed(both)}. Leave each on one side."
+            f"fold1_evaluate.csv: {listed(both)}. Leave each in one list."
         )

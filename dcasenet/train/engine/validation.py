@@ -14,12 +14,12 @@ from torch.utils.data import Dataset, Subset
 
 from dcasenet.spec import Task
 
-BATCH = 16  # clips of equal length that are asked about at once
+BATCH = 16  # clips of equal length that are evaluated at once
 
 Stretch = tuple[int, int, int]  # index of a clip, first sample, sample after the last
 
 
-class Question(NamedTuple):
+class ValidationBatch(NamedTuple):
     """Waveforms of one length, and which recordings they are stretches of.
 
     Attributes:
@@ -44,15 +44,15 @@ class Answers:
         default_factory=lambda: {"scene": {}, "tag": {}, "event": {}}
     )
 
-    def add(self, question: Question, frontend: nn.Module, network: nn.Module) -> None:
-        """Ask one question and keep what was answered."""
-        outputs = network(frontend(question.waveforms), question.tasks)
+    def add(self, batch: ValidationBatch, frontend: nn.Module, network: nn.Module) -> None:
+        """Infer one batch and keep the outputs."""
+        outputs = network(frontend(batch.waveforms), batch.tasks)
         logits: dict[Task, Tensor | None] = {
             "scene": outputs.scene,
             "tag": outputs.tag,
             "event": outputs.event,
         }
-        for task in question.tasks:
+        for task in batch.tasks:
             given = logits[task]
             if given is None:
                 continue
@@ -61,11 +61,11 @@ class Answers:
                 given = given.softmax(dim=-1)
             elif task == "event":
                 given = given.sigmoid()
-            for index, value in zip(question.indices, given.cpu().numpy(), strict=True):
+            for index, value in zip(batch.indices, given.cpu().numpy(), strict=True):
                 self.found[task].setdefault(index, []).append(value)
 
     def gathered(self) -> Answers:
-        """Give the answers of every process that trains together: each asked its own questions."""
+        """Give the answers of every process that trains together: each had its own batches."""
         if not torch.distributed.is_initialized():
             return self
         everyone: list[Any] = [None] * torch.distributed.get_world_size()
@@ -79,10 +79,10 @@ class Answers:
 
 
 def share_of(
-    examination: Dataset[Question], trainer: lightning.Trainer | None
-) -> Dataset[Question]:
-    """Give the questions that this process asks, of several that train together."""
-    n_questions = len(examination)  # type: ignore[arg-type]  # every examination has a length
-    if trainer is None or n_questions < trainer.world_size:
-        return examination  # every process needs one at least
-    return Subset(examination, range(trainer.global_rank, n_questions, trainer.world_size))
+    validation_set: Dataset[ValidationBatch], trainer: lightning.Trainer | None
+) -> Dataset[ValidationBatch]:
+    """Return the batches of this process, of several that train together."""
+    n_batches = len(validation_set)  # type: ignore[arg-type]  # every validation set has a length
+    if trainer is None or n_batches < trainer.world_size:
+        return validation_set  # every process needs one at least
+    return Subset(validation_set, range(trainer.global_rank, n_batches, trainer.world_size))

@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from dcasenet.train.data.crops import crop, trim_silence
 from dcasenet.train.data.dataset import Example
-from dcasenet.train.finetuning.data import Material
+from dcasenet.train.finetuning.data import FinetuningData
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 
 # Longest crop of an event recording, in seconds: the paper's (Section 4.2).
 EVENT_SECONDS = 30.0
-# Validation recordings that are asked about in one step.
-QUESTION = 64
+# Validation recordings that are evaluated in one step.
+VALIDATION_BATCH = 64
 
 
 class TuningBatch(NamedTuple):
@@ -43,34 +43,34 @@ class TuningBatches(Dataset[TuningBatch]):
     which would make the gradient of single recordings jump.
 
     Args:
-        material: What to learn from.
+        data: What to learn from.
         recipe: Hyperparameters.
         epoch: Number of the epoch.
         rank: Number of the process, of several that train together.
     """
 
     def __init__(
-        self, material: Material, recipe: FinetuneRecipe, epoch: int, rank: int = 0
+        self, data: FinetuningData, recipe: FinetuneRecipe, epoch: int, rank: int = 0
     ) -> None:
-        self._material, self._recipe = material, recipe
+        self._data, self._recipe = data, recipe
         self._seeds = [recipe.seed, epoch, rank]
-        examples = material.train
+        examples = data.train
         groups: dict[int, list[int]] = {}
         for index, example in enumerate(examples):
-            for label in material.targets(example) or [-1]:  # -1: nothing is heard
+            for label in data.targets(example) or [-1]:  # -1: nothing is heard
                 groups.setdefault(label, []).append(index)
         n_draws = len(self) * recipe.batch_size
         random = np.random.default_rng(self._seeds)
         self.order = balanced([groups[label] for label in sorted(groups)], n_draws, random)
         self._seconds = recipe.clip_seconds
-        if material.task == "event":
-            rate = material.store.sample_rate
-            step = material.step
-            longest = max(len(material.store.waveform(e)) for e in examples) / rate
+        if data.task == "event":
+            rate = data.store.sample_rate
+            step = data.step
+            longest = max(len(data.store.waveform(e)) for e in examples) / rate
             self._seconds = step * np.ceil(min(EVENT_SECONDS, longest) / step - 1e-9)
 
     def __len__(self) -> int:
-        return steps_per_epoch(self._material, self._recipe)
+        return steps_per_epoch(self._data, self._recipe)
 
     def __getitem__(self, index: int) -> TuningBatch:
         if not 0 <= index < len(self):
@@ -86,15 +86,15 @@ class TuningBatches(Dataset[TuningBatch]):
     def _example(
         self, index: int, random: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        example = self._material.train[index]
-        samples = self._material.store.waveform(example)
-        n_samples = round(self._seconds * self._material.store.sample_rate) + 1
-        if self._material.task == "event":
+        example = self._data.train[index]
+        samples = self._data.store.waveform(example)
+        n_samples = round(self._seconds * self._data.store.sample_rate) + 1
+        if self._data.task == "event":
             samples, targets = self._stretch(example, samples, n_samples, random)
         else:
             samples = crop(trim_silence(samples), n_samples, random)
-            targets = np.zeros(len(self._material.labels), np.float32)
-            targets[self._material.targets(example)] = 1.0
+            targets = np.zeros(len(self._data.labels), np.float32)
+            targets[self._data.targets(example)] = 1.0
         gain = 10.0 ** (random.uniform(*self._recipe.gain) / 20.0)
         loudest = max(float(np.abs(samples).max()), 1e-9)
         return samples * np.float32(min(gain, 1.0 / loudest)), targets
@@ -111,42 +111,43 @@ class TuningBatches(Dataset[TuningBatch]):
         laid = np.zeros(n_samples, np.float32)
         cut = samples[start : start + n_samples]
         laid[: len(cut)] = cut
-        targets = self._material.step_truth(example, start, self._seconds)
+        targets = self._data.step_truth(example, start, self._seconds)
         return laid, targets
 
 
-class TuningData(lightning.LightningDataModule):
-    """A new epoch of batches each time, and the validation side.
+class TuningDataModule(lightning.LightningDataModule):
+    """A new epoch of batches each time, and the validation split.
 
     Args:
-        material: What to learn from, and what to be asked about.
+        data: What to learn from, and what to be evaluated.
         recipe: Hyperparameters.
     """
 
-    def __init__(self, material: Material, recipe: FinetuneRecipe) -> None:
+    def __init__(self, data: FinetuningData, recipe: FinetuneRecipe) -> None:
         super().__init__()
-        self._material, self._recipe = material, recipe
+        self._data, self._recipe = data, recipe
 
     def train_dataloader(self) -> DataLoader[TuningBatch]:
         """Give the batches of the trainer's current epoch."""
         epoch, rank = 0, 0
         if self.trainer:
             epoch, rank = self.trainer.current_epoch, self.trainer.global_rank
-        batches = TuningBatches(self._material, self._recipe, epoch, rank)
+        batches = TuningBatches(self._data, self._recipe, epoch, rank)
         return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[list[int]]:
         """Give the numbers of validation examples, some at a time; one empty lot if none."""
-        numbers = range(len(self._material.validation))
-        questions = [
-            [*numbers[first : first + QUESTION]] for first in range(0, len(numbers), QUESTION)
+        numbers = range(len(self._data.validation))
+        batches = [
+            [*numbers[first : first + VALIDATION_BATCH]]
+            for first in range(0, len(numbers), VALIDATION_BATCH)
         ]
-        return DataLoader(questions or [[]], batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(batches or [[]], batch_size=None)  # type: ignore[arg-type]
 
 
-def steps_per_epoch(material: Material, recipe: FinetuneRecipe) -> int:
+def steps_per_epoch(data: FinetuningData, recipe: FinetuneRecipe) -> int:
     """Give the optimiser's steps in an epoch: as many draws as there are recordings, or nearly."""
-    return max(1, round(len(material.train) / recipe.batch_size))
+    return max(1, round(len(data.train) / recipe.batch_size))
 
 
 def balanced(groups: Sequence[Sequence[int]], n: int, random: np.random.Generator) -> list[int]:

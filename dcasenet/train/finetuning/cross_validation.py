@@ -1,4 +1,4 @@
-"""What fine-tuning on few recordings is worth: each is asked about once, by a model without it."""
+"""What fine-tuning on few recordings is worth: each is evaluated once, by a model without it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from dcasenet.spec import ModelSpec, Task
 from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.resolve import as_dataset
 from dcasenet.train.data.splits import hold_out, k_folds
-from dcasenet.train.finetuning.data import Material, gather, n_recordings
-from dcasenet.train.finetuning.evaluation import Verdict, ask, judge, verb
+from dcasenet.train.finetuning.data import FinetuningData, gather, n_recordings
+from dcasenet.train.finetuning.evaluation import Evaluation, evaluate, predict, verb
 from dcasenet.train.finetuning.learning import (
     Freeze,
     RecipeOptions,
@@ -54,7 +54,7 @@ class CrossValidation:
         task: What was learned.
         labels: The labels.
         folds: How many models were trained, each without one fold.
-        n_examples: How many examples were asked about, each once.
+        n_examples: How many examples were evaluated, each once.
         n_recordings: How many recordings they were cut from.
         figures: Name → its value in each fold: accuracy and ``macro_recall`` of scenes; ``map`` and
             lwlrap of tags; segment-based F1 and error rate of events, by thresholds that each
@@ -147,11 +147,11 @@ def cross_validate(
     work: str | os.PathLike[str] | None = None,
     **options: Unpack[RecipeOptions],
 ) -> CrossValidation:
-    """Fine-tune once for each fold of the recordings, and ask about the fold that was left out.
+    """Fine-tune once for each fold of the recordings, and evaluate the fold that was left out.
 
     Recordings are dealt whole, those of each label as evenly as can be; data that comes in so many
     folds keeps its own. What a model must choose (weight decay, when to stop, thresholds), it
-    chooses on recordings held out of its own training side, never on the fold it is asked about.
+    chooses on recordings held out of its own training split, never on the fold it is evaluated.
 
     Args:
         model: As for `finetune`.
@@ -159,7 +159,7 @@ def cross_validate(
         task: As for `finetune`.
         folds: How many, 2 or more; as many as there are recordings leaves one out at a time.
         freeze: As for `finetune`.
-        validation: Share of a training side that is held out for choices.
+        validation: Share of a training split that is held out for choices.
         seed: Of everything random.
         work: As for `finetune`.
         **options: As for `finetune` without freeze.
@@ -204,7 +204,7 @@ def cross_validate(
 def learn_after(
     report: CrossValidation,
     model: SoundModel,
-    material: Material,
+    data: FinetuningData,
     recipe: FinetuneRecipe,
     folder: Path,
     freeze: Freeze,
@@ -214,19 +214,21 @@ def learn_after(
     A linear head is trained on everything, with the decay and thresholds that the folds chose.
     """
     if freeze == "trunk" and report.decay is not None:
-        question = verb(model.spec, material.task)
-        train = list(embed(model, question, material.train, material))
-        (head,) = train_head(model.spec, material, train, (report.decay,))
-        tuned = with_linear_head(model, head, material, Verdict({}, dict(report.thresholds)))
+        query = verb(model.spec, data.task)
+        train = list(embed(model, query, data.train, data))
+        (head,) = train_head(model.spec, data, train, (report.decay,))
+        tuned = with_linear_head(model, head, data, Evaluation({}, dict(report.thresholds)))
     else:
-        tuned = learn(model, material, recipe, folder, freeze)
+        tuned = learn(model, data, recipe, folder, freeze)
     tuned.spec = _with_figures(tuned.spec, report)
     return tuned
 
 
 def all_to_train(data: SoundDataset) -> SoundDataset:
-    """Return a data set whose validation side is on the training side."""
-    examples = [dataclasses.replace(e, part="train") if e.part == "validation" else e for e in data]
+    """Return a data set whose validation split is in the training split."""
+    examples = [
+        dataclasses.replace(e, split="train") if e.split == "validation" else e for e in data
+    ]
     return SoundDataset(data.name, data.task, data.labels, examples, data.left_out)
 
 
@@ -234,7 +236,7 @@ def all_to_train(data: SoundDataset) -> SoundDataset:
 class _Tried:
     """A fold's answers and how right they are."""
 
-    verdict: Verdict
+    evaluation: Evaluation
     results: list[Any]
     decay: float | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -248,44 +250,44 @@ def _folds(examples: Sequence[Example], n_folds: int, seed: int) -> list[list[Ex
 
 
 def _round(
-    whole: Material, parts: Sequence[Sequence[Example]], k: int, share: float, seed: int
-) -> Material:
-    """Return what is learned from without a fold, with a validation side of its own."""
+    whole: FinetuningData, parts: Sequence[Sequence[Example]], k: int, share: float, seed: int
+) -> FinetuningData:
+    """Return what is learned from without a fold, with a validation split of its own."""
     rest = [example for i, part in enumerate(parts) if i != k for example in part]
     split, _ = hold_out(rest, share, seed)
     return dataclasses.replace(
         whole,
-        train=tuple(e for e in split if e.part == "train"),
-        validation=tuple(e for e in split if e.part == "validation"),
+        train=tuple(e for e in split if e.split == "train"),
+        validation=tuple(e for e in split if e.split == "validation"),
     )
 
 
 def _probes(
-    model: SoundModel, rounds: Sequence[Material], parts: Sequence[Sequence[Example]]
+    model: SoundModel, rounds: Sequence[FinetuningData], parts: Sequence[Sequence[Example]]
 ) -> Iterator[_Tried]:
     """Try a linear head for each fold, on embeddings that are computed once."""
-    material = rounds[0]
+    data = rounds[0]
     every = [example for part in parts for example in part]
-    query = verb(model.spec, material.task)
-    found = zip(every, embed(model, query, every, material), strict=True)
+    query = verb(model.spec, data.task)
+    found = zip(every, embed(model, query, every, data), strict=True)
     embedded: dict[str, Embedded] = {example.key: one for example, one in found}
-    answering = verb(labelled(model.spec, material), material.task)
+    answering = verb(labelled(model.spec, data), data.task)
     for own, part in zip(rounds, parts, strict=True):
-        head, verdict = choose_head(
+        head, evaluation = choose_head(
             model.spec,
             own,
             [embedded[example.key] for example in own.train],
             [embedded[example.key] for example in own.validation],
         )
         results = [answered(embedded[example.key], head, answering, own.task) for example in part]
-        thresholds = verdict.thresholds or None
-        judged = judge(own, part, results, thresholds)
-        yield _Tried(judged, results, head.decay, judged.thresholds)
+        thresholds = evaluation.thresholds or None
+        evaluated = evaluate(own, part, results, thresholds)
+        yield _Tried(evaluated, results, head.decay, evaluated.thresholds)
 
 
 def _networks(
     model: SoundModel,
-    rounds: Sequence[Material],
+    rounds: Sequence[FinetuningData],
     parts: Sequence[Sequence[Example]],
     recipe: FinetuneRecipe,
     folder: Path,
@@ -293,16 +295,16 @@ def _networks(
     """Train a whole network for each fold."""
     for k, (own, part) in enumerate(zip(rounds, parts, strict=True)):
         tuned = learn(model, own, recipe, folder / str(k), "none")
-        results = list(ask(tuned, verb(tuned.spec, own.task), part, own.store))
+        results = list(predict(tuned, verb(tuned.spec, own.task), part, own.store))
         thresholds = dict(tuned.spec.thresholds) if own.task == "event" else None
-        judged = judge(own, part, results, thresholds)
-        yield _Tried(judged, results, None, judged.thresholds)
+        evaluated = evaluate(own, part, results, thresholds)
+        yield _Tried(evaluated, results, None, evaluated.thresholds)
 
 
 def _report(
-    whole: Material, parts: Sequence[Sequence[Example]], tried: Sequence[_Tried]
+    whole: FinetuningData, parts: Sequence[Sequence[Example]], tried: Sequence[_Tried]
 ) -> CrossValidation:
-    names = list(tried[0].verdict.figures)
+    names = list(tried[0].evaluation.figures)
     decays = [one.decay for one in tried if one.decay is not None]
     return CrossValidation(
         task=whole.task,
@@ -310,7 +312,7 @@ def _report(
         folds=len(parts),
         n_examples=len(whole.train),
         n_recordings=n_recordings(whole.train),
-        figures={name: tuple(one.verdict.figures[name] for one in tried) for name in names},
+        figures={name: tuple(one.evaluation.figures[name] for one in tried) for name in names},
         confusion=_confusion(whole, parts, tried),
         decay=median(decays) if decays else None,
         thresholds={
@@ -322,7 +324,7 @@ def _report(
 
 
 def _confusion(
-    whole: Material, parts: Sequence[Sequence[Example]], tried: Sequence[_Tried]
+    whole: FinetuningData, parts: Sequence[Sequence[Example]], tried: Sequence[_Tried]
 ) -> Confusion | None:
     if whole.task == "event" or any(len(whole.targets(e)) != 1 for e in whole.train):
         return None
@@ -337,7 +339,7 @@ def _with_figures(spec: ModelSpec, report: CrossValidation) -> ModelSpec:
     own = {**report.metrics, **spec.metrics.get(report.task, {})}
     sentence = (
         f"{report.task}, {report.folds} folds over {report.n_examples} examples of "
-        f"{report.n_recordings} recordings: mean and deviation of the folds, each asked about with "
+        f"{report.n_recordings} recordings: mean and deviation of the folds, each evaluated with "
         f"a model trained without it."
     )
     return dataclasses.replace(

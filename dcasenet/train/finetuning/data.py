@@ -1,4 +1,4 @@
-"""What fine-tuning learns from: checked labels, decoded recordings, two sides of a split."""
+"""What fine-tuning learns from: checked labels, decoded recordings, two splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Material:
+class FinetuningData:
     """Examples of one task that can be used, with their waveforms.
 
     Attributes:
@@ -66,13 +66,15 @@ class Material:
         return step_targets(events, len(self.labels), seconds, self.step)
 
 
-def gather(data: SoundDataset, spec: ModelSpec, share: float, seed: int, folder: Path) -> Material:
-    """Check a data set, decode it at a model's rate and hold out a validation side.
+def gather(
+    data: SoundDataset, spec: ModelSpec, share: float, seed: int, folder: Path
+) -> FinetuningData:
+    """Check a data set, decode it at a model's rate and hold out a validation split.
 
     Args:
-        data: The data set; examples on its test side are left alone.
+        data: The data set; examples in its test split are left alone.
         spec: Whose rate and resampler to use.
-        share: Share of the recordings to hold out if the data has no validation side of its own; 0
+        share: Share of the recordings to hold out if the data has no validation split of its own; 0
             trains on everything.
         seed: The same seed holds out the same recordings.
         folder: Where decoded audio is kept.
@@ -82,20 +84,20 @@ def gather(data: SoundDataset, spec: ModelSpec, share: float, seed: int, folder:
         ValueError: The share is out of range.
     """
     _check_labels(data)
-    examples = [example for example in data if example.part != "test"]
+    examples = [example for example in data if example.split != "test"]
     _check_examples(data, examples)
     store = decode_examples(examples, folder, spec.frontend.sample_rate, spec.resampler)
     usable = [example for example in examples if example in store]
     notes = [*data.left_out, *(f"{key} is left out: {why}" for key, why in store.left_out)]
-    if share and not any(example.part == "validation" for example in usable):
+    if share and not any(example.split == "validation" for example in usable):
         usable, single = hold_out(usable, share, seed)
         notes += single
         for sentence in single:
             log.warning("%s", sentence)
-    train = tuple(example for example in usable if example.part == "train")
+    train = tuple(example for example in usable if example.split == "train")
     _check_every_label(data, train, examples)
-    validation = tuple(example for example in usable if share and example.part == "validation")
-    return Material(
+    validation = tuple(example for example in usable if share and example.split == "validation")
+    return FinetuningData(
         data.name, data.task, data.labels, train, validation, store, tuple(notes), spec.step
     )
 
@@ -124,8 +126,8 @@ def _check_labels(data: SoundDataset) -> None:
 
 
 def _check_examples(data: SoundDataset, examples: Sequence[Example]) -> None:
-    if not any(example.part == "train" for example in examples):
-        raise DcasenetError(f"{data.name} has nothing on its training side.")
+    if not any(example.split == "train" for example in examples):
+        raise DcasenetError(f"{data.name} has nothing in its training split.")
     silent_about = [str(e.path) for e in examples if labels_of(e, data.task) is None]
     if silent_about:
         raise DcasenetError(
@@ -149,8 +151,8 @@ def _check_examples(data: SoundDataset, examples: Sequence[Example]) -> None:
 def _check_every_label(
     data: SoundDataset, train: Sequence[Example], examples: Sequence[Example]
 ) -> None:
-    heard = {label for example in train for label in labels_of(example, data.task) or ()}
-    missing = [label for label in data.labels if label not in heard]
+    learnable = {label for example in train for label in labels_of(example, data.task) or ()}
+    missing = [label for label in data.labels if label not in learnable]
     if missing:
         given = Counter(
             label for example in examples for label in set(labels_of(example, data.task) or ())

@@ -18,14 +18,14 @@ from dcasenet.results import Events
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import WaveformStore
-from dcasenet.train.finetuning.data import Material
+from dcasenet.train.finetuning.data import FinetuningData
 from dcasenet.train.metrics import classification
 from dcasenet.train.metrics.events import segment_score
 from dcasenet.train.metrics.thresholds import UNTUNED, best_thresholds
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Evaluation:
     """How right a model is.
 
     Attributes:
@@ -51,7 +51,7 @@ def verb(spec: ModelSpec, task: Task) -> Query[Any]:
     return event_query(spec, Decoding(dict.fromkeys(spec.events, UNTUNED)))
 
 
-def ask(
+def predict(
     model: SoundVerbs[Any],
     query: Query[Any],
     examples: Sequence[Example],
@@ -67,11 +67,11 @@ def ask(
         store: Their waveforms, at the model's rate.
         trunk: Whose embedding, where tasks have networks of their own.
     """
-    recordings = (prepared(example, store) for example in examples)
+    recordings = (loaded(example, store) for example in examples)
     return answer_prepared(recordings, query, partial(model.infer, trunk=trunk), model.spec)
 
 
-def prepared(example: Example, store: WaveformStore) -> LoadedAudio:
+def loaded(example: Example, store: WaveformStore) -> LoadedAudio:
     """Return a decoded example, at the model's rate."""
     waveform = store.waveform(example)
     return LoadedAudio(
@@ -79,48 +79,48 @@ def prepared(example: Example, store: WaveformStore) -> LoadedAudio:
     )
 
 
-def judge(
-    material: Material,
+def evaluate(
+    data: FinetuningData,
     examples: Sequence[Example],
     results: Sequence[Any],
     thresholds: Mapping[str, float] | None = None,
-) -> Verdict:
+) -> Evaluation:
     """Compare a verb's results with the truth.
 
     Scene: ``macro_recall`` (the mean over the labels) decides. Tag: ``map`` decides, the mean
     average precision. Event: ``segment_f1_1s`` decides, with the thresholds at which it is best.
 
     Args:
-        material: The data set.
+        data: The data set.
         examples: Some of its examples.
         results: What the verb answered, one for each.
-        thresholds: Of events, those to judge by; by default those at which they are best.
+        thresholds: Of events, those to evaluate with; by default those at which they are best.
     """
-    if material.task == "event":
-        return _judge_events(material, examples, results, thresholds)
+    if data.task == "event":
+        return _evaluate_events(data, examples, results, thresholds)
     scores = np.stack([result.values for result in results]).astype(np.float64)
     truth = np.zeros(scores.shape, bool)
     for row, example in enumerate(examples):
-        truth[row, material.targets(example)] = True
-    if material.task == "tag":
-        return Verdict(
+        truth[row, data.targets(example)] = True
+    if data.task == "tag":
+        return Evaluation(
             {
                 "map": classification.mean_average_precision(scores, truth),
                 "lwlrap": classification.lwlrap(scores, truth),
             }
         )
     confusion = classification.confusion(scores, truth.argmax(axis=1))
-    return Verdict(
+    return Evaluation(
         {"macro_recall": float(np.nanmean(confusion.recall)), "accuracy": confusion.accuracy}
     )
 
 
-def _judge_events(
-    material: Material,
+def _evaluate_events(
+    data: FinetuningData,
     examples: Sequence[Example],
     results: Sequence[Events],
     given: Mapping[str, float] | None,
-) -> Verdict:
+) -> Evaluation:
     references, curves = zip(
         *(segments(r, e.events or ()) for e, r in zip(examples, results, strict=True)), strict=True
     )
@@ -128,10 +128,10 @@ def _judge_events(
     thresholds = (
         best_thresholds(reference, curve)
         if given is None
-        else tuple(given[label] for label in material.labels)
+        else tuple(given[label] for label in data.labels)
     )
     score = segment_score(reference, curve > np.array(thresholds))
-    return Verdict(
+    return Evaluation(
         {"segment_f1_1s": score.f1, "segment_error_rate_1s": score.error_rate},
-        dict(zip(material.labels, thresholds, strict=True)),
+        dict(zip(data.labels, thresholds, strict=True)),
     )

@@ -37,7 +37,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
     epochs: int = 30,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
-    trunk_rate: float = 0.3,
+    backbone_lr_scale: float = 0.3,
     mixup: float = 0.4,
     validation: float = 0.2,
     folds: int | CrossValidation | None = None,
@@ -55,14 +55,14 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
         model: Any model: a released one, the open one, one's own, or `untrained`. Of a model with
             networks per task, the task's own is taken.
         data: A folder with a folder of recordings for each class, a CSV (see `AudioTable`), or a
-            `SoundDataset`. Its test side is left alone.
+            `SoundDataset`. Its test split is left alone.
         task: ``"scene"``: one label is true. ``"tag"``: any number. ``"event"``: from when to when.
         freeze: What stays as it is: the ``"trunk"``, or ``"none"`` of it.
         epochs: Only without freeze: most epochs; training stops earlier when a third of them
             brought nothing better. One cycle of the learning rate.
         batch_size: Only without freeze: recordings in a step (32 scene clips in the paper).
         learning_rate: Only without freeze: highest rate of the new last layer (the paper's 0.001).
-        trunk_rate: Only without freeze: share of that rate that the layers before it get.
+        backbone_lr_scale: Only without freeze: share of that rate that the layers before it get.
         mixup: Only without freeze: alpha of mix-up, for scenes and tags; 0 is none (the open
             checkpoint's recipe has 0.4, the paper 0.1).
         validation: Share of the recordings to hold out, unless the data says which; it decides when
@@ -103,7 +103,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "trunk_rate": trunk_rate,
+        "backbone_lr_scale": backbone_lr_scale,
         "mixup": mixup,
     }
     with nullcontext(work) if work is not None else TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
                 work=folder,
                 **options,
             )
-        # A head that folds have chosen the decay of needs no validation side.
+        # A head that folds have chosen the decay of needs no validation split.
         is_chosen = isinstance(report, CrossValidation) and freeze == "trunk"
         share = 0.0 if is_chosen else validation
         dataset = as_dataset(data, task, validation=share, seed=seed)
@@ -128,7 +128,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
             dataset = all_to_train(dataset)
         recipe = recipe_for(model, dataset, seed, options)
         spec, _ = own_network(model, task)
-        material = gather(dataset, spec, share, seed, Path(folder, "cache"))
+        prepared_data = gather(dataset, spec, share, seed, Path(folder, "cache"))
         if isinstance(report, CrossValidation):
-            return learn_after(report, model, material, recipe, Path(folder, "run"), freeze)
-        return learn(model, material, recipe, Path(folder, "run"), freeze)
+            return learn_after(report, model, prepared_data, recipe, Path(folder, "run"), freeze)
+        return learn(model, prepared_data, recipe, Path(folder, "run"), freeze)

@@ -8,8 +8,8 @@ from typing import Literal, TypedDict
 
 from dcasenet.inference.model import SoundModel
 from dcasenet.train.data.dataset import SoundDataset
-from dcasenet.train.finetuning.data import Material
-from dcasenet.train.finetuning.evaluation import Verdict, ask, judge, verb
+from dcasenet.train.finetuning.data import FinetuningData
+from dcasenet.train.finetuning.evaluation import Evaluation, evaluate, predict, verb
 from dcasenet.train.finetuning.probe import fit_head
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.surgery import (
@@ -29,7 +29,7 @@ class RecipeOptions(TypedDict, total=False):
     epochs: int
     batch_size: int
     learning_rate: float
-    trunk_rate: float
+    backbone_lr_scale: float
     mixup: float
 
 
@@ -57,7 +57,7 @@ def recipe_for(
         "epochs": 30,
         "batch_size": 32,
         "learning_rate": 1e-3,
-        "trunk_rate": 0.3,
+        "backbone_lr_scale": 0.3,
         "mixup": 0.4,
         **options,
     }
@@ -72,32 +72,32 @@ def recipe_for(
 
 
 def learn(
-    model: SoundModel, material: Material, recipe: FinetuneRecipe, folder: Path, freeze: Freeze
+    model: SoundModel, data: FinetuningData, recipe: FinetuneRecipe, folder: Path, freeze: Freeze
 ) -> SoundModel:
     """Teach a model what is ready to be learned; see `finetune`.
 
     Args:
         model: Any model.
-        material: The data, decoded at the model's rate.
+        data: The data, decoded at the model's rate.
         recipe: Hyperparameters, of use without freeze only.
         folder: Where checkpoints and logs go.
         freeze: What stays as it is.
     """
     if freeze == "trunk":
-        head, verdict = fit_head(model, material)
-        return with_linear_head(model, head, material, verdict)
-    tune, start = _tune(), with_new_layer(model, material, recipe)
-    tuned = tune(start, material, recipe, folder)
-    verdict = Verdict({})
-    if material.validation:
-        question = verb(tuned.spec, material.task)
-        answers = ask(tuned, question, material.validation, material.store)
-        verdict = judge(material, material.validation, list(answers))
-    tuned.spec = described(tuned.spec, material, verdict, "all layers trained")
+        head, evaluation = fit_head(model, data)
+        return with_linear_head(model, head, data, evaluation)
+    tune, start = _tune(), with_new_layer(model, data, recipe)
+    tuned = tune(start, data, recipe, folder)
+    evaluation = Evaluation({})
+    if data.validation:
+        query = verb(tuned.spec, data.task)
+        answers = predict(tuned, query, data.validation, data.store)
+        evaluation = evaluate(data, data.validation, list(answers))
+    tuned.spec = described(tuned.spec, data, evaluation, "all layers trained")
     return tuned.to(model.device)
 
 
-def _tune() -> Callable[[SoundModel, Material, FinetuneRecipe, Path], SoundModel]:
+def _tune() -> Callable[[SoundModel, FinetuningData, FinetuneRecipe, Path], SoundModel]:
     """Import what trains a whole network, which takes seconds that a probe need not wait."""
     try:
         from dcasenet.train.finetuning.tuning import tune

@@ -25,8 +25,8 @@ from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.train.data.dataset import Example
-from dcasenet.train.finetuning.data import Material
-from dcasenet.train.finetuning.evaluation import Verdict, ask, judge, verb
+from dcasenet.train.finetuning.data import FinetuningData
+from dcasenet.train.finetuning.evaluation import Evaluation, evaluate, predict, verb
 
 # Weight decays that validation chooses from, strongest first, and the one without validation.
 # The loss is a mean over examples, of embeddings scaled to a deviation of 1.
@@ -77,8 +77,8 @@ class Head:
         return values[None] if task == "event" else values
 
 
-def fit_head(model: SoundVerbs[Any], material: Material) -> tuple[Head, Verdict]:
-    """Train a linear head, choosing the weight decay by the validation side.
+def fit_head(model: SoundVerbs[Any], data: FinetuningData) -> tuple[Head, Evaluation]:
+    """Train a linear head, choosing the weight decay by the validation split.
 
     Scene: cross-entropy, each label weighted by one over its number of examples, so that a rare
     class counts as much as a common one; the layer is trained on all examples at once, so that
@@ -87,47 +87,47 @@ def fit_head(model: SoundVerbs[Any], material: Material) -> tuple[Head, Verdict]
 
     Args:
         model: The model, whose trunk stays as it is.
-        material: What to learn from.
+        data: What to learn from.
 
     Returns:
-        The head, and how right it is on the validation side, empty if there is none.
+        The head, and how right it is in the validation split, empty if there is none.
 
     Raises:
         DcasenetError: The model's embeddings or the loss are not finite.
     """
-    query = verb(model.spec, material.task)
-    train = list(embed(model, query, material.train, material))
-    held = list(embed(model, query, material.validation, material))
-    return choose_head(model.spec, material, train, held)
+    query = verb(model.spec, data.task)
+    train = list(embed(model, query, data.train, data))
+    held = list(embed(model, query, data.validation, data))
+    return choose_head(model.spec, data, train, held)
 
 
 def choose_head(
-    spec: ModelSpec, material: Material, train: Sequence[Embedded], held: Sequence[Embedded]
-) -> tuple[Head, Verdict]:
+    spec: ModelSpec, data: FinetuningData, train: Sequence[Embedded], held: Sequence[Embedded]
+) -> tuple[Head, Evaluation]:
     """Train a linear head on embeddings; see `fit_head`.
 
     Args:
         spec: Of the model that made the embeddings.
-        material: What to learn from.
-        train: The embeddings of its training side.
-        held: Those of its validation side.
+        data: What to learn from.
+        train: The embeddings of its training split.
+        held: Those of its validation split.
 
     Raises:
         DcasenetError: The embeddings or the loss are not finite.
     """
-    if not material.validation:
-        return train_head(spec, material, train, (DECAY,))[0], Verdict({})
-    task = material.task
-    answering = verb(labelled(spec, material), task)
-    trials: list[tuple[Head, Verdict]] = []
-    for head in train_head(spec, material, train, DECAYS):
+    if not data.validation:
+        return train_head(spec, data, train, (DECAY,))[0], Evaluation({})
+    task = data.task
+    answering = verb(labelled(spec, data), task)
+    trials: list[tuple[Head, Evaluation]] = []
+    for head in train_head(spec, data, train, DECAYS):
         results = [answered(item, head, answering, task) for item in held]
-        trials.append((head, judge(material, material.validation, results)))
+        trials.append((head, evaluate(data, data.validation, results)))
     return max(trials, key=lambda trial: trial[1].score)  # of equals the strongest decay
 
 
 def train_head(
-    spec: ModelSpec, material: Material, train: Sequence[Embedded], decays: Sequence[float]
+    spec: ModelSpec, data: FinetuningData, train: Sequence[Embedded], decays: Sequence[float]
 ) -> list[Head]:
     """Train a linear head with each of some weight decays.
 
@@ -140,22 +140,22 @@ def train_head(
             f"The embeddings of {spec.name} {spec.stage!r} are not finite. Are its weights?"
         )
     targets = np.concatenate(
-        [_targets(item, e, material) for item, e in zip(train, material.train, strict=True)]
+        [_targets(item, e, data) for item, e in zip(train, data.train, strict=True)]
     )
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
-    return [solve(x, y, material.task, decay) for decay in decays]
+    return [solve(x, y, data.task, decay) for decay in decays]
 
 
 def embed(
     model: SoundVerbs[Any],
     query: Query[Any],
     examples: Sequence[Example],
-    material: Material,
+    data: FinetuningData,
 ) -> Iterator[Embedded]:
     """Embed the windows that a verb reads of each example."""
-    task = material.task
+    task = data.task
     embedding = Query({"embedding": query.grids[task]}, partial(_Embedding, task))
-    return ask(model, embedding, examples, material.store, trunk=task)
+    return predict(model, embedding, examples, data.store, trunk=task)
 
 
 class _Embedding(Decoder[Embedded]):
@@ -184,10 +184,10 @@ def answered(embedded: Embedded, head: Head, query: Query[Any], task: Task) -> A
     return decoder.result(embedded.info)
 
 
-def labelled(spec: ModelSpec, material: Material) -> ModelSpec:
+def labelled(spec: ModelSpec, data: FinetuningData) -> ModelSpec:
     """Give a spec with the data's labels in place of its task's."""
     names = {"scene": "scenes", "tag": "tags", "event": "events"}
-    return dataclasses.replace(spec, **{names[material.task]: material.labels})  # type: ignore[arg-type]
+    return dataclasses.replace(spec, **{names[data.task]: data.labels})  # type: ignore[arg-type]
 
 
 def solve(inputs: Tensor, targets: Tensor, task: Task, decay: float) -> Head:
@@ -233,15 +233,15 @@ def solve(inputs: Tensor, targets: Tensor, task: Task, decay: float) -> Head:
     return Head(weight, bias - weight @ mean, decay)
 
 
-def _targets(item: Embedded, example: Example, material: Material) -> NDArray[np.float32]:
+def _targets(item: Embedded, example: Example, data: FinetuningData) -> NDArray[np.float32]:
     """Give the truth of each window, or of each step of each window, (…, labels)."""
-    if material.task != "event":
-        row = np.zeros((len(item.chunks), len(material.labels)), np.float32)
-        row[:, material.targets(example)] = 1.0
+    if data.task != "event":
+        row = np.zeros((len(item.chunks), len(data.labels)), np.float32)
+        row[:, data.targets(example)] = 1.0
         return row
     return np.concatenate(
         [
-            material.step_truth(example, chunk.window[0], len(steps) * material.step)
+            data.step_truth(example, chunk.window[0], len(steps) * data.step)
             for chunk, steps in zip(item.chunks, item.embeddings, strict=True)
         ]
     )

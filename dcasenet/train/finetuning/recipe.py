@@ -19,7 +19,7 @@ class FinetuneRecipe:
         epochs: Most epochs; the one cycle of the learning rate spans all of them.
         batch_size: Recordings in a step.
         learning_rate: Highest rate of the new last layer.
-        trunk_rate: Share of it that the other layers get.
+        backbone_lr_scale: Share of it that the other layers get.
         mixup: Alpha of the Beta distribution that mix-up draws from; 0 is no mix-up.
         seed: Of everything random.
         clip_seconds: Length of a scene's or tag's crop, in seconds (paper, Section 4.2).
@@ -37,7 +37,7 @@ class FinetuneRecipe:
     epochs: int
     batch_size: int
     learning_rate: float
-    trunk_rate: float
+    backbone_lr_scale: float
     mixup: float
     seed: int
     clip_seconds: float = 5.0
@@ -48,7 +48,7 @@ class FinetuneRecipe:
     gain: tuple[float, float] = (-15.0, 5.0)
 
     def __post_init__(self) -> None:
-        lowest = {"epochs": 1, "batch_size": 2, "mixup": 0, "trunk_rate": 0}
+        lowest = {"epochs": 1, "batch_size": 2, "mixup": 0, "backbone_lr_scale": 0}
         for name, least in lowest.items():
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name}={getattr(self, name)!r} is out of range; give {least}+.")

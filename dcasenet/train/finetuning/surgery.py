@@ -17,8 +17,8 @@ from dcasenet.models.dcasenet import NETWORKS, create
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import TASKS, ModelSpec, Task
-from dcasenet.train.finetuning.data import Material, n_recordings
-from dcasenet.train.finetuning.evaluation import Verdict
+from dcasenet.train.finetuning.data import FinetuningData, n_recordings
+from dcasenet.train.finetuning.evaluation import Evaluation
 from dcasenet.train.finetuning.probe import Head
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.metrics.thresholds import UNTUNED
@@ -43,20 +43,20 @@ def own_network(model: SoundModel, task: Task) -> tuple[ModelSpec, nn.Module]:
 
 
 def with_linear_head(
-    model: SoundModel, head: Head, material: Material, verdict: Verdict
+    model: SoundModel, head: Head, data: FinetuningData, evaluation: Evaluation
 ) -> SoundModel:
     """Give a model whose task is answered by a linear head; all else is a copy.
 
     Args:
         model: Any model.
         head: The linear layer.
-        material: What it was trained on.
-        verdict: How right it is.
+        data: What it was trained on.
+        evaluation: How right it is.
     """
-    task = material.task
+    task = data.task
     spec, network = own_network(model, task)
     note = "a linear head on the frozen trunk"
-    own = described(_relabelled(spec, material, "linear"), material, verdict, note)
+    own = described(_relabelled(spec, data, "linear"), data, evaluation, note)
     gone = (f"{NETWORK}linear.{task}.", *(f"{NETWORK}{n}." for n in NETWORKS[spec.name].own[task]))
     tensors = {
         name: tensor.clone()
@@ -72,12 +72,12 @@ def with_linear_head(
         return SoundModel(own, frontend, network, model.precision).to(model.device)
     loaders = dict(model.network.loaders)
     loaders[task] = partial(copy.deepcopy, network)
-    whole = described(_relabelled(model.spec, material, "linear"), material, verdict, note)
+    whole = described(_relabelled(model.spec, data, "linear"), data, evaluation, note)
     whole = dataclasses.replace(whole, members={**model.spec.members, task: own.stage})
     return SoundModel(whole, frontend, ComposedNetwork(loaders), model.precision).to(model.device)
 
 
-def with_new_layer(model: SoundModel, material: Material, recipe: FinetuneRecipe) -> SoundModel:
+def with_new_layer(model: SoundModel, data: FinetuningData, recipe: FinetuneRecipe) -> SoundModel:
     """Give a copy of a task's own network with a new last layer, ready to be trained.
 
     The new layer's biases start at how often each label is true, so that the first steps need not
@@ -85,16 +85,16 @@ def with_new_layer(model: SoundModel, material: Material, recipe: FinetuneRecipe
 
     Args:
         model: Any model.
-        material: What it is about to be trained on.
+        data: What it is about to be trained on.
         recipe: With the seed of the new layer.
     """
-    task = material.task
+    task = data.task
     spec, network = own_network(model, task)
     labels = {FIELDS[other]: () for other in TASKS}
-    spec = _relabelled(dataclasses.replace(spec, metrics={}, **labels), material, None)  # type: ignore[arg-type]
+    spec = _relabelled(dataclasses.replace(spec, metrics={}, **labels), data, None)  # type: ignore[arg-type]
     spec = dataclasses.replace(spec, tasks=(task,), members={}, selected_for=None)
     sizes: dict[str, int] = dict.fromkeys(("n_scenes", "n_tags", "n_events"), 1)
-    sizes[f"n_{FIELDS[task]}"] = len(material.labels)
+    sizes[f"n_{FIELDS[task]}"] = len(data.labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         fresh: Any = create(spec.name, **sizes, width=spec.width, time_pooling=spec.time_pooling)
@@ -110,7 +110,7 @@ def with_new_layer(model: SoundModel, material: Material, recipe: FinetuneRecipe
     nn.init.constant_(fresh.get_submodule(last).bias, 0.0)
     if task != "scene":
         with torch.no_grad():
-            fresh.get_submodule(last).bias.copy_(torch.logit(_shares(material)))
+            fresh.get_submodule(last).bias.copy_(torch.logit(_shares(data)))
     frontend = LogMel(spec.frontend)
     frontend.load_state_dict({n: v.cpu().clone() for n, v in model.frontend.state_dict().items()})
     return SoundModel(spec, frontend, fresh)
@@ -121,17 +121,17 @@ def last_layer(spec: ModelSpec, task: Task) -> str:
     return f"linear.{task}" if task in spec.heads else LAST_LAYERS[task]
 
 
-def described(spec: ModelSpec, material: Material, verdict: Verdict, how: str) -> ModelSpec:
+def described(spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how: str) -> ModelSpec:
     """Give a spec that says what the model was tuned on and how right it is.
 
     Args:
         spec: With the new labels; its licence is passed on.
-        material: What it was tuned on.
-        verdict: How right it is on the validation side.
+        data: What it was tuned on.
+        evaluation: How right it is in the validation split.
         how: What was trained.
     """
-    task, train, held = material.task, material.train, material.validation
-    figures = {f"validation_{name}": round(v, 4) for name, v in verdict.figures.items()}
+    task, train, held = data.task, data.train, data.validation
+    figures = {f"validation_{name}": round(v, 4) for name, v in evaluation.figures.items()}
     metrics = {other: values for other, values in spec.metrics.items() if other != task}
     others = f" Other tasks: {spec.protocol}" if metrics and spec.protocol else ""
     measured = (
@@ -141,30 +141,30 @@ def described(spec: ModelSpec, material: Material, verdict: Verdict, how: str) -
     )
     thresholds = dict(spec.thresholds)
     if task == "event":
-        thresholds = verdict.thresholds or dict.fromkeys(material.labels, UNTUNED)
+        thresholds = evaluation.thresholds or dict.fromkeys(data.labels, UNTUNED)
     return dataclasses.replace(
         spec,
         metrics={**metrics, **({task: figures} if figures else {})},
         thresholds=thresholds,
         protocol=f"{task}, {how}: {measured}, by the verb's own windows.{others}",
         training_data=(
-            f"{material.name}: {len(train)} examples of {n_recordings(train)} recordings "
+            f"{data.name}: {len(train)} examples of {n_recordings(train)} recordings "
             f"({task}; their licence is the user's to state), after: {spec.training_data}"
         ),
-        datasets=tuple(dict.fromkeys((material.name, *spec.datasets))),
+        datasets=tuple(dict.fromkeys((data.name, *spec.datasets))),
         source=f"Fine-tuned by dcasenet.train.finetune from {spec.source or spec.stage}",
     )
 
 
-def _relabelled(spec: ModelSpec, material: Material, head: Literal["linear"] | None) -> ModelSpec:
+def _relabelled(spec: ModelSpec, data: FinetuningData, head: Literal["linear"] | None) -> ModelSpec:
     """Give a spec with the data's labels for its task, and a name of its own."""
-    task = material.task
+    task = data.task
     heads = dict(spec.heads)
     if head:
         heads[task] = head
     return dataclasses.replace(
         spec,
-        stage=f"{spec.stage}+{material.name}",
+        stage=f"{spec.stage}+{data.name}",
         tasks=tuple(other for other in TASKS if other in (*spec.tasks, task)),
         heads=heads,
         thresholds={} if task == "event" else spec.thresholds,
@@ -172,21 +172,21 @@ def _relabelled(spec: ModelSpec, material: Material, head: Literal["linear"] | N
         curves={} if task == "event" else spec.curves,
         familiarity=None,
         file=None,
-        **{FIELDS[task]: material.labels},  # type: ignore[arg-type]
+        **{FIELDS[task]: data.labels},  # type: ignore[arg-type]
     )
 
 
-def _shares(material: Material) -> torch.Tensor:
+def _shares(data: FinetuningData) -> torch.Tensor:
     """Give the share of the training examples, or of their seconds, that each label is true in."""
-    store, n_labels = material.store, len(material.labels)
+    store, n_labels = data.store, len(data.labels)
     seconds = torch.zeros(n_labels)
     total = 0.0
-    for example in material.train:
+    for example in data.train:
         duration = len(store.waveform(example)) / store.sample_rate
-        total += duration if material.task == "event" else 1.0
-        if material.task == "event":
+        total += duration if data.task == "event" else 1.0
+        if data.task == "event":
             for event in example.events or ():
-                seconds[material.labels.index(event.label)] += event.offset - event.onset
+                seconds[data.labels.index(event.label)] += event.offset - event.onset
         else:
-            seconds[material.targets(example)] += 1.0
+            seconds[data.targets(example)] += 1.0
     return (seconds / total).clamp(RAREST, COMMONEST)

@@ -19,11 +19,11 @@ from dcasenet.train.engine.trainer import LAST, fit
 from dcasenet.train.finetuning.batches import (
     TuningBatch,
     TuningBatches,
-    TuningData,
+    TuningDataModule,
     steps_per_epoch,
 )
-from dcasenet.train.finetuning.data import Material
-from dcasenet.train.finetuning.evaluation import ask, judge, verb
+from dcasenet.train.finetuning.data import FinetuningData
+from dcasenet.train.finetuning.evaluation import evaluate, predict, verb
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.surgery import last_layer
 
@@ -42,13 +42,13 @@ class Tuning(Training):
 
     Args:
         model: The model to train, with a last layer for the labels.
-        material: The data, whose validation side is asked about.
+        data: The data, whose validation split is evaluated.
         recipe: Hyperparameters.
     """
 
-    def __init__(self, model: SoundModel, material: Material, recipe: FinetuneRecipe) -> None:
+    def __init__(self, model: SoundModel, data: FinetuningData, recipe: FinetuneRecipe) -> None:
         super().__init__(recipe)
-        self.material = material
+        self.data = data
         self.spec = model.spec
         network = model.network.train()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,23 +73,23 @@ class Tuning(Training):
         return {recipe.task: binary.sum(dim=-1).mean()}
 
     def validation_step(self, numbers: list[int], batch_index: int) -> None:
-        """Ask about some examples, as the verb will."""
-        examples = [self.material.validation[number] for number in numbers]
+        """Evaluate some examples, as the verb will."""
+        examples = [self.data.validation[number] for number in numbers]
         halved = self.trainer.precision == "bf16-mixed"
         view = SoundModel(
             self.spec, self.frontend, self.network, "bfloat16" if halved else "float32"
         )
         with torch.autocast(self.device.type, enabled=False):
-            question = verb(self.spec, self.recipe.task)
-            self._results += ask(view, question, examples, self.material.store)
+            query = verb(self.spec, self.recipe.task)
+            self._results += predict(view, query, examples, self.data.store)
 
     def on_validation_epoch_end(self) -> None:
-        """Judge the answers; ``score`` is what the best epoch is chosen by."""
+        """Evaluate the answers; ``score`` is what the best epoch is chosen by."""
         results, self._results = self._results, []
         if not results:
             return
-        verdict = judge(self.material, self.material.validation, results)
-        self.log_dict({**verdict.figures, SCORE: verdict.score})
+        evaluation = evaluate(self.data, self.data.validation, results)
+        self.log_dict({**evaluation.figures, SCORE: evaluation.score})
 
     def _last_layer(self) -> nn.Module:
         layer: nn.Module = self.network.get_submodule(last_layer(self.spec, self.recipe.task))
@@ -103,11 +103,11 @@ class Tuning(Training):
             {"params": [p for p in self.network.parameters() if (id(p) in last) == is_last]}
             for is_last in (True, False)
         ]
-        rates = [recipe.learning_rate, recipe.learning_rate * recipe.trunk_rate]
+        rates = [recipe.learning_rate, recipe.learning_rate * recipe.backbone_lr_scale]
         optimizer = torch.optim.AdamW(
             groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        n_steps = recipe.epochs * steps_per_epoch(self.material, recipe)
+        n_steps = recipe.epochs * steps_per_epoch(self.data, recipe)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=rates,
@@ -121,12 +121,14 @@ class Tuning(Training):
         }
 
 
-def tune(model: SoundModel, material: Material, recipe: FinetuneRecipe, folder: Path) -> SoundModel:
+def tune(
+    model: SoundModel, data: FinetuningData, recipe: FinetuneRecipe, folder: Path
+) -> SoundModel:
     """Train a whole network, or go on where a run in the same folder stopped.
 
     Args:
         model: The model to train, with a last layer for the labels; it is changed.
-        material: The data.
+        data: The data.
         recipe: Hyperparameters.
         folder: Where checkpoints and logs go.
 
@@ -138,22 +140,22 @@ def tune(model: SoundModel, material: Material, recipe: FinetuneRecipe, folder: 
             folder was begun with another recipe.
     """
     if needs_statistics(model.frontend) and not (folder / LAST).is_file():
-        batches = TuningBatches(material, recipe, epoch=recipe.epochs)  # one never reached
+        batches = TuningBatches(data, recipe, epoch=recipe.epochs)  # one never reached
         n_batches = min(STATISTICS_BATCHES, len(batches))
         set_statistics(model.frontend, (batches[i].waveforms for i in range(n_batches)))
-    module = Tuning(model, material, recipe)
+    module = Tuning(model, data, recipe)
     patience = max(LEAST_PATIENCE, round(PATIENCE * recipe.epochs))
     stopping = EarlyStopping(SCORE, mode="max", patience=patience)
     best = fit(
         module,
-        TuningData(material, recipe),
+        TuningDataModule(data, recipe),
         folder,
         epochs=recipe.epochs,
-        steps=steps_per_epoch(material, recipe),
-        watch={BEST: SCORE} if material.validation else {},
+        steps=steps_per_epoch(data, recipe),
+        watch={BEST: SCORE} if data.validation else {},
         gradient_norm=recipe.gradient_norm,
         idle_parts=True,
-        callbacks=(stopping,) if material.validation else (),
+        callbacks=(stopping,) if data.validation else (),
     )
     state = torch.load(best.get(BEST, folder / LAST), map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])

@@ -1,4 +1,4 @@
-"""The paper's data sets as training hears them: decoded once, as streams and an examination."""
+"""The paper's data sets as training hears them: decoded once, as streams and a validation set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from dcasenet.errors import DcasenetError
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings, Task
-from dcasenet.train.data.dataset import Example, Part, SoundDataset
+from dcasenet.train.data.dataset import Example, SoundDataset, Split
 from dcasenet.train.data.features import extract
 from dcasenet.train.data.store import decode_examples
-from dcasenet.train.engine.validation import Question, share_of
+from dcasenet.train.engine.validation import ValidationBatch, share_of
 from dcasenet.train.paper.batches import (
     ClipStream,
     EventStream,
@@ -25,7 +25,7 @@ from dcasenet.train.paper.batches import (
     Stream,
 )
 from dcasenet.train.paper.recipe import PaperRecipe
-from dcasenet.train.paper.validation import PaperExamination
+from dcasenet.train.paper.validation import PaperValidationSet
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class PaperData:
     Attributes:
         sets: Task → data set.
         streams: Task → training examples.
-        examination: What validation asks.
+        validation_set: The validation set.
     """
 
     sets: Mapping[Task, SoundDataset]
     streams: Mapping[Task, Stream]
-    examination: PaperExamination
+    validation_set: PaperValidationSet
 
     @property
     def labels(self) -> dict[Task, tuple[str, ...]]:
@@ -53,12 +53,12 @@ def paper_data(sets: Mapping[Task, SoundDataset], recipe: PaperRecipe, cache: Pa
 
     Args:
         sets: Task → data set, of the recipe's tasks at least.
-        recipe: Tasks, lengths of crops, and the side to choose epochs on.
+        recipe: Tasks, lengths of crops, and the split to choose epochs on.
         cache: Where decoded audio and log-mels are kept: 4 bytes a sample, and for events 2 bytes
             a mel bin and frame more.
 
     Raises:
-        DcasenetError: A task has no data set, or a side of one is empty or cannot be read.
+        DcasenetError: A task has no data set, or a split of one is empty or cannot be read.
     """
     missing = [task for task in recipe.tasks if task not in sets]
     if missing:
@@ -66,14 +66,14 @@ def paper_data(sets: Mapping[Task, SoundDataset], recipe: PaperRecipe, cache: Pa
             f"There is no data set for {', '.join(missing)}; give one for each of "
             f"{', '.join(recipe.tasks)}, or train fewer tasks."
         )
-    examined: Part = "test" if recipe.select_on_test else "validation"
+    selected_on: Split = "test" if recipe.select_on_test else "validation"
     rate = FrontEndSettings().sample_rate
     streams: dict[Task, Stream] = {}
     stores = {}
     for task in recipe.tasks:
         data = sets[task]
-        trained = _side(data, "train")
-        asked = _side(data, examined)
+        trained = _examples_of(data, "train")
+        asked = _examples_of(data, selected_on)
         # The published test set of tags counts a silent clip.
         stores[task] = decode_examples([*trained, *asked], cache, rate, "sinc", keep_silent=True)
         usable = [example for example in trained if example in stores[task]]
@@ -85,21 +85,25 @@ def paper_data(sets: Mapping[Task, SoundDataset], recipe: PaperRecipe, cache: Pa
         else:
             streams[task] = ClipStream(task, data.labels, usable, stores[task], recipe.clip_seconds)
     chosen = {task: sets[task] for task in recipe.tasks}
-    return PaperData(chosen, streams, PaperExamination(chosen, stores, examined))
+    return PaperData(chosen, streams, PaperValidationSet(chosen, stores, selected_on))
 
 
-def _side(data: SoundDataset, part: Part) -> list[Example]:
-    examples = data.side(part)
+def _examples_of(data: SoundDataset, split: Split) -> list[Example]:
+    examples = data.split(split)
     if not examples:
         raise DcasenetError(
-            f"{data.name} has nothing on the side {part!r}. Give it a split with that side"
-            + (", or select on the test side, as the authors did." if part == "validation" else ".")
+            f"{data.name} has nothing in the split {split!r}. Give it that split"
+            + (
+                ", or select on the test split, as the authors did."
+                if split == "validation"
+                else "."
+            )
         )
     return examples
 
 
 class PaperModule(lightning.LightningDataModule):
-    """Batches of each epoch and the questions after it, for Lightning.
+    """Batches of each epoch and those of its validation, for Lightning.
 
     Args:
         data: The data sets.
@@ -121,6 +125,6 @@ class PaperModule(lightning.LightningDataModule):
         on_gpu = torch.cuda.is_available()
         return DataLoader(batches, batch_size=None, num_workers=self._workers, pin_memory=on_gpu)
 
-    def val_dataloader(self) -> DataLoader[Question]:
-        """Give the questions of the examination that this process asks."""
-        return DataLoader(share_of(self._data.examination, self.trainer), batch_size=None)
+    def val_dataloader(self) -> DataLoader[ValidationBatch]:
+        """Return the batches of this process."""
+        return DataLoader(share_of(self._data.validation_set, self.trainer), batch_size=None)

@@ -18,11 +18,11 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.spec import TASKS, FrontEndSettings, ModelSpec, Task
 from dcasenet.train.engine import augmentation
 from dcasenet.train.engine.module import Training
-from dcasenet.train.engine.validation import Answers, Question
+from dcasenet.train.engine.validation import Answers, ValidationBatch
 from dcasenet.train.paper.batches import PaperBatch
 from dcasenet.train.paper.protocol import THRESHOLD
 from dcasenet.train.paper.recipe import PaperRecipe
-from dcasenet.train.paper.validation import PaperExamination
+from dcasenet.train.paper.validation import PaperValidationSet
 
 
 class PaperTraining(Training):
@@ -35,7 +35,7 @@ class PaperTraining(Training):
     Args:
         recipe: Hyperparameters.
         labels: Task → its labels; a task without any has a head of one output that nothing trains.
-        examination: What validation asks, if there is validation.
+        validation_set: The validation set, if there is validation.
         initial: Lightning's checkpoint of a joint training to begin with, for fine-tuning; labels
             of tasks that are not trained now are its own.
 
@@ -47,7 +47,7 @@ class PaperTraining(Training):
         self,
         recipe: PaperRecipe,
         labels: Mapping[Task, Sequence[str]],
-        examination: PaperExamination | None = None,
+        validation_set: PaperValidationSet | None = None,
         initial: Path | None = None,
     ) -> None:
         super().__init__(recipe)
@@ -56,7 +56,7 @@ class PaperTraining(Training):
         if begun is not None:
             _check_initial(initial, begun, recipe, self.labels)
             self.labels = begun["labels"]
-        self.examination = examination
+        self.validation_set = validation_set
         n_scenes, n_tags, n_events = (len(self.labels[task]) or 1 for task in TASKS)
         self.network = create(
             recipe.architecture,
@@ -92,15 +92,15 @@ class PaperTraining(Training):
             )
         return found
 
-    def validation_step(self, question: Question, batch_index: int) -> None:
-        """Ask one question."""
-        self.answers.add(question, self.frontend, self.network)
+    def validation_step(self, batch: ValidationBatch, batch_index: int) -> None:
+        """Infer one batch."""
+        self.answers.add(batch, self.frontend, self.network)
 
     def on_validation_epoch_end(self) -> None:
         """Grade the answers, of every process."""
         answers, self.answers = self.answers.gathered(), Answers()
-        if self.examination is not None:
-            self.log_dict(self.examination.figures(answers), sync_dist=True)
+        if self.validation_set is not None:
+            self.log_dict(self.validation_set.figures(answers), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Give Adam, and a cosine that restarts."""

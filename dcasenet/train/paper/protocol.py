@@ -24,7 +24,7 @@ from dcasenet.inference.events import decode_events
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.inference.windowing import grid_of
 from dcasenet.spec import Task
-from dcasenet.train.data.dataset import Example, Part, SoundDataset
+from dcasenet.train.data.dataset import Example, SoundDataset, Split
 from dcasenet.train.metrics import classification, intervals
 from dcasenet.train.metrics.events import (
     COLLARS,
@@ -50,12 +50,12 @@ SEGMENTS = {"1s": 1.0, "5s": 5.0}  # true segments, in seconds
 
 @dataclass(frozen=True)
 class Report:
-    """Figures of one task on one side of a data set.
+    """Figures of one task on one split of a data set.
 
     Attributes:
         task: The task.
         dataset: Name of the data set.
-        part: Side of its split.
+        split: Split.
         files: Number of files that were heard.
         recordings: Number of recordings that they were cut from: the units of the intervals.
         paper: Name → figure by the paper's protocol.
@@ -68,7 +68,7 @@ class Report:
 
     task: Task
     dataset: str
-    part: Part
+    split: Split
     files: int
     recordings: int
     paper: dict[str, float]
@@ -78,18 +78,18 @@ class Report:
     incomplete: int = 0
 
 
-def paper_scene(model: SoundVerbs[Any], dataset: SoundDataset, part: Part = "test") -> Report:
+def paper_scene(model: SoundVerbs[Any], dataset: SoundDataset, split: Split = "test") -> Report:
     """Grade scenes: three crops of a clip, the mean of their probabilities, accuracy.
 
     Args:
         model: Any model that has a scene head.
         dataset: Examples of scenes, one for each file.
-        part: Side of the split.
+        split: Split.
 
     Raises:
-        DcasenetError: That side is empty, or has labels that the model lacks.
+        DcasenetError: That split is empty, or has labels that the model lacks.
     """
-    examples = _examples(dataset, part, "scene")
+    examples = _examples(dataset, split, "scene")
     index_of = _index_of(dataset, model.spec.scenes)
     truth = np.array([index_of[str(example.scene)] for example in examples])
     answers = model.classify_scene([example.path for example in examples])
@@ -102,21 +102,21 @@ def paper_scene(model: SoundVerbs[Any], dataset: SoundDataset, part: Part = "tes
         for label, k in index_of.items()
     }
     paper = {"accuracy": figures["accuracy"]}
-    return _report(dataset, part, of, (paper, figures), per_label)
+    return _report(dataset, split, of, (paper, figures), per_label)
 
 
-def paper_tags(model: SoundVerbs[Any], dataset: SoundDataset, part: Part = "test") -> Report:
+def paper_tags(model: SoundVerbs[Any], dataset: SoundDataset, split: Split = "test") -> Report:
     """Grade tags: each clip whole, lwlrap; ranked by logits, for probabilities near 1 are ties.
 
     Args:
         model: Any model that has a tag head.
         dataset: Examples of tags, one for each file.
-        part: Side of the split.
+        split: Split.
 
     Raises:
-        DcasenetError: That side is empty, or has labels that the model lacks.
+        DcasenetError: That split is empty, or has labels that the model lacks.
     """
-    examples = _examples(dataset, part, "tag")
+    examples = _examples(dataset, split, "tag")
     index_of = _index_of(dataset, model.spec.tags)
     truth = np.zeros((len(examples), len(model.spec.tags)), dtype=bool)
     for row, example in enumerate(examples):
@@ -131,10 +131,10 @@ def paper_tags(model: SoundVerbs[Any], dataset: SoundDataset, part: Part = "test
         for label, k in index_of.items()
     }
     paper = {"lwlrap": figures["lwlrap"]}
-    return _report(dataset, part, of, (paper, figures), per_label)
+    return _report(dataset, split, of, (paper, figures), per_label)
 
 
-def paper_events(model: SoundVerbs[Any], dataset: SoundDataset, part: Part = "test") -> Report:
+def paper_events(model: SoundVerbs[Any], dataset: SoundDataset, split: Split = "test") -> Report:
     """Grade events: the mean of four microphones' probabilities, active strictly above 0.3.
 
     A microphone that the data set lacks counts with probability 0. The paper's figures are of all
@@ -145,12 +145,12 @@ def paper_events(model: SoundVerbs[Any], dataset: SoundDataset, part: Part = "te
         model: Any model that has an event head.
         dataset: Examples of events: the channels of a file, or a file without channels, whose
             channels are averaged.
-        part: Side of the split.
+        split: Split.
 
     Raises:
-        DcasenetError: That side is empty, or has labels that the model lacks.
+        DcasenetError: That split is empty, or has labels that the model lacks.
     """
-    examples = _examples(dataset, part, "event")
+    examples = _examples(dataset, split, "event")
     index_of = _index_of(dataset, model.spec.events)
     by_path: dict[Path, list[Example]] = {}
     for example in examples:
@@ -164,7 +164,7 @@ def paper_events(model: SoundVerbs[Any], dataset: SoundDataset, part: Part = "te
         for label, column in index_of.items()
     }
     incomplete = sum(g[0].channel is not None and len(g) < MICROPHONES for g in by_path.values())
-    report = _report(dataset, part, of, (paper, standard), per_label, incomplete)
+    report = _report(dataset, split, of, (paper, standard), per_label, incomplete)
     score = paper_segment_score(
         np.concatenate([file.reference for file in heard]),
         np.concatenate([file.prediction for file in heard]),
@@ -246,16 +246,16 @@ def _tag_logits(model: SoundVerbs[Any], path: Path) -> NDArray[np.float32]:
     return np.asarray(np.max(logits, axis=0))
 
 
-def _examples(dataset: SoundDataset, part: Part, task: Task) -> list[Example]:
+def _examples(dataset: SoundDataset, split: Split, task: Task) -> list[Example]:
     if dataset.task != task:
         raise DcasenetError(
             f"{dataset.name} is labelled for the task {dataset.task}; give a data set for {task}."
         )
-    examples = dataset.side(part)
+    examples = dataset.split(split)
     if not examples:
         raise DcasenetError(
-            f"{dataset.name} has nothing on the side {part}; give part= one of "
-            f"{', '.join(sorted({example.part for example in dataset}))}."
+            f"{dataset.name} has nothing in the split {split}; give split= one of "
+            f"{', '.join(sorted({example.split for example in dataset}))}."
         )
     return examples
 
@@ -277,7 +277,7 @@ def _recordings(examples: Sequence[Example]) -> NDArray[np.int64]:
 
 def _report(
     dataset: SoundDataset,
-    part: Part,
+    split: Split,
     of: NDArray[np.int64],
     figures: tuple[Mapping[str, Figure], Mapping[str, Figure]],
     per_label: dict[str, dict[str, float]],
@@ -288,7 +288,7 @@ def _report(
     return Report(
         task=dataset.task,
         dataset=dataset.name,
-        part=part,
+        split=split,
         files=len(of),
         recordings=n_recordings,
         paper=intervals.values(paper, n_recordings),

@@ -31,8 +31,8 @@ class PaperRecipe:
         restart: Epochs from one restart of the cosine to the next.
         mixup: Alpha of the Beta distribution that mix-up draws from; 0 is no mix-up.
         mixup_from: First epoch, counted from 0, with mix-up.
-        select_on_test: Choose the best epoch on the test side, as the authors did, instead of the
-            validation side.
+        select_on_test: Choose the best epoch in the test split, as the authors did, instead of the
+            validation split.
         seed: Of everything random.
     """
 

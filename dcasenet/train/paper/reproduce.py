@@ -68,7 +68,7 @@ def reproduce(
     *,
     workers: int = 2,
 ) -> list[Comparison]:
-    """Train rows of the paper's tables, and grade them on the test sides.
+    """Train rows of the paper's tables, and grade them in the test splits.
 
     Every checkpoint is the best of its run for the task that it is graded on, and fine-tuning
     begins with the best joint one for its task, as the authors did. Trainings that are finished are
@@ -124,7 +124,7 @@ def reproduce(
 
 
 def evaluate_released(sets: Mapping[Task, SoundDataset], **load_options: Any) -> list[Comparison]:
-    """Grade the authors' six checkpoints, downloaded or from the cache, on the test sides.
+    """Grade the authors' six checkpoints, downloaded or from the cache, in the test splits.
 
     Args:
         sets: Task → data set; tasks without one are left out.
@@ -148,7 +148,7 @@ def compare(
     model: SoundModel,
     sets: Mapping[Task, SoundDataset],
 ) -> Iterator[Comparison]:
-    """Grade a model on the test side of a task's data set.
+    """Grade a model in the test split of a task's data set.
 
     Yields:
         The paper's figures, then the standard ones.

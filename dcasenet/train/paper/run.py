@@ -57,7 +57,7 @@ def train_paper(
     data = paper_data(sets, recipe, cache or folder / "cache")
     with seeded(recipe.seed):
         return fit(
-            PaperTraining(recipe, data.labels, data.examination, initial),
+            PaperTraining(recipe, data.labels, data.validation_set, initial),
             PaperModule(data, recipe, workers),
             folder,
             epochs=recipe.epochs if stop_after is None else stop_after,
@@ -84,13 +84,13 @@ def train_and_save(
         return
     names = [data.name for task, data in sets.items() if task in recipe.tasks]
     on_test = recipe.select_on_test
-    side = "the test side, as the authors did: optimistic" if on_test else "validation"
+    chosen_on = "the test split, as the authors did: optimistic" if on_test else "validation"
     model = trained_model(
         best,
         "trained",
         training_data=", ".join(names),
         datasets=tuple(names),
-        protocol=f"Epoch chosen on {side}.",
+        protocol=f"Epoch chosen on {chosen_on}.",
         source=f"Trained by dcasenet train with {recipe}.",
     )
     model.save_pretrained(output)

@@ -22,7 +22,7 @@ def tiny_sets(folder: Path, seed: int = 0) -> dict[Task, SoundDataset]:
 
     Args:
         folder: Where to; about 120 MB.
-        seed: Of the sounds and of the validation side.
+        seed: Of the sounds and of the validation split.
     """
     where = build(folder, seed)
     return {

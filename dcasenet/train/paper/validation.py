@@ -1,4 +1,4 @@
-"""The examination after each epoch: the paper's protocol, on waveforms that are decoded already."""
+"""Validation after each epoch: the paper's protocol, on waveforms that are decoded already."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.utils.data import Dataset
 from dcasenet.annotations.segments import segment_activity
 from dcasenet.inference.windowing import TimeAxis, released_windows
 from dcasenet.spec import ROW, ModelSpec, Task
-from dcasenet.train.data.dataset import Example, Part, SoundDataset
+from dcasenet.train.data.dataset import Example, SoundDataset, Split
 from dcasenet.train.data.store import WaveformStore
-from dcasenet.train.engine.validation import BATCH, Answers, Question, Stretch
+from dcasenet.train.engine.validation import BATCH, Answers, Stretch, ValidationBatch
 from dcasenet.train.metrics import classification
 from dcasenet.train.paper.protocol import THRESHOLD
 from dcasenet.train.paper.segment_score import paper_segment_score
 
-# So many seconds of audio are asked about at once: a recording's four channels of a minute.
+# So many seconds of audio are evaluated at once: a recording's four channels of a minute.
 BATCH_SECONDS = 240.0
 # Task → the paper's figure that its checkpoint is chosen by.
 CHOSEN_BY: dict[Task, str] = {
@@ -31,24 +31,24 @@ CHOSEN_BY: dict[Task, str] = {
 }
 
 
-class PaperExamination(Dataset[Question]):
-    """Every question about one side of the data sets, by the paper's protocol.
+class PaperValidationSet(Dataset[ValidationBatch]):
+    """Batches of all that is evaluated of one split of the data sets, by the paper's protocol.
 
     Args:
         sets: Task → data set.
-        stores: Task → waveforms, of that side at least; what is not in the store is not asked.
-        part: The side.
+        stores: Task → waveforms, of that split at least; what is not in the store is not asked.
+        split: Which split.
     """
 
     def __init__(
         self,
         sets: Mapping[Task, SoundDataset],
         stores: Mapping[Task, WaveformStore],
-        part: Part,
+        split: Split,
     ) -> None:
         self._sets, self._stores = sets, stores
         self._examples = {
-            task: [e for e in data.side(part) if e in stores[task]] for task, data in sets.items()
+            task: [e for e in data.split(split) if e in stores[task]] for task, data in sets.items()
         }
         self._plan = [
             (task, stretches)
@@ -59,16 +59,16 @@ class PaperExamination(Dataset[Question]):
     def __len__(self) -> int:
         return len(self._plan)
 
-    def __getitem__(self, index: int) -> Question:
+    def __getitem__(self, index: int) -> ValidationBatch:
         if not 0 <= index < len(self):
-            raise IndexError(f"There is no question {index} among {len(self)}.")
+            raise IndexError(f"There is no batch {index} among {len(self)}.")
         task, stretches = self._plan[index]
         examples, store = self._examples[task], self._stores[task]
         cut = [store.waveform(examples[i])[start:stop] for i, start, stop in stretches]
-        return Question([task], [s[0] for s in stretches], torch.from_numpy(np.stack(cut)))
+        return ValidationBatch([task], [s[0] for s in stretches], torch.from_numpy(np.stack(cut)))
 
     def figures(self, answers: Answers) -> dict[str, float]:
-        """Grade the answers to every question.
+        """Grade the answers to every batch.
 
         Returns:
             The paper's figures, 0 to 1 (the error rate 0 and up), and ``score``: the mean of

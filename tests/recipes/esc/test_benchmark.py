@@ -120,11 +120,11 @@ def test_no_clip_of_the_tested_fold_is_trained_on(tmp_path: Path, base: Path) ->
     stores = set()
     for fold in range(1, 6):
         data = benchmark.ESC10(tmp_path / "esc10", test_fold=fold, validation=False)
-        material, held = benchmark.four_folds(data, model, tmp_path / "cache")
+        data, held = benchmark.four_folds(data, model, tmp_path / "cache")
         assert {example.fold for example in held} == {fold}
-        assert {e.fold for e in material.train} == {1, 2, 3, 4, 5} - {fold}
-        assert len(material.train) == 40
-        stores.add(material.store.path)
+        assert {e.fold for e in data.train} == {1, 2, 3, 4, 5} - {fold}
+        assert len(data.train) == 40
+        stores.add(data.store.path)
     assert len(stores) == 1  # decoded once
     with pytest.raises(DcasenetError, match=r"no fold2\.safetensors or folder fold2"):
         benchmark._pretrained(tmp_path, 2)

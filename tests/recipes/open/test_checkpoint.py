@@ -14,7 +14,7 @@ from recipes.open import checkpoint, export
 from recipes.open.data import OpenData
 from recipes.open.module import JointTraining, label_counts
 from recipes.open.recipe import Recipe
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 RECIPE = replace(Recipe(), width=1 / 16)
 LOG = """epoch,score,train_scene_loss,lr-AdamW,step
@@ -98,7 +98,7 @@ def test_each_cycle_starts_from_the_best_of_the_one_before(
     def train(
         data: OpenData,
         recipe: Recipe,
-        examination: Examination,
+        validation_set: ValidationSet,
         folder: Path,
         *,
         initial: Path | None,
@@ -108,14 +108,14 @@ def test_each_cycle_starts_from_the_best_of_the_one_before(
 
     monkeypatch.setattr(checkpoint, "train", train)
     runs = [tmp_path / "run1", tmp_path / "run2"]
-    watched = Examination(small, "validation", 1)
+    watched = ValidationSet(small, "validation", 1)
     checkpoint.train_cycles(small, replace(RECIPE, seed=4), watched, runs)
     assert begun == [("run1", 4, ""), ("run2", 5, "run1")]
 
 
 def test_a_cycle_that_is_done_is_not_trained_again(small: OpenData, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=1, steps=1, n_scene_clips=2, n_tag_clips=2)
-    watched = Examination(small, "validation", 1)
+    watched = ValidationSet(small, "validation", 1)
     runs = [tmp_path / "run1", tmp_path / "run2"]
     checkpoint.train_cycles(small, recipe, watched, runs)
     first, second = (run.joinpath("best.ckpt").read_bytes() for run in runs)

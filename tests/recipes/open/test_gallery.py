@@ -39,7 +39,7 @@ def test_the_draw_is_of_the_test_side_one_clip_a_source_and_by_the_seed(
     takes = [dataclasses.replace(clip, filename=f"again {clip.filename}") for clip in clips]
     drawn = draw([*clips, *takes], model.spec, seed=1)
     assert len({clip.source for clip in drawn}) == len(drawn) == COUNT
-    assert {clip.part for clip in drawn} == {"test"}
+    assert {clip.split for clip in drawn} == {"test"}
     assert drawn == draw([*clips, *takes], model.spec, seed=1)
     assert drawn != draw([*clips, *takes], model.spec, seed=2)
 
@@ -71,7 +71,7 @@ def test_every_recording_of_the_gallery_was_kept_from_training(
     data_folder: Path, listed: list[Clip], model: dcasenet.SoundModel
 ) -> None:
     drawn = draw(listed, model.spec, gallery.SEED)
-    trained = {clip.source for clip in listed if clip.part == "train"}
+    trained = {clip.source for clip in listed if clip.split == "train"}
     assert not trained & {clip.source for clip in drawn}
     pictures = gallery.gallery(data_folder)
     assert [picture.clip for picture in pictures] == drawn

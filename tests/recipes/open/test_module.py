@@ -16,7 +16,7 @@ from recipes.open.module import JointTraining, label_counts
 from recipes.open.recipe import Recipe
 from recipes.open.scores import grade, tune_thresholds
 from recipes.open.training import fit_statistics, train
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 RECIPE = replace(
     Recipe(),
@@ -41,12 +41,12 @@ def module(small: OpenData) -> JointTraining:
 def test_training_chooses_a_checkpoint_and_resumes_where_it_stopped(
     small: OpenData, tmp_path: Path
 ) -> None:
-    examination = Examination(small, "validation", n_soundscapes=1, duration=4.0)
-    whole = train(small, RECIPE, examination, tmp_path / "whole", workers=0)
+    validation_set = ValidationSet(small, "validation", n_soundscapes=1, duration=4.0)
+    whole = train(small, RECIPE, validation_set, tmp_path / "whole", workers=0)
     assert whole.name == "best.ckpt"
     halves = tmp_path / "halves"
-    train(small, RECIPE, examination, halves, workers=0, stop_after=1)
-    train(small, RECIPE, examination, halves, workers=0)
+    train(small, RECIPE, validation_set, halves, workers=0, stop_after=1)
+    train(small, RECIPE, validation_set, halves, workers=0)
     ends = [
         torch.load(folder / "last.ckpt", weights_only=True)
         for folder in (tmp_path / "whole", halves)
@@ -61,10 +61,10 @@ def test_training_chooses_a_checkpoint_and_resumes_where_it_stopped(
 
 
 def test_a_run_does_not_go_on_with_another_recipe(small: OpenData, tmp_path: Path) -> None:
-    examination = Examination(small, "validation", n_soundscapes=1, duration=4.0)
-    train(small, RECIPE, examination, tmp_path, workers=0, stop_after=1)
+    validation_set = ValidationSet(small, "validation", n_soundscapes=1, duration=4.0)
+    train(small, RECIPE, validation_set, tmp_path, workers=0, stop_after=1)
     with pytest.raises(DcasenetError, match="another folder"):
-        train(small, replace(RECIPE, mixup=0.1), examination, tmp_path, workers=0)
+        train(small, replace(RECIPE, mixup=0.1), validation_set, tmp_path, workers=0)
 
 
 def test_statistics_centre_and_scale_every_bin(small: OpenData, module: JointTraining) -> None:
@@ -118,22 +118,22 @@ def test_a_loss_that_is_not_finite_stops_the_training(
 def test_an_examination_asks_every_recording_of_its_side(
     small: OpenData, module: JointTraining
 ) -> None:
-    examination = Examination(small, "test", n_soundscapes=2, duration=4.0)
-    assert {clip.part for clip in examination.clips} == {"test"}
+    validation_set = ValidationSet(small, "test", n_soundscapes=2, duration=4.0)
+    assert {clip.split for clip in validation_set.clips} == {"test"}
     module.eval()
     answers = Answers()
     with torch.no_grad():
-        for question in (examination[i] for i in range(len(examination))):
-            answers.add(question, module.frontend, module.network)
+        for batch in (validation_set[i] for i in range(len(validation_set))):
+            answers.add(batch, module.frontend, module.network)
     scenes = small.index_of("scene")
-    with_scene = {i for i, clip in enumerate(examination.clips) if clip.label in scenes}
+    with_scene = {i for i, clip in enumerate(validation_set.clips) if clip.label in scenes}
     assert set(answers.found["scene"]) == with_scene
     assert set(answers.found["event"]) == {0, 1}
-    graded = grade(answers, examination)
+    graded = grade(answers, validation_set)
     for task, given in graded.items():
         assert given.recordings > 0, task
         assert 0 <= next(iter(given.figures.values())) <= 1
-    tuned = grade(answers, examination, tune_thresholds(answers, examination))
+    tuned = grade(answers, validation_set, tune_thresholds(answers, validation_set))
     first = "segment_f1_1s"
     assert tuned["event"].figures[first] >= graded["event"].figures[first]  # 0.3 was a choice
 

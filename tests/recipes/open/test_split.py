@@ -4,22 +4,22 @@ from pathlib import Path
 import pytest
 
 from dcasenet.errors import DcasenetError
-from recipes.open.data import sides
+from recipes.open.data import splits
 from recipes.open.labels import BACKGROUNDS, CANDIDATES, ESC50_TAGS, Candidate
 from recipes.open.split import (
     FEWEST,
     IN_TWO_FOLDS,
-    PARTS,
+    SPLITS,
     Clip,
     choose,
     count_sources,
-    part_of_key,
     read_clips,
+    split_of_key,
 )
 
 
 def test_no_source_is_on_two_sides(listed: list[Clip]) -> None:
-    torn = {source: parts for source, parts in sides(listed).items() if len(parts) > 1}
+    torn = {source: parts for source, parts in splits(listed).items() if len(parts) > 1}
     assert torn == {}
 
 
@@ -40,12 +40,12 @@ def test_only_clips_with_an_open_licence_are_listed(listed: list[Clip]) -> None:
 
 def test_parts_are_those_of_the_readme(listed: list[Clip]) -> None:
     def sizes(folder: str) -> tuple[int, ...]:
-        return tuple(sum(c.part == p and c.folder == folder for c in listed) for p in PARTS)
+        return tuple(sum(c.split == p and c.folder == folder for c in listed) for p in SPLITS)
 
     assert sizes("ambience") == (42, 23, 14)
     assert sizes("events_extra") == (488, 351, 85)
     assert sizes("dcase2016_task2") == (45, 14, 16)
-    assert part_of_key("precise-KrisGesling") == "test"
+    assert split_of_key("precise-KrisGesling") == "test"
 
 
 def test_every_source_of_the_tables_exists(listed: list[Clip]) -> None:

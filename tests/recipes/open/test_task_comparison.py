@@ -19,7 +19,7 @@ from recipes.open.module import JointTraining, label_counts
 from recipes.open.recipe import Recipe
 from recipes.open.split import FOLDERS, read_clips
 from recipes.open.task_comparison import run, run_row, table
-from recipes.open.validation import Examination
+from recipes.open.validation import ValidationSet
 
 RECIPE = Recipe(
     width=1 / 16,
@@ -46,7 +46,7 @@ def test_a_single_task_hears_its_own_stream_alone(small: OpenData) -> None:
         assert (len(batch.clips), len(batch.soundscapes)) == (n_clips, n_soundscapes)
         module = JointTraining(alone, label_counts(small))
         assert set(module.losses(batch, np.random.default_rng(0))) == losses
-        asked = Examination(small, "test", 1, 4.0, tasks=(task,))
+        asked = ValidationSet(small, "test", 1, 4.0, tasks=(task,))
         assert {t for i in range(len(asked)) for t in asked[i].tasks} == {task}
 
 
@@ -84,10 +84,10 @@ def test_the_table_has_the_mean_and_deviation_over_seeds() -> None:
 def test_run_k_never_hears_fold_k(data_folder: Path) -> None:
     for fold in (1, 4, 5):
         clips = read_clips(data_folder, fold)
-        held = {clip.source for clip in clips if clip.part == "test" and clip.folder == "esc50"}
-        heard = [clip for clip in clips if clip.part == "train"]
+        held = {clip.source for clip in clips if clip.split == "test" and clip.folder == "esc50"}
+        heard = [clip for clip in clips if clip.split == "train"]
         assert not held & {clip.source for clip in heard}
-        tested = [c.filename for c in clips if c.folder == "esc50" and c.part == "test"]
+        tested = [c.filename for c in clips if c.folder == "esc50" and c.split == "test"]
         assert len(tested) == 400
         assert {name[0] for name in tested} == {str(fold)}
         # Four recordings lie in two folds; the other 1,600 clips are all heard.

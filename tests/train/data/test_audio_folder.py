@@ -15,10 +15,10 @@ def test_folders_are_classes(miniatures: ModuleType, tmp_path: Path) -> None:
     assert (data.name, data.task, data.labels) == ("sounds", "scene", ("dog", "rain"))
     assert len(data) == 16
     assert (data[0].scene, data[0].tags, data[0].path) == ("dog", None, root / "dog" / "0.wav")
-    held = [example.scene for example in data.side("validation")]
+    held = [example.scene for example in data.split("validation")]
     assert (held.count("dog"), held.count("rain")) == (2, 1)
     assert len(decode_examples(data.examples, tmp_path / "cache", 24_000)) == 16
-    assert not AudioFolder(root, validation=0).side("validation")
+    assert not AudioFolder(root, validation=0).split("validation")
     assert AudioFolder(root, "tag")[0].tags == ("dog",)
 
 
@@ -31,10 +31,10 @@ def test_the_seed_decides_what_is_held_out(miniatures: ModuleType, tmp_path: Pat
 def test_parts_of_a_recording_stay_together(miniatures: ModuleType, tmp_path: Path) -> None:
     root = miniatures.class_folders(tmp_path, rain=9, dog=9)
     data = AudioFolder(root, validation=0.34, group=lambda path: f"{int(path.stem) // 3}")
-    held = {example.recording for example in data.side("validation")}
+    held = {example.recording for example in data.split("validation")}
     assert len(held) == 1
-    assert len(data.side("validation")) == 6
-    assert held.isdisjoint(example.recording for example in data.side("train"))
+    assert len(data.split("validation")) == 6
+    assert held.isdisjoint(example.recording for example in data.split("train"))
 
 
 def test_folders_can_be_sides(miniatures: ModuleType, tmp_path: Path) -> None:
@@ -42,10 +42,10 @@ def test_folders_can_be_sides(miniatures: ModuleType, tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path / "test", rain=2)
     data = AudioFolder(tmp_path)
     assert data.labels == ("dog", "rain")
-    assert [len(data.side(part)) for part in ("train", "validation", "test")] == [4, 2, 2]
+    assert [len(data.split(split)) for split in ("train", "validation", "test")] == [4, 2, 2]
     miniatures.class_folders(tmp_path / "validation", dog=1)
     data = AudioFolder(tmp_path)
-    assert [len(data.side(part)) for part in ("train", "validation", "test")] == [6, 1, 2]
+    assert [len(data.split(split)) for split in ("train", "validation", "test")] == [6, 1, 2]
 
 
 def test_a_train_can_be_a_sound(miniatures: ModuleType, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_sides_may_not_differ_in_spelling(miniatures: ModuleType, tmp_path: Path
 
 def test_a_class_with_one_clip_trains_and_is_said(miniatures: ModuleType, tmp_path: Path) -> None:
     data = AudioFolder(miniatures.class_folders(tmp_path, rain=1, dog=2))
-    assert [example.scene for example in data.side("validation")] == ["dog"]
+    assert [example.scene for example in data.split("validation")] == ["dog"]
     assert data.left_out == ("Validation has none of rain: one recording, which trains.",)
 
 
@@ -140,7 +140,7 @@ def test_folder_table_and_data_set_are_all_data(miniatures: ModuleType, tmp_path
     table = miniatures.table(tmp_path / "t", "filename,tags", "a.wav,dog", "b.wav,rain")
     folder_data = as_dataset(str(root), "scene", validation=0.5)
     assert isinstance(folder_data, AudioFolder)
-    assert len(folder_data.side("validation")) == 2
+    assert len(folder_data.split("validation")) == 2
     assert isinstance(as_dataset(table, "tag"), AudioTable)
     assert as_dataset(folder_data, "scene") is folder_data
 

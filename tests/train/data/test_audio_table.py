@@ -65,18 +65,18 @@ def test_a_column_can_give_the_sides_and_another_the_recording(
     miniatures: ModuleType, tmp_path: Path
 ) -> None:
     rows = ("a.wav,park,train,1", "b.wav,park,validation,2", "c.wav,tram,,3", "d.wav,tram,test,4")
-    data = AudioTable(miniatures.table(tmp_path, "filename,scene,part,recording", *rows))
-    assert [e.part for e in data] == ["train", "validation", "train", "test"]
+    data = AudioTable(miniatures.table(tmp_path, "filename,scene,split,recording", *rows))
+    assert [e.split for e in data] == ["train", "validation", "train", "test"]
     assert [e.recording for e in data] == ["1", "2", "3", "4"]
     rows = tuple(f"{i}.wav,park,{i // 2}" for i in range(8))
     data = AudioTable(miniatures.table(tmp_path, "filename,scene,recording", *rows))
-    assert len(data.side("validation")) == 2
-    assert len({e.recording for e in data.side("validation")}) == 1
+    assert len(data.split("validation")) == 2
+    assert len({e.recording for e in data.split("validation")}) == 1
     data = AudioTable(
         miniatures.table(tmp_path, "filename,scene", *(row[:10] for row in rows)),
         group=lambda path: str(int(path.stem) // 2),
     )
-    assert len({e.recording for e in data.side("validation")}) == 1
+    assert len({e.recording for e in data.split("validation")}) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_column_can_give_the_sides_and_another_the_recording(
         (("",), "no column 'filename'.*Its columns are none"),
         (("filename,tags", "a.wav,dog,cat"), "line 2: 3 fields under 2 columns.*double quotes"),
         (("filename,scene", "a.wav,"), "line 2: the label is empty"),
-        (("filename,scene,part", "a.wav,dog,valid"), "line 2: the part is 'valid'. Accepted"),
+        (("filename,scene,split", "a.wav,dog,valid"), "line 2: the split is 'valid'. Accepted"),
         (("filename,scene", "a.wav,dog", "a.wav,cat"), "line 3: a.wav is in line 2 already"),
         (("filename,scene", "a.wav,dog", "b.wav,Dog"), "'Dog' and 'dog' differ in capitals"),
         (("filename,tags", "a.wav,sea waves;sea_waves"), "'sea waves' and 'sea_waves' differ"),
@@ -137,8 +137,10 @@ def test_repeated_rows_are_said(miniatures: ModuleType, tmp_path: Path) -> None:
 
 
 def test_a_file_has_one_part(miniatures: ModuleType, tmp_path: Path) -> None:
-    path = miniatures.table(tmp_path, f"{EVENTS},part", "a.wav,0,1,dog,train", "a.wav,1,2,dog,test")
-    with pytest.raises(DcasenetError, match=r"line 3: a\.wav has another part or recording above"):
+    path = miniatures.table(
+        tmp_path, f"{EVENTS},split", "a.wav,0,1,dog,train", "a.wav,1,2,dog,test"
+    )
+    with pytest.raises(DcasenetError, match=r"line 3: a\.wav has another split or recording above"):
         AudioTable(path)
 
 

@@ -7,11 +7,11 @@ from dcasenet.errors import DcasenetError
 from dcasenet.train import ESC10, ESC50, SoundDataset
 from dcasenet.train.data.esc import ESC10_CLASSES
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 
 
 def sizes(data: SoundDataset) -> list[int]:
-    return [len(data.side(part)) for part in PARTS]
+    return [len(data.split(split)) for split in SPLITS]
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def test_the_published_layout(fifty: Path) -> None:
     first = data[0]
     assert first.path == fifty / "audio" / "1-100-A-0.wav"
     assert (first.scene, first.tags, first.fold, first.recording) == ("dog", None, 1, "1000")
-    assert {e.fold for e in data.side("test")} == {5}
-    assert {e.fold for e in data.side("validation")} == {4}
+    assert {e.fold for e in data.split("test")} == {5}
+    assert {e.fold for e in data.split("validation")} == {4}
 
 
 def test_a_recording_in_two_folds_stays_on_the_later_side(fifty: Path) -> None:
@@ -118,6 +118,6 @@ def test_the_real_clips(data_folder: Path) -> None:
     assert sizes(ten) == [240, 80, 80]
     assert len(ten.labels) == 10
     for data in (fifty, ten):
-        recordings = [{example.recording for example in data.side(part)} for part in PARTS]
+        recordings = [{example.recording for example in data.split(split)} for split in SPLITS]
         assert not recordings[2] & (recordings[0] | recordings[1])
         assert not recordings[0] & recordings[1]

@@ -42,12 +42,12 @@ def test_the_test_side_is_the_authors() -> None:
 def test_tags_and_sides_are_read(paper_sets: Miniatures) -> None:
     data = FSDKaggle2019Curated(paper_sets.tag, validation=0, keep_known_bad=True)
     assert (data.task, data.labels) == ("tag", find("v3", "joint").tags)
-    assert (len(data), len(data.side("test")), len(data.side("train"))) == (100, 20, 80)
+    assert (len(data), len(data.split("test")), len(data.split("train"))) == (100, 20, 80)
     assert data.left_out == ()
     assert {tag for example in data for tag in example.tags or ()} == {*data.labels}
     assert {len(example.tags or ()) for example in data} == {1, 2}
-    assert {e.fold for e in data.side("test")} == {0}
-    assert {e.fold for e in data.side("train")} == {1, 2, 3, 4}
+    assert {e.fold for e in data.split("test")} == {0}
+    assert {e.fold for e in data.split("train")} == {1, 2, 3, 4}
 
 
 def test_the_split_follows_the_order_of_the_table(folder: Path) -> None:
@@ -55,14 +55,14 @@ def test_the_split_follows_the_order_of_the_table(folder: Path) -> None:
     rewrite(folder, [header, *reversed(rows)])
     data = FSDKaggle2019Curated(folder, keep_known_bad=True)
     expected = {rows[-1 - i].partition(",")[0] for i in np.flatnonzero(folds(100) == 0)}
-    assert {example.path.name for example in data.side("test")} == expected
+    assert {example.path.name for example in data.split("test")} == expected
 
 
 def test_a_tenth_of_the_training_rows_is_for_validation(paper_sets: Miniatures) -> None:
     data = FSDKaggle2019Curated(paper_sets.tag)
-    held = data.side("validation")
-    assert 0.05 < len(held) / (len(held) + len(data.side("train"))) < 0.25
-    assert {e.path for e in data.side("test")}.isdisjoint(e.path for e in held)
+    held = data.split("validation")
+    assert 0.05 < len(held) / (len(held) + len(data.split("train"))) < 0.25
+    assert {e.path for e in data.split("test")}.isdisjoint(e.path for e in held)
     again = FSDKaggle2019Curated(paper_sets.tag)
     assert data.examples == again.examples
     assert data.examples != FSDKaggle2019Curated(paper_sets.tag, seed=1).examples
@@ -79,7 +79,7 @@ def test_silent_and_mislabelled_clips_are_listed_and_do_not_train(folder: Path) 
     data = FSDKaggle2019Curated(folder)
     assert {*data.mislabelled} == {"f76181c4.wav", "77b925c2.wav"}
     assert data.silent == ("1d44b0bd.wav",)
-    names = {example.path.name: example.part for example in data}
+    names = {example.path.name: example.split for example in data}
     assert names["77b925c2.wav"] == "test"
     assert not {"f76181c4.wav", "1d44b0bd.wav"} & {*names}
     assert "f76181c4.wav has a wrong label by the data set's README." in data.left_out

@@ -23,7 +23,7 @@ def test_four_microphones_are_four_examples_of_one_recording(paper_sets: Miniatu
     data = TAUNigens2020(paper_sets.event)
     assert (data.task, data.labels) == ("event", LABELS)
     assert len(data) == 24
-    four = data.side("test")
+    four = data.split("test")
     assert [example.channel for example in four] == [0, 1, 2, 3]
     assert len({example.key for example in four}) == 4
     assert {example.recording for example in four} == {"fold1_room1_mix001_ov2"}
@@ -35,7 +35,9 @@ def test_four_microphones_are_four_examples_of_one_recording(paper_sets: Miniatu
 
 def test_sides_are_the_official_folds(paper_sets: Miniatures) -> None:
     data = TAUNigens2020(paper_sets.event)
-    found = {part: {e.fold for e in data.side(part)} for part in ("train", "validation", "test")}
+    found = {
+        split: {e.fold for e in data.split(split)} for split in ("train", "validation", "test")
+    }
     assert found == {"train": {3, 4, 5, 6}, "validation": {2}, "test": {1}}
 
 

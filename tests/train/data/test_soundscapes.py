@@ -8,7 +8,7 @@ from dcasenet.errors import DcasenetError
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer, loop
 from dcasenet.train.data.store import WaveformStore
 from recipes.open.data import OpenData
-from recipes.open.split import PARTS, Clip, Part
+from recipes.open.split import SPLITS, Clip, Split
 
 RATE = 24_000
 MakeClip = Callable[..., Clip]
@@ -84,17 +84,17 @@ def test_samples_stay_within_full_scale(small: OpenData) -> None:
     assert all(np.abs(loud.soundscape([seed]).waveform).max() <= 0.991 for seed in range(3))
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_soundscapes_are_made_of_one_side(small: OpenData, part: Part) -> None:
-    soundscape = small.mixer(part, Mix(duration=30.0)).soundscape([0])
+@pytest.mark.parametrize("split", SPLITS)
+def test_soundscapes_are_made_of_one_side(small: OpenData, split: Split) -> None:
+    soundscape = small.mixer(split, Mix(duration=30.0)).soundscape([0])
     assert len(soundscape.clips) > 1
-    assert {clip.part for clip in soundscape.clips} == {part}
+    assert {clip.split for clip in soundscape.clips} == {split}
 
 
 def test_two_sides_are_not_mixed(make_clip: MakeClip, make_store: MakeStore) -> None:
-    train, test = make_clip("a", "esc50/dog"), make_clip("b", "ambience/rain", part="test")
+    train, test = make_clip("a", "esc50/dog"), make_clip("b", "ambience/rain", split="test")
     store = make_store(dict.fromkeys((train, test), np.ones(100, np.float32)))
-    with pytest.raises(DcasenetError, match="all of one part"):
+    with pytest.raises(DcasenetError, match="all of one split"):
         Mixer([Burst(train, 0, 100, 0)], [test], store)
 
 

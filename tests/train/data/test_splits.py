@@ -6,13 +6,13 @@ from dcasenet.train.data.dataset import Example, LabelledEvent
 from dcasenet.train.data.splits import hold_out, keep_apart
 
 
-def clip(name: str, recording: str = "", part: str = "train", **truth: object) -> Example:
-    return Example(Path(name), part=part, recording=recording, **truth)  # type: ignore[arg-type]
+def clip(name: str, recording: str = "", split: str = "train", **truth: object) -> Example:
+    return Example(Path(name), split=split, recording=recording, **truth)  # type: ignore[arg-type]
 
 
 def held(examples: list[Example], share: float = 0.2, seed: int = 0) -> list[str]:
     moved, _ = hold_out(examples, share, seed)
-    return sorted(example.path.name for example in moved if example.part == "validation")
+    return sorted(example.path.name for example in moved if example.split == "validation")
 
 
 def test_every_label_gives_its_share() -> None:
@@ -60,12 +60,12 @@ def test_never_all_of_a_label() -> None:
 
 def test_a_label_of_one_recording_trains_and_is_named() -> None:
     moved, remarks = hold_out([clip("a", scene="a"), clip("b", scene="b")], 0.5, 0)
-    assert {example.part for example in moved} == {"train"}
+    assert {example.split for example in moved} == {"train"}
     assert remarks == ["Validation has none of a, b: one recording, which trains."]
 
 
 def test_other_sides_stay() -> None:
-    examples = [clip(f"{i}", part="test", scene="a") for i in range(10)]
+    examples = [clip(f"{i}", split="test", scene="a") for i in range(10)]
     assert hold_out(examples, 0.5, 0) == (examples, [])
 
 
@@ -83,4 +83,4 @@ def test_later_sides_come_first() -> None:
     kept, left_out = keep_apart(examples)
     assert [example.path.name for example in kept] == ["b", "c", "f"]
     assert len(left_out) == 3
-    assert "a is not used for train: its recording 1 is on the validation side" in left_out[0]
+    assert "a is not used for train: its recording 1 is in the validation split" in left_out[0]

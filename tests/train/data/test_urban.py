@@ -29,11 +29,11 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_lists_and_places_are_those_of_the_tables(paper_sets: Miniatures) -> None:
     data = TAUUrban2020Mobile(paper_sets.scene, validation=0)
     assert (data.task, data.labels) == ("scene", find("v3", "joint").scenes)
-    assert [len(data.side(part)) for part in ("train", "validation", "test")] == [20, 0, 10]
+    assert [len(data.split(split)) for split in ("train", "validation", "test")] == [20, 0, 10]
     first = data[0]
     assert first.path.name == "airport-lisbon-1000-40000-a.wav"
-    assert (first.scene, first.part, first.recording) == ("airport", "train", "lisbon-1000")
-    assert {e.path.name.split("-")[1] for e in data.side("test")} == {"milan"}
+    assert (first.scene, first.split, first.recording) == ("airport", "train", "lisbon-1000")
+    assert {e.path.name.split("-")[1] for e in data.split("test")} == {"milan"}
     assert all(example.path.name.startswith(f"{example.scene}-") for example in data)
     info = soundfile.info(first.path)
     assert (info.samplerate, info.subtype, info.duration) == (44_100, "PCM_24", 10)
@@ -52,11 +52,11 @@ def test_the_tables_of_the_miniature_end_their_lines_in_three_ways(paper_sets: M
 
 def test_validation_holds_out_places_of_every_scene_by_seed(paper_sets: Miniatures) -> None:
     data = TAUUrban2020Mobile(paper_sets.scene)
-    held = {example.recording for example in data.side("validation")}
-    assert {example.scene for example in data.side("validation")} == {*data.labels}
-    assert not held & {example.recording for example in data.side("train")}
+    held = {example.recording for example in data.split("validation")}
+    assert {example.scene for example in data.split("validation")} == {*data.labels}
+    assert not held & {example.recording for example in data.split("train")}
     assert data.examples == TAUUrban2020Mobile(paper_sets.scene).examples
-    other = TAUUrban2020Mobile(paper_sets.scene, seed=1).side("validation")
+    other = TAUUrban2020Mobile(paper_sets.scene, seed=1).split("validation")
     assert held != {example.recording for example in other}
 
 
@@ -132,7 +132,7 @@ def test_rows_that_are_unused_or_repeated_are_said(folder: Path) -> None:
     assert len(data) == 29
     assert len(data.left_out) == 2
     assert "line 3: audio/airport-lisbon-1000-40000-a.wav again" in data.left_out[0]
-    assert "1 recordings of meta.csv are on neither side" in data.left_out[1]
+    assert "1 recordings of meta.csv are in neither list" in data.left_out[1]
 
 
 def _line(path: Path, number: int, name: str = "") -> str:

@@ -149,25 +149,25 @@ def test_no_model_is_asked_about_what_it_has_seen(
     rounds: list[Any] = []
     original = module.choose_head
 
-    def spying(spec: Any, material: Any, train: Any, held: Any) -> Any:
-        rounds.append({e.key for e in (*material.train, *material.validation)})
-        assert len(train) == len(material.train)
-        assert len(held) == len(material.validation) > 0
-        return original(spec, material, train, held)
+    def spying(spec: Any, data: Any, train: Any, held: Any) -> Any:
+        rounds.append({e.key for e in (*data.train, *data.validation)})
+        assert len(train) == len(data.train)
+        assert len(held) == len(data.validation) > 0
+        return original(spec, data, train, held)
 
-    judged: list[set[str]] = []
+    evaluated: list[set[str]] = []
 
-    def judging(material: Any, examples: Any, results: Any, thresholds: Any) -> Any:
-        judged.append({e.key for e in examples})
-        return judge(material, examples, results, thresholds)
+    def evaluating(data: Any, examples: Any, results: Any, thresholds: Any) -> Any:
+        evaluated.append({e.key for e in examples})
+        return evaluate(data, examples, results, thresholds)
 
-    judge = module.judge
+    evaluate = module.evaluate
     monkeypatch.setattr(module, "choose_head", spying)
-    monkeypatch.setattr(module, "judge", judging)
+    monkeypatch.setattr(module, "judge", evaluating)
     cross_validate(model, sounds, "tag", folds=3)
-    assert len(judged) == 3
-    assert all(not seen & asked for seen, asked in zip(rounds, judged, strict=True))
-    assert set.union(*judged) == {str(path) for path in sounds.rglob("*.wav")}
+    assert len(evaluated) == 3
+    assert all(not seen & asked for seen, asked in zip(rounds, evaluated, strict=True))
+    assert set.union(*evaluated) == {str(path) for path in sounds.rglob("*.wav")}
 
 
 def test_data_that_comes_in_folds_keeps_them(model: SoundModel, sounds: Path) -> None:

@@ -16,7 +16,7 @@ from dcasenet.spec import FrontEndSettings
 from dcasenet.train import Example, LabelledEvent, SoundDataset, finetune, untrained
 from dcasenet.train.engine import checkpoints, trainer
 from dcasenet.train.finetuning.batches import TuningBatches, balanced, steps_per_epoch
-from dcasenet.train.finetuning.data import Material, gather
+from dcasenet.train.finetuning.data import FinetuningData, gather
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.surgery import with_new_layer
 from dcasenet.train.finetuning.tuning import Tuning, tune
@@ -47,16 +47,16 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recipe_for(model: SoundModel, material: Material, **changes: object) -> FinetuneRecipe:
+def recipe_for(model: SoundModel, data: FinetuningData, **changes: object) -> FinetuneRecipe:
     recipe = FinetuneRecipe(
-        task=material.task,
-        labels=material.labels,
+        task=data.task,
+        labels=data.labels,
         architecture="v3",
         width=model.spec.width,
         epochs=2,
         batch_size=4,
         learning_rate=1e-3,
-        trunk_rate=1.0,
+        backbone_lr_scale=1.0,
         mixup=0.4,
         seed=0,
     )
@@ -69,7 +69,7 @@ def model() -> SoundModel:
 
 
 @pytest.fixture
-def material(model: SoundModel, sounds: Path, tmp_path: Path) -> Material:
+def data(model: SoundModel, sounds: Path, tmp_path: Path) -> FinetuningData:
     from dcasenet.train.data.audio_folder import AudioFolder
 
     return gather(AudioFolder(sounds), model.spec, 0.2, 0, tmp_path / "cache")
@@ -80,7 +80,7 @@ def test_it_learns_saves_and_answers_its_own_task_alone(sounds: Path, tmp_path: 
     model = untrained("v3", width=1 / 16, frontend=front)
     tuned = finetune(
         model, sounds, "scene", freeze="none", epochs=6, batch_size=4, learning_rate=0.01,
-        trunk_rate=1.0, mixup=0.0, validation=0.3,
+        backbone_lr_scale=1.0, mixup=0.0, validation=0.3,
     )  # fmt: skip
     assert tuned.spec.metrics["scene"]["validation_accuracy"] == 1.0
     assert tuned.spec.tasks == ("scene",)
@@ -100,10 +100,10 @@ def test_it_learns_saves_and_answers_its_own_task_alone(sounds: Path, tmp_path: 
 
 
 def test_the_same_seed_gives_the_same_model_and_a_stopped_run_goes_on(
-    model: SoundModel, material: Material, tmp_path: Path
+    model: SoundModel, data: FinetuningData, tmp_path: Path
 ) -> None:
-    recipe = recipe_for(model, material, epochs=3)
-    whole = tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "whole")
+    recipe = recipe_for(model, data, epochs=3)
+    whole = tune(with_new_layer(model, data, recipe), data, recipe, tmp_path / "whole")
     fit = trainer.fit
 
     def interrupted(*given: object, **options: object) -> object:
@@ -111,18 +111,18 @@ def test_the_same_seed_gives_the_same_model_and_a_stopped_run_goes_on(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dcasenet.train.finetuning.tuning.fit", interrupted)
-        tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "halves")
-    again = tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "halves")
+        tune(with_new_layer(model, data, recipe), data, recipe, tmp_path / "halves")
+    again = tune(with_new_layer(model, data, recipe), data, recipe, tmp_path / "halves")
     for folder in ("whole", "halves"):
         last = torch.load(tmp_path / folder / "last.ckpt", weights_only=True)
-        assert last["global_step"] == 3 * steps_per_epoch(material, recipe)
+        assert last["global_step"] == 3 * steps_per_epoch(data, recipe)
     for (name, one), two in zip(
         whole.network.state_dict().items(), again.network.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(one, two, msg=name)
     other = dataclasses.replace(recipe, mixup=0.1)
     with pytest.raises(DcasenetError, match="another folder"):
-        tune(with_new_layer(model, material, other), material, other, tmp_path / "whole")
+        tune(with_new_layer(model, data, other), data, other, tmp_path / "whole")
 
 
 class Payload:
@@ -136,25 +136,25 @@ class Payload:
 
 
 def test_a_hostile_checkpoint_runs_no_code(
-    model: SoundModel, material: Material, tmp_path: Path
+    model: SoundModel, data: FinetuningData, tmp_path: Path
 ) -> None:
-    recipe = recipe_for(model, material)
+    recipe = recipe_for(model, data)
     folder = tmp_path / "run"
-    tune(with_new_layer(model, material, recipe), material, recipe, folder)
+    tune(with_new_layer(model, data, recipe), data, recipe, folder)
     last = torch.load(folder / "last.ckpt", weights_only=True)
     torch.save({**last, "extra": Payload(tmp_path / "owned")}, folder / "last.ckpt")
     with pytest.raises(DcasenetError, match=r"last\.ckpt is damaged, or holds objects .*anew"):
-        tune(with_new_layer(model, material, recipe), material, recipe, folder)
+        tune(with_new_layer(model, data, recipe), data, recipe, folder)
     (folder / "last.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(DcasenetError, match=r"last\.ckpt is damaged"):
-        tune(with_new_layer(model, material, recipe), material, recipe, folder)
+        tune(with_new_layer(model, data, recipe), data, recipe, folder)
     assert not (tmp_path / "owned").exists()
 
 
 def test_a_new_last_layer_and_all_else_from_the_checkpoint(
-    model: SoundModel, material: Material
+    model: SoundModel, data: FinetuningData
 ) -> None:
-    start = with_new_layer(model, material, recipe_for(model, material))
+    start = with_new_layer(model, data, recipe_for(model, data))
     old, new = model.network.state_dict(), start.network.state_dict()
     changed = {n for n in new if old[n].shape != new[n].shape or not torch.equal(old[n], new[n])}
     assert {name.rpartition(".")[0] for name in changed} == {
@@ -163,7 +163,7 @@ def test_a_new_last_layer_and_all_else_from_the_checkpoint(
         "event_head",
     }
     assert start.network.scene_head.out_features == 2
-    tuning = Tuning(start, material, recipe_for(model, material, trunk_rate=0.25))
+    tuning = Tuning(start, data, recipe_for(model, data, backbone_lr_scale=0.25))
     groups = tuning_groups(tuning)
     assert groups == {"scene_head": 1e-3, "all else": 0.25e-3}
     assert tuning.network.training
@@ -180,9 +180,9 @@ def tuning_groups(tuning: Tuning) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("epochs", range(1, 9))
-def test_the_cycle_has_any_length(model: SoundModel, material: Material, epochs: int) -> None:
-    recipe = recipe_for(model, material, epochs=epochs, batch_size=64)  # a step an epoch
-    tuning = Tuning(with_new_layer(model, material, recipe), material, recipe)
+def test_the_cycle_has_any_length(model: SoundModel, data: FinetuningData, epochs: int) -> None:
+    recipe = recipe_for(model, data, epochs=epochs, batch_size=64)  # a step an epoch
+    tuning = Tuning(with_new_layer(model, data, recipe), data, recipe)
     optimizers = tuning.configure_optimizers()
     for _ in range(epochs):
         optimizers["optimizer"].step()
@@ -193,19 +193,19 @@ def test_the_cycle_has_any_length(model: SoundModel, material: Material, epochs:
 
 
 def test_rare_labels_are_drawn_as_often_as_common_ones(
-    model: SoundModel, material: Material
+    model: SoundModel, data: FinetuningData
 ) -> None:
-    recipe = recipe_for(model, material, batch_size=8)
-    batches = [TuningBatches(material, recipe, epoch)[0] for epoch in range(4)]
+    recipe = recipe_for(model, data, batch_size=8)
+    batches = [TuningBatches(data, recipe, epoch)[0] for epoch in range(4)]
     for batch in batches:
         assert batch.waveforms.shape == (8, 5 * RATE + 1)
         assert batch.targets.sum(dim=0).tolist() == [4.0, 4.0]
         assert batch.waveforms.abs().max() <= 1.0
     assert not torch.equal(batches[0].waveforms, batches[1].waveforms)
-    again = TuningBatches(material, recipe, 1)[0]
+    again = TuningBatches(data, recipe, 1)[0]
     assert torch.equal(batches[1].waveforms, again.waveforms)
     with pytest.raises(IndexError, match="no batch 9"):
-        TuningBatches(material, recipe, 0)[9]
+        TuningBatches(data, recipe, 0)[9]
     order = balanced([[0, 1, 2], [3, 4, 5]], 6, np.random.default_rng(0))
     assert sorted(order) == [0, 1, 2, 3, 4, 5]  # of even classes each is heard once
 
@@ -220,9 +220,9 @@ def test_events_are_cut_with_their_times(tmp_path: Path, model: SoundModel) -> N
         Example(tmp_path / "short.wav", events=()),
     ]
     data = SoundDataset("bursts", "event", ("burst",), examples)
-    material = gather(data, model.spec, 0.0, 0, tmp_path / "cache")
-    recipe = recipe_for(model, material, batch_size=16)
-    batch = TuningBatches(material, recipe, 0)[0]
+    data = gather(data, model.spec, 0.0, 0, tmp_path / "cache")
+    recipe = recipe_for(model, data, batch_size=16)
+    batch = TuningBatches(data, recipe, 0)[0]
     n_steps = 38  # 30 s, the paper's crop, up to whole steps of 0.8 s
     assert batch.targets.shape == (16, n_steps, 1)
     heard = 0
@@ -240,11 +240,11 @@ def test_events_are_cut_with_their_times(tmp_path: Path, model: SoundModel) -> N
     assert tuned.detect_events(tmp_path / "short.wav").probabilities.shape == (30, 1)
 
 
-def test_losses_are_the_definition(model: SoundModel, material: Material) -> None:
-    recipe = recipe_for(model, material, mixup=0.0, masks=(0, 0))
-    tuning = Tuning(with_new_layer(model, material, recipe), material, recipe)
+def test_losses_are_the_definition(model: SoundModel, data: FinetuningData) -> None:
+    recipe = recipe_for(model, data, mixup=0.0, masks=(0, 0))
+    tuning = Tuning(with_new_layer(model, data, recipe), data, recipe)
     tuning.eval()
-    batch = TuningBatches(material, recipe, 0)[0]
+    batch = TuningBatches(data, recipe, 0)[0]
     with torch.no_grad():
         logits = tuning.network(tuning.frontend(batch.waveforms)).scene
         (loss,) = tuning.losses(batch, np.random.default_rng(0)).values()
@@ -253,18 +253,18 @@ def test_losses_are_the_definition(model: SoundModel, material: Material) -> Non
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
-    model: SoundModel, material: Material, tmp_path: Path
+    model: SoundModel, data: FinetuningData, tmp_path: Path
 ) -> None:
-    recipe = recipe_for(model, material)
-    start = with_new_layer(model, material, recipe)
+    recipe = recipe_for(model, data)
+    start = with_new_layer(model, data, recipe)
     with torch.no_grad():
         start.network.scene_head.weight.fill_(torch.nan)
     with pytest.raises(DcasenetError, match=r"not finite at batch 0 of epoch 0.*Lower the learn"):
-        tune(start, material, recipe, tmp_path / "run")
+        tune(start, data, recipe, tmp_path / "run")
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(
-    model: SoundModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: SoundModel, data: FinetuningData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bytes, kept = checkpoints.write_bytes, {}
 
@@ -275,12 +275,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         write_bytes(path, content)
 
     monkeypatch.setattr(checkpoints, "write_bytes", full)
-    recipe = recipe_for(model, material)
+    recipe = recipe_for(model, data)
     with pytest.raises(DcasenetError, match="No space left on device"):
-        tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "run")
+        tune(with_new_layer(model, data, recipe), data, recipe, tmp_path / "run")
     assert [path.read_bytes() for path in kept] == [*kept.values()]
     monkeypatch.setattr(checkpoints, "write_bytes", write_bytes)
-    tune(with_new_layer(model, material, recipe), material, recipe, tmp_path / "run")  # goes on
+    tune(with_new_layer(model, data, recipe), data, recipe, tmp_path / "run")  # goes on
 
 
 def test_a_model_of_random_weights() -> None:

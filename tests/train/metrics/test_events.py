@@ -123,13 +123,13 @@ def test_matching_is_optimal() -> None:
     draw = np.random.default_rng(0)
     several = 0
     for _ in range(150):
-        sides = []
+        splits = []
         for _ in range(2):
             onsets = draw.uniform(0.0, 0.6, draw.integers(1, 5))
             labels = draw.integers(2, size=len(onsets))
-            sides.append([(int(k), a, a + 0.5) for k, a in zip(labels, onsets, strict=True)])
-        score = score_of(event_counts(sides[0], sides[1], 2)[0])
-        assert (score.hits, score.substitutions) == best(*sides)
+            splits.append([(int(k), a, a + 0.5) for k, a in zip(labels, onsets, strict=True)])
+        score = score_of(event_counts(splits[0], splits[1], 2)[0])
+        assert (score.hits, score.substitutions) == best(*splits)
         several += score.hits > 1
     assert several > 30
 

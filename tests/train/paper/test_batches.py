@@ -24,13 +24,13 @@ def data(job: ModuleType, paper_folder: Path) -> PaperData:
 @pytest.fixture(scope="module")
 def event_store(job: ModuleType, paper_folder: Path) -> WaveformStore:
     return decode_examples(
-        job.paper_sets(paper_folder)["event"].side("train"), paper_folder, 24_000
+        job.paper_sets(paper_folder)["event"].split("train"), paper_folder, 24_000
     )
 
 
 @pytest.fixture(scope="module")
 def features(job: ModuleType, paper_folder: Path, event_store: WaveformStore) -> FeatureStore:
-    examples = job.paper_sets(paper_folder)["event"].side("train")
+    examples = job.paper_sets(paper_folder)["event"].split("train")
     return extract(examples, event_store, LogMel(FrontEndSettings()), paper_folder)
 
 
@@ -82,7 +82,7 @@ def test_short_clips_are_doubled_and_long_ones_cut_anywhere(
     job: ModuleType, paper_folder: Path
 ) -> None:
     sets = job.paper_sets(paper_folder)
-    examples = sets["tag"].side("train")
+    examples = sets["tag"].split("train")
     store = decode_examples(examples, paper_folder, 24_000)
     stream = ClipStream("tag", job.TAGS, examples, store, seconds=1.0)
     random = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def test_short_clips_are_doubled_and_long_ones_cut_anywhere(
     assert len(cut) == 24_001
     assert truth.tolist() == [1, 1, 0]
     assert np.array_equal(cut[: 24_001 - len(short)], cut[len(short) :])
-    scenes = sets["scene"].side("train")
+    scenes = sets["scene"].split("train")
     long = ClipStream("scene", job.SCENES, scenes, decode_examples(scenes, paper_folder, 24_000), 1)
     starts = {long.draw(0, random)[0].tobytes() for _ in range(5)}
     assert len(starts) == 5
@@ -100,7 +100,7 @@ def test_short_clips_are_doubled_and_long_ones_cut_anywhere(
 def test_events_are_normalised_as_a_whole_and_then_cut(
     job: ModuleType, paper_folder: Path, event_store: WaveformStore, features: FeatureStore
 ) -> None:
-    examples = job.paper_sets(paper_folder)["event"].side("train")
+    examples = job.paper_sets(paper_folder)["event"].split("train")
     whole = LogMel(FrontEndSettings())(torch.tensor(event_store.waveform(examples[1])[None]))[0]
     assert features.n_frames(examples[1]) == whole.shape[1] == 320
     cut = features.crop(examples[1], 100, 200)
@@ -130,7 +130,7 @@ def test_the_loss_of_steps_is_that_of_the_rows_they_are_repeated_on() -> None:
 def test_recordings_shorter_than_a_crop_are_refused(
     job: ModuleType, paper_folder: Path, features: FeatureStore
 ) -> None:
-    examples = job.paper_sets(paper_folder)["event"].side("train")
+    examples = job.paper_sets(paper_folder)["event"].split("train")
     with pytest.raises(DcasenetError, match="None of the 2 event recordings is 30 s long"):
         EventStream(job.EVENTS, examples, features, seconds=30.0)
 
@@ -145,7 +145,7 @@ def test_a_task_without_data_is_named(job: ModuleType, paper_folder: Path) -> No
 def test_log_mels_are_made_once(
     job: ModuleType, paper_folder: Path, event_store: WaveformStore, features: FeatureStore
 ) -> None:
-    examples = job.paper_sets(paper_folder)["event"].side("train")
+    examples = job.paper_sets(paper_folder)["event"].split("train")
 
     class Broken(LogMel):
         def forward(self, waveform: torch.Tensor) -> torch.Tensor:
@@ -159,6 +159,6 @@ def test_a_full_disk_is_reported_with_the_room_that_is_needed(
     job: ModuleType, event_store: WaveformStore, tmp_path: Path
 ) -> None:
     (tmp_path / "cache").write_text("in the way")
-    examples = job.paper_sets(event_store.path.parent)["event"].side("train")
+    examples = job.paper_sets(event_store.path.parent)["event"].split("train")
     with pytest.raises(DcasenetError, match=r"cannot be kept in .* room for 0 MB"):
         extract(examples, event_store, LogMel(FrontEndSettings()), tmp_path / "cache")

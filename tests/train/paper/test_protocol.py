@@ -148,16 +148,16 @@ def test_a_file_without_channels_is_heard_as_it_is(
 
 
 @pytest.mark.parametrize(
-    ("labels", "part", "task", "message"),
+    ("labels", "split", "task", "message"),
     [
         (("park", "moon"), "test", "scene", "does not know moon"),
-        (("park",), "train", "scene", "nothing on the side train.*one of test"),
+        (("park",), "train", "scene", "nothing in the split train.*one of test"),
         (("park",), "test", "tag", "labelled for the task tag"),
     ],
 )
 def test_what_does_not_fit_is_refused(
-    tiny_model: SoundModel, labels: tuple[str, ...], part: str, task: str, message: str
+    tiny_model: SoundModel, labels: tuple[str, ...], split: str, task: str, message: str
 ) -> None:
     data = SoundDataset("mine", task, labels, [Example(Path("a.wav"), "test", scene="park")])
     with pytest.raises(DcasenetError, match=message):
-        paper_scene(tiny_model, data, part)
+        paper_scene(tiny_model, data, split)

@@ -147,7 +147,7 @@ def test_training_from_the_command_line_on_the_real_layout(
     )
     spec = dcasenet.load(tmp_path).spec
     assert (spec.name, spec.tasks, len(spec.tags)) == ("v2", ("tag",), 80)
-    assert "the test side, as the authors did: optimistic" in spec.protocol
+    assert "the test split, as the authors did: optimistic" in spec.protocol
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_released_checkpoints_are_graded_without_training(
             "scenes",
             "scene",
             ("park", "tram"),
-            [Example(e.path, e.part, scene=names[str(e.scene)]) for e in mine],
+            [Example(e.path, e.split, scene=names[str(e.scene)]) for e in mine],
         )
     }
     found = evaluate_released(sets, cache_dir=released, local_files_only=True)

@@ -12,7 +12,7 @@ from dcasenet.errors import DcasenetError
 
 
 @dataclass(frozen=True)
-class Origin:
+class DatasetInfo:
     """A published data set.
 
     Attributes:
