@@ -106,10 +106,8 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         ...     dcasenet.load("v2", weights=folder + "/mine.pt").spec.tasks
         ('scene', 'tag', 'event')
     """
-    if name is None:
-        name, default = manifest.default_checkpoint()
-        stage = default if stage is None and weights is None else stage
-    stage = manifest.RELEASED_STAGE if stage is None else stage
+    known, stage = manifest.resolve(None if name is None else str(name), stage)
+    name = known if name is None else name
     _check_backend(runtime, precision, device)
     access = Access(cache_dir, sources.is_offline(local_files_only), progress)
     is_released = weights is None and isinstance(name, str) and name in manifest.ARCHITECTURES

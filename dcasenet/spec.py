@@ -85,7 +85,7 @@ class Context:
         hop: From one window to the next, in seconds.
         pooling: ``"mean"``, ``"max"``, or ``"overlap"``: averaged where windows overlap, with
             weights that rise linearly from each window's edges.
-        shortest: A shorter recording is followed by silence up to this length, in seconds; 0
+        shortest: A shorter recording is repeated up to this length, in seconds; 0
             leaves it as it is.
     """
 

@@ -1,6 +1,7 @@
 /** The network in ONNX Runtime Web: a window's waveform in, probabilities out. */
 
 import * as ort from "./vendor/ort.wasm.bundle.min.mjs";
+import { repeated } from "./windows.js";
 
 const RUNTIME = new URL("./vendor/ort-wasm-simd-threaded.wasm.gz", import.meta.url);
 // More threads than this gain little on networks of this size.
@@ -18,7 +19,7 @@ export async function networkOf(bytes, spec) {
   ort.env.wasm.wasmBinary ??= await unpacked(RUNTIME);
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   return async (samples, tasks) => {
-    const waveform = longEnough(samples, spec.shortest);
+    const waveform = repeated(samples, spec.shortest);
     const outputs = await session.run(
       { waveform: new ort.Tensor("float32", waveform, [1, waveform.length]) },
       tasks,
@@ -40,11 +41,6 @@ async function unpacked(url) {
   if (!response.ok) throw new Error(`${url.pathname} cannot be had: ${response.status}.`);
   const content = response.body.pipeThrough(new DecompressionStream("gzip"));
   return new Response(content).arrayBuffer();
-}
-
-function longEnough(samples, shortest) {
-  if (samples.length >= shortest) return samples;
-  return Float32Array.from({ length: shortest }, (_, i) => samples[i % samples.length]);
 }
 
 function probabilities(tensor, task) {

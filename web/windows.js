@@ -11,7 +11,7 @@ export class Grid {
    * @param {number} hop From one window to the next, in samples.
    * @param {number} step The last window starts at the smallest multiple of this from which at most
    *   `size` samples remain; with 1 it ends at the last sample.
-   * @param {number} shortest A shorter recording is followed by silence up to this length.
+   * @param {number} shortest A shorter recording is repeated up to this length.
    */
   constructor(size, hop, step, shortest) {
     Object.assign(this, { size, hop, step, shortest });
@@ -80,11 +80,10 @@ export class SlidingWindows {
     return this.length ? this.certain(true) : [];
   }
 
-  /** Give the samples of a window, followed by silence up to a length. */
+  /** Give the samples of a window, repeated up to a length. */
   cut([start, stop], shortest) {
-    const samples = new Float32Array(Math.max(stop - start, shortest));
-    samples.set(this.kept.subarray(start - this.first, stop - this.first));
-    return samples;
+    const samples = this.kept.slice(start - this.first, stop - this.first);
+    return repeated(samples, shortest);
   }
 
   certain(isEnd) {
@@ -144,4 +143,14 @@ export class OverlapAdd {
     copy.steps = this.steps.map(({ total, weight }) => ({ total: total.slice(), weight }));
     return copy;
   }
+}
+
+/**
+ * Repeat samples up to a length.
+ * @param {Float32Array} samples At least one.
+ * @param {number} shortest The length.
+ */
+export function repeated(samples, shortest) {
+  if (samples.length >= shortest) return samples;
+  return Float32Array.from({ length: shortest }, (_, i) => samples[i % samples.length]);
 }

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # What `dcasenet.load` takes; an actor calls it.
 Load = Mapping[str, Any]
 
-OPEN: Load = {"name": "v3", "stage": "open"}
+DEFAULT: Load = {}  # the checkpoint that ships
 BATCH = 32  # files that an actor answers together
 THREADS = 4  # files that an actor reads at once
 # One block for each group of files lets rows come early; Ray is slow with very many.
@@ -62,7 +62,7 @@ class ActorOptions(TypedDict, total=False):
 
 def analyze(
     dataset: Any,
-    model: SoundVerbs[Any] | Load = OPEN,
+    model: SoundVerbs[Any] | Load = DEFAULT,
     *,
     threshold: Threshold = None,
     top: int = 5,
@@ -99,7 +99,7 @@ def analyze(
 
 def embed(
     dataset: Any,
-    model: SoundVerbs[Any] | Load = OPEN,
+    model: SoundVerbs[Any] | Load = DEFAULT,
     *,
     task: Task = "tag",
     channels: Channels = "mix",

@@ -70,9 +70,18 @@ Paths: TypeAlias = Annotated[
     ),
 ]
 Model: TypeAlias = Annotated[
-    str, typer.Option("--model", help="Architecture, folder, file or Hub repository.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="Architecture, folder, file or Hub repository; by default what ships.",
+    ),
 ]
-Stage: TypeAlias = Annotated[str, typer.Option(help="Which training; see 'dcasenet models'.")]
+Stage: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Which training; see 'dcasenet models'. Of a named architecture, by default joint."
+    ),
+]
 Weights: TypeAlias = Annotated[
     Path | None, typer.Option(help="A file of weights, instead of a stage.")
 ]
@@ -125,8 +134,8 @@ EngineOption: TypeAlias = Annotated[
 class CheckpointOptions:
     """Which model is meant."""
 
-    model: Model = "v3"
-    stage: Stage = "open"
+    model: Model = None
+    stage: Stage = None
     weights: Weights = None
 
     def load_network(self) -> SoundModel:
@@ -369,7 +378,12 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_model(
-    name: str, stage: str, weights: Path | None, device: str, precision: Precision, runtime: Runtime
+    name: str | None,
+    stage: str | None,
+    weights: Path | None,
+    device: str,
+    precision: Precision,
+    runtime: Runtime,
 ) -> SoundModel | OnnxSoundModel:
     """Load the model that the options name."""
     from dcasenet.loading import load

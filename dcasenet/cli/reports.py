@@ -88,7 +88,9 @@ def verify(
         str | None,
         typer.Option("--model", help="Model; by default the one that the file names."),
     ] = None,
-    stage: Annotated[str, typer.Option(help="Its stage, for a name such as v3.")] = "open",
+    stage: Annotated[
+        str | None, typer.Option(help="Its stage, for a name such as v3; by default joint.")
+    ] = None,
     recordings: Annotated[
         Path | None, typer.Option(help="Folder of the recordings, if they have moved.")
     ] = None,

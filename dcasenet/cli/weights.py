@@ -24,7 +24,9 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.
 CacheOption = Annotated[
     Path | None, typer.Option("--cache-dir", help="Cache folder in place of the usual one.")
 ]
-StageOption = Annotated[str, typer.Option(help="Stage, as 'dcasenet models' lists them.")]
+StageOption = Annotated[
+    str | None, typer.Option(help="Stage, as 'dcasenet models' lists them; of a name, joint.")
+]
 
 cache_commands = typer.Typer(help="Look after downloaded weights.", no_args_is_help=True)
 
@@ -43,8 +45,10 @@ def models(output: FormatOption = Format.table, cache_dir: CacheOption = None) -
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A name, a weights file, or a folder.")] = "v3",
-    stage: StageOption = "open",
+    model: Annotated[
+        str | None, typer.Argument(help="A name, a weights file, or a folder.")
+    ] = None,
+    stage: StageOption = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Show what a checkpoint is: labels, licence, training data, figures, front end."""
@@ -57,7 +61,7 @@ def info(
 
 def download(
     model: Annotated[str, typer.Argument(help="A name or a Hugging Face repository.")] = "v3",
-    stage: StageOption = "joint",
+    stage: StageOption = None,
     cache_dir: CacheOption = None,
 ) -> None:
     """Bring a checkpoint into the cache, so that it loads without a network."""
@@ -67,7 +71,7 @@ def download(
 
         say(download_repository(model, access))
         return
-    spec = manifest.find(model, stage)
+    spec = manifest.find(*manifest.resolve(model, stage))
     stages = list(spec.members.values()) or [spec.stage]
     for name in stages:
         say(cache.obtain(manifest.find(model, name), access))
@@ -133,8 +137,9 @@ def clear_cache(cache_dir: CacheOption = None) -> None:
     say(f"{cache.cache_folder(cache_dir)}: {_megabytes(freed)} freed.")
 
 
-def _spec_of(model: str, stage: str) -> ModelSpec:
+def _spec_of(model: str | None, stage: str | None) -> ModelSpec:
     """Find the spec of a name, a file or a folder, without loading weights."""
+    model, stage = manifest.resolve(model, stage)
     path = Path(model).expanduser()
     if model in manifest.ARCHITECTURES or not path.exists():
         return manifest.find(model, stage)

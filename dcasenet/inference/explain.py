@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -168,7 +167,8 @@ def explain(
     n_frames = 0
     for start, stop in Grid(size, size, settings.hop_length).windows(prepared.n_samples):
         waveform = torch.from_numpy(prepared.waveforms[:, start:stop]).to(model.device)
-        waveform = nnf.pad(waveform, (0, max(0, shortest - waveform.shape[1])))  # as the verbs do
+        n_repeats = max(1, -(-shortest // waveform.shape[1]))  # as the verbs do
+        waveform = waveform.repeat(1, n_repeats)[:, : max(shortest, waveform.shape[1])]
         with torch.no_grad():
             log_mel = model.frontend.log_mel(waveform)
             features = model.frontend.normalize(log_mel)

@@ -38,7 +38,7 @@ class Grid:
         hop: From one window to the next, in samples: a multiple of `step`, at most `size`.
         step: The last window starts at the smallest multiple of this from which at most `size`
             remain; with 1 it ends at the last sample.
-        shortest: A shorter recording is followed by silence up to this length, in samples.
+        shortest: A shorter recording is repeated up to this length, in samples.
 
     Example:
         >>> Grid(size=4, hop=2).windows(7)
@@ -358,7 +358,7 @@ class SlidingWindows:
         start, stop = window
         n_missing = max(0, shortest - (stop - start))
         cut: Floats = self._kept[:, start - self._first : stop - self._first]
-        return np.pad(cut, ((0, 0), (0, n_missing))) if n_missing else cut.copy()
+        return np.pad(cut, ((0, 0), (0, n_missing)), mode="wrap") if n_missing else cut.copy()
 
     def _append(self, block: Floats) -> None:
         """Add a block behind what is still needed, in memory that is seldom moved."""

@@ -77,6 +77,24 @@ def default_checkpoint() -> tuple[str, str]:
     raise WeightsError(f"{FILE_NAME} lists none of {', '.join(DEFAULT_STAGES)} as shipped.")
 
 
+def resolve(name: str | None = None, stage: str | None = None) -> tuple[str, str]:
+    """Return which checkpoint is meant by a name and a stage that may be left out.
+
+    Without either it is the default; a name alone means its released joint network.
+
+    Raises:
+        WeightsError: The manifest is missing or damaged, or nothing ships.
+
+    Example:
+        >>> resolve("v3"), resolve(stage="open")
+        (('v3', 'joint'), ('v3', 'open'))
+    """
+    default_name, default_stage = default_checkpoint()
+    if name is None:
+        return default_name, stage or default_stage
+    return name, stage or RELEASED_STAGE
+
+
 def find(name: str, stage: str) -> ModelSpec:
     """Look a checkpoint up.
 

@@ -135,12 +135,14 @@ def test_the_verbs_agree_with_analyze(noise: Noise, seconds: float) -> None:
     assert embedding.times[-1] <= seconds
 
 
-def test_a_short_clip_is_padded_to_the_shortest(noise: Noise) -> None:
+def test_a_short_clip_is_repeated_up_to_the_shortest(noise: Noise) -> None:
     model, waveform = Recorder(), noise(RATE)
     analysis = model.analyze(waveform, RATE)
     assert [(n, length) for n, length, _ in model.calls] == [(1, 5 * RATE)]
     assert analysis.scene.times.tolist() == [[0.0, 1.0]]
     assert len(analysis.events.probabilities) == 7
+    repeated = model.analyze(np.tile(waveform, 5), RATE)
+    np.testing.assert_array_equal(analysis.tags.values, repeated.tags.values)
     model.calls.clear()
     model.analyze(noise(7 * RATE), RATE)
     assert [(n, length) for n, length, _ in model.calls] == [(1, 7 * RATE)]
