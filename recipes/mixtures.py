@@ -53,7 +53,7 @@ class MixtureSettings:
     synthetic: float = 0.04
     soundscapes: float = 0.38
     environments: float = 0.18
-    second: float = 0.4
+    second: float = 0.3
     third: float = 0.3
     layer_level: tuple[float, float] = (-18.0, 6.0)
     speeds: tuple[float, float] = (-4.0, 4.0)

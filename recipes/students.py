@@ -22,6 +22,8 @@ N_TAUGHT_TAGS = 527
 TEACHER_EMBEDDING = 384
 # Least probability of a tag that the label of a recording names: labels are not hearings.
 SAID = 0.8
+# How much more its cross-entropy counts than that of what only the teacher says.
+SAID_WEIGHT = 3.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class Student(nn.Module):
         # The teacher may miss what the recordings are known to hold; it knows what else they hold.
         known = (SAID * mixtures.tag @ self.named).clamp(max=SAID)
         truth = lesson.tag.maximum(known)
-        losses["tag"] = _binary(outputs.tag.float(), truth)
+        losses["tag"] = _binary(outputs.tag.float(), truth, 1.0 + (SAID_WEIGHT - 1.0) * (known > 0))
         losses["ranking"] = _listwise(outputs.tag.float(), truth)
         losses["columns"] = _binary(tags, lesson.columns[:, :n])
         taught = (lesson.embedding[:, :n] - self.embedding_mean) / self.embedding_deviation
@@ -235,8 +237,8 @@ def smooth(columns: Tensor) -> Tensor:
     return averaged.transpose(1, 2)
 
 
-def _binary(logits: Tensor, truth: Tensor) -> Tensor:
-    loss = nnf.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+def _binary(logits: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
+    loss = nnf.binary_cross_entropy_with_logits(logits, truth, weight, reduction="none")
     return loss.sum(dim=-1).mean()
 
 
