@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 # Bytes of a file that cannot seek which are held in memory; beyond, they go to a temporary file, up
 # to so many.
 SPOOL_BYTES, MOST_SPOOLED = 2**26, 2**34
+# Seconds for which a pipe may stay empty at first.
+PATIENCE = 10.0
 
 
 def decode(file: File, source: str) -> tuple[NDArray[np.float32], int, tuple[str, ...]]:
@@ -157,7 +160,7 @@ class FileReader:
                 raise AudioError(
                     f"{source} is a directory. Give the audio files in it, one or a list."
                 )
-            stream: BinaryIO = self._closing.enter_context(path.open("rb"))
+            stream: BinaryIO = self._closing.enter_context(_opened(path, source))
             if not stream.seekable():
                 stream = self._closing.enter_context(_spooled(stream, source))
         except FileNotFoundError as error:
@@ -168,6 +171,32 @@ class FileReader:
         except OSError as error:
             raise _unreadable(source, error) from error
         return stream
+
+
+def _opened(path: Path, source: str) -> BinaryIO:
+    """Open a file, and never wait for a pipe to which nobody writes."""
+    mode = path.stat().st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise AudioError(f"{source} is a device. Give the path of an audio file.")
+    if not stat.S_ISFIFO(mode):
+        return path.open("rb")
+    stream = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - given away
+    if not _is_readable(stream):
+        stream.close()
+        raise AudioError(
+            f"{source} is a pipe to which nothing was written for {PATIENCE:g} s. Start what "
+            "writes to it first, or give a file."
+        )
+    os.set_blocking(stream.fileno(), True)
+    return stream
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _is_readable(stream: BinaryIO) -> bool:
+    return bool(select.select([stream], [], [], PATIENCE)[0])
 
 
 class _Fitted:

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dcasenet.errors import AudioError
+from dcasenet.text import one_line
 
-# What libsndfile reads, by the names that such files have. A file given by itself needs none.
+# Names that recordings have, as far as libsndfile reads them, and what the extra `av` reads, sound
+# of films included. A file given by itself needs none.
 SUFFIXES = frozenset(
     {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64"}
-    | {".snd", ".w64", ".wav", ".wave"}
+    | {".snd", ".w64", ".wav", ".wave", ".bwf", ".mp1", ".mp2", ".nist", ".sph", ".voc"}
+    | {".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".m4v"}
+    | {".mka", ".mkv", ".mov", ".mp4", ".mpc", ".spx", ".tta", ".webm", ".wma", ".wmv", ".wv"}
 )
+# How files are counted whose names begin with a dot, and whose names have no suffix.
+HIDDEN, NO_SUFFIX = "hidden", "without a suffix"
+# Suffixes that a line names; the rest are "other".
+MOST_NAMED = 8
 
 StrPath = str | os.PathLike[str]
+
+
+@dataclass
+class Listing:
+    """What was found in files and folders.
+
+    Attributes:
+        files: Recordings, and what cannot be looked into, so that a job says why.
+        passed_over: How many other files were in the folders, by suffix.
+    """
+
+    files: list[str]
+    passed_over: Counter[str]
 
 
 def list_recordings(paths: Iterable[StrPath]) -> list[str]:
     """List the files given, and the recordings in the folders given and in theirs.
 
     A folder's recordings are told by their suffix, in capitals or not; what begins with a dot is
-    passed over. A folder that cannot be listed stands in the list itself, so that a job reports
-    it like a file that cannot be read.
+    passed over. Links are followed, into each folder once. What cannot be looked into - a folder
+    that cannot be listed, a link that leads nowhere - stands in the list itself, so that a job
+    reports it like a file that cannot be read.
 
     Args:
         paths: Files and folders.
@@ -42,34 +66,80 @@ def list_recordings(paths: Iterable[StrPath]) -> list[str]:
         ...     [Path(path).name for path in list_recordings([folder])]
         ['a.flac', 'b.WAV']
     """
+    return find_recordings(paths).files
+
+
+def find_recordings(paths: Iterable[StrPath]) -> Listing:
+    """List recordings as `list_recordings` does, and count what is passed over.
+
+    Raises:
+        AudioError: There is not one recording.
+    """
     given = [os.fspath(path) for path in paths]
+    passed_over: Counter[str] = Counter()
     found: dict[str, None] = {}  # a set that keeps its order
     for path in given:
-        found.update(dict.fromkeys(_walk(path, set()) if Path(path).is_dir() else [path]))
+        found.update(dict.fromkeys(_walk(path, passed_over) if Path(path).is_dir() else [path]))
     if not found:
+        others = f" (it holds {describe_counts(passed_over)})" if passed_over else ""
         raise AudioError(
-            f"There is no recording in {', '.join(given) or 'nothing'}. Give files, or folders "
-            f"with files that end in {', '.join(sorted(SUFFIXES))}."
+            f"There is no recording in {', '.join(given) or 'nothing'}{others}. Give files, or "
+            f"folders with files that end in {', '.join(sorted(SUFFIXES))}."
         )
-    return list(found)
+    return Listing(list(found), passed_over)
 
 
-def _walk(folder: str, above: set[tuple[int, int]]) -> Iterator[str]:
-    """Give the recordings below a folder; links to folders are followed, but never in a circle."""
-    try:
-        status = Path(folder).stat()
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
-        yield folder
-        return
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
+def describe_counts(passed_over: Counter[str]) -> str:
+    """Say how many files were passed over, the most frequent suffixes first.
+
+    Example:
+        >>> describe_counts(Counter({".txt": 1_200, "hidden": 1, "without a suffix": 2}))
+        '1,200 .txt, 2 without a suffix, 1 hidden'
+    """
+    ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{n:,} {one_line(suffix)}" for suffix, n in ordered[:MOST_NAMED]]
+    n_others = sum(n for _, n in ordered[MOST_NAMED:])
+    return ", ".join([*parts, f"{n_others:,} other"] if n_others else parts)
+
+
+def _walk(top: str, passed_over: Counter[str]) -> Iterator[str]:
+    """Give the recordings below a folder: of each folder once, however it is linked."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [(top, True)]  # and no recursion: folders may be deeper than Python's stack
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            yield path
             continue
-        if entry.is_dir():
-            yield from _walk(entry.path, above | {here})
-        elif Path(entry.name).suffix.lower() in SUFFIXES:
-            yield entry.path
+        try:
+            status = Path(path).stat()
+            here = (status.st_dev, status.st_ino)
+            if here in seen:
+                continue
+            with os.scandir(path) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            yield path
+            continue
+        seen.add(here)
+        found = [(entry.path, kind) for entry in entries if (kind := _kind(entry)) is not None]
+        waiting += reversed(found)
+        passed_over.update(_counted(entry) for entry in entries if _kind(entry) is None)
+
+
+def _kind(entry: os.DirEntry[str]) -> bool | None:
+    """Return True of a folder, False of a recording, None of what is passed over."""
+    try:
+        is_folder, is_known = entry.is_dir(), True
+    except OSError:  # a link that leads in a circle, or into what may not be read
+        is_folder = is_known = False
+    if entry.name.startswith("."):
+        return None
+    is_recording = not is_known or Path(entry.name).suffix.lower() in SUFFIXES
+    return True if is_folder else False if is_recording else None
+
+
+def _counted(entry: os.DirEntry[str]) -> str:
+    if entry.name.startswith("."):
+        return HIDDEN
+    return Path(entry.name).suffix.lower() or NO_SUFFIX

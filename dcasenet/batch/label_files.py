@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dcasenet.audio.discovery import StrPath, list_recordings
+from dcasenet.audio.discovery import StrPath, find_recordings
 from dcasenet.errors import AudioError, JobError
 from dcasenet.results import Result
 from dcasenet.results.formats import export, suffix_of
@@ -25,12 +25,14 @@ class FolderSummary:
         folder: The folder.
         n_files: How many recordings there are.
         n_kept: How many of them had a file there already, which was left as it is.
+        passed_over: How many files in the folders are no recordings by their names, by suffix.
         failures: Recording → why there is no file of it.
     """
 
     folder: Path
     n_files: int
     n_kept: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,8 +65,9 @@ def write_each(
         JobError: A file cannot be written.
         ValueError: The format is for events, and `answer` returns none.
     """
-    targets = targets_of([paths] if isinstance(paths, str | os.PathLike) else list(paths), form)
-    summary = FolderSummary(Path(folder), len(targets))
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    targets, passed_over = targets_of(given, form)
+    summary = FolderSummary(Path(folder), len(targets), passed_over=passed_over)
     for done, (recording, relative) in enumerate(targets.items(), start=1):
         target, error = summary.folder / relative, None
         if target.exists() and not overwrite:
@@ -81,33 +84,37 @@ def write_each(
     return summary
 
 
-def targets_of(paths: Sequence[StrPath], form: str) -> dict[str, Path]:
-    """Name the file of each recording, relative to the folder of results.
+def targets_of(paths: Sequence[StrPath], form: str) -> tuple[dict[str, Path], Counter[str]]:
+    """Name the file of each recording, relative to the folder of results; count other files.
 
     It is named like the recording, with the format's suffix in place of its own; where two would
     be the same, the suffix is added to the whole name.
 
     Example:
-        >>> targets_of(["a.wav", "b/a.flac", "c.wav"], "textgrid")["c.wav"].name
+        >>> targets_of(["a.wav", "b/a.flac", "c.wav"], "textgrid")[0]["c.wav"].name
         'c.TextGrid'
-        >>> [path.name for path in targets_of(["a.wav", "a.flac"], "audacity").values()]
+        >>> [path.name for path in targets_of(["a.wav", "a.flac"], "audacity")[0].values()]
         ['a.wav.txt', 'a.flac.txt']
     """
     places: dict[str, Path] = {}
+    passed_over: Counter[str] = Counter()
     for given in paths:
         is_folder = Path(given).is_dir()
-        for recording in list_recordings([given]):
+        listing = find_recordings([given])
+        passed_over += listing.passed_over
+        for recording in listing.files:
             place = os.path.relpath(recording, given) if is_folder else Path(recording).name
             places.setdefault(recording, Path(place))
     suffix = suffix_of(form)
     short = {recording: place.with_suffix("") for recording, place in places.items()}
     counts = Counter(short.values())
-    return {
+    targets = {
         recording: place.with_name(
             (short[recording] if counts[short[recording]] == 1 else place).name + suffix
         )
         for recording, place in places.items()
     }
+    return targets, passed_over
 
 
 def _write(result: Result, form: str, target: Path) -> None:

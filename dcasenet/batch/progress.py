@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -50,12 +51,14 @@ class Summary:
         n_files: How many rows it has.
         n_failed: How many of them say why there is no answer.
         n_resumed: How many were finished by earlier runs.
+        passed_over: How many files in the folders are no recordings by their names, by suffix.
     """
 
     output: Path
     n_files: int
     n_failed: int
     n_resumed: int
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 Watch = Callable[[Progress, Sequence[Row]], None]

@@ -4,6 +4,7 @@
 
     out.parquet.parts/job.json                       what is asked of which model
     out.parquet.parts/files.jsonl                    the files, as listed when the job began
+    out.parquet.parts/passed_over.json               how many others there were, by suffix
     out.parquet.parts/rows-000000000-000000032.jsonl the rows of files 0 to 31
     out.parquet.parts/.lock                          held by whoever works there
 
@@ -17,14 +18,17 @@ import contextlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dcasenet.audio.discovery import Listing
 from dcasenet.batch.rows import Row, from_line, to_line
 from dcasenet.errors import JobError
 
 JOB, FILES, LOCK, WORK = "job.json", "files.jsonl", ".lock", "incomplete"
+PASSED_OVER = "passed_over.json"
 
 
 class Parts:
@@ -42,11 +46,13 @@ class Parts:
         >>> with TemporaryDirectory() as folder:
         ...     parts = Parts(Path(folder, "out.jsonl"))
         ...     with parts.locked():
-        ...         files = parts.begin({"top": 5}, lambda: ["a.wav", "b.wav"])
+        ...         found = Listing(["a.wav", "b.wav"], Counter({".txt": 3}))
+        ...         parts.begin({"top": 5}, lambda: found) == found
         ...         parts.save([{"filename": "a.wav"}])
         ...         again = Parts(parts.output)
-        ...         again.begin({"top": 5}, list), again.n_done
-        (['a.wav', 'b.wav'], 1)
+        ...         again.begin({"top": 5}, lambda: found) == found, again.n_done
+        True
+        (True, 1)
     """
 
     def __init__(self, output: Path) -> None:
@@ -81,8 +87,8 @@ class Parts:
             lock.release()
 
     def begin(
-        self, job: Mapping[str, Any], list_files: Callable[[], list[str]], *, restart: bool = False
-    ) -> list[str]:
+        self, job: Mapping[str, Any], list_files: Callable[[], Listing], *, restart: bool = False
+    ) -> Listing:
         """Begin a job, or find out how far it got.
 
         Args:
@@ -91,7 +97,7 @@ class Parts:
             restart: Whether to throw away what is there.
 
         Returns:
-            All files of the job, as they were listed when it began.
+            All files of the job, as they were listed when it began, and what was passed over.
 
         Raises:
             JobError: The output exists, or another job's unfinished rows are there.
@@ -101,18 +107,20 @@ class Parts:
             begun = json.loads((self.folder / JOB).read_text("utf-8"))
             self._check_same(begun, job)
             self.n_done = self._count()
+            passed_over = json.loads((self.folder / PASSED_OVER).read_text("utf-8"))
             with (self.folder / FILES).open(encoding="utf-8") as lines:
-                return [json.loads(line) for line in lines]
+                return Listing([json.loads(line) for line in lines], Counter(passed_over))
         if self.output.exists() and not restart:
             raise JobError(
                 f"{self.output} exists already. Give another output, or --restart "
                 f"(restart=True) to write it anew."
             )
         self._clear()
-        files = list_files()
-        self._write(FILES, (json.dumps(file) for file in files))
+        listing = list_files()
+        self._write(FILES, (json.dumps(file) for file in listing.files))
+        self._write(PASSED_OVER, [json.dumps(listing.passed_over)])
         self._write(JOB, [json.dumps(job, indent=1)])
-        return files
+        return listing
 
     def save(self, rows: Sequence[Row]) -> None:
         """Keep the rows of the files that follow those done.
@@ -178,7 +186,7 @@ class Parts:
 
     def _clear(self) -> None:
         # The job's description goes first: a folder without it is taken for an empty one.
-        for name in (JOB, FILES):
+        for name in (JOB, FILES, PASSED_OVER):
             (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.iterdir():
             if path.name != LOCK:

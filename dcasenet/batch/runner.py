@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcasenet.audio.discovery import StrPath, list_recordings
+from dcasenet.audio.discovery import Listing, StrPath, find_recordings
 from dcasenet.audio.preprocess import ReadOptions
 from dcasenet.batch.progress import JobOptions, Progress, Summary
 from dcasenet.batch.queries import (
@@ -239,10 +239,10 @@ def _run(
     parts = Parts(output)
     try:
         with parts.locked():
-            files = parts.begin(
+            listing = parts.begin(
                 job, lambda: _listed(given, output), restart=options.get("restart", False)
             )
-            resumed = parts.n_done
+            files, resumed = listing.files, parts.n_done
             if resumed < len(files):
                 _answer(asked, files, parts, **options)
             n_failed = _merge(parts, asked)
@@ -253,13 +253,13 @@ def _run(
             f"{output} cannot be written: {error.strerror or error}. What is finished is kept in "
             f"{parts.folder}: make room and give the same command again to go on."
         ) from error
-    return Summary(output, len(files), n_failed, resumed)
+    return Summary(output, len(files), n_failed, resumed, listing.passed_over)
 
 
-def _listed(paths: Sequence[StrPath], output: Path) -> list[str]:
-    files = list_recordings(paths)
-    check_count(output, len(files))
-    return files
+def _listed(paths: Sequence[StrPath], output: Path) -> Listing:
+    listing = find_recordings(paths)
+    check_count(output, len(listing.files))
+    return listing
 
 
 def _answer(

@@ -71,8 +71,7 @@ def hear(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> Heard
     """
     digest = _digest(source)
     try:
-        if Path(source).is_dir():
-            raise AudioError(f"The folder {source} cannot be listed. Allow this user to read it.")
+        _check_kind(source)
         with Reader(source, max_duration=options.max_duration) as reader:
             if (reader.n_expected or 0) > LONG_SECONDS * reader.sample_rate:
                 expected = (reader.n_expected or 0) / reader.sample_rate
@@ -86,6 +85,34 @@ def hear(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> Heard
     except MemoryError:
         error_text = f"{source} needs more memory than there is."
         return Heard(source, error=error_text, digest=digest)
+
+
+def _check_kind(source: str) -> None:
+    """Refuse what no job reads.
+
+    Raises:
+        AudioError: It is a folder, a pipe or a device.
+    """
+    path = Path(source)
+    try:
+        is_folder, is_other = path.is_dir(), path.exists() and not path.is_file()
+    except (OSError, ValueError):
+        return  # whoever reads it says what is wrong
+    if is_folder:
+        raise AudioError(f"The folder {source} cannot be listed: {_why(source)}.")
+    if is_other:
+        raise AudioError(
+            f"{source} is a pipe or a device, which a job does not read. Save the sound to a file."
+        )
+
+
+def _why(folder: str) -> str:
+    """Return why a folder cannot be listed."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return str(error.strerror or error)
+    return "the reason has gone; ask again"
 
 
 def _digest(source: str) -> str | None:

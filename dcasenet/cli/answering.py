@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dcasenet.audio.discovery import list_recordings
+from dcasenet.audio.discovery import find_recordings
 from dcasenet.cli.batch import count, interruptible, run_job, write_as_it_goes
 from dcasenet.cli.options import STDIN, Engine, OutputOptions, audio_of
-from dcasenet.cli.output import Printer, ResultFormat, check_format, fail, progress, say, watching
+from dcasenet.cli.output import (
+    Printer,
+    ResultFormat,
+    check_format,
+    fail,
+    progress,
+    say,
+    tell_passed_over,
+    watching,
+)
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.results import Result
 from dcasenet.results.formats import ANY_RESULT, FORMATS, export, format_of, suffix_of
@@ -82,7 +92,16 @@ def list_files(paths: Sequence[Path]) -> list[str]:
         typer.BadParameter: Standard input is there twice.
         AudioError: There is no recording in a folder.
     """
-    files = [f for p in paths for f in (list_recordings([p]) if p.is_dir() else [str(p)])]
+    files: list[str] = []
+    passed_over: Counter[str] = Counter()
+    for path in paths:
+        if path.is_dir():
+            listing = find_recordings([path])
+            files += listing.files
+            passed_over += listing.passed_over
+        else:
+            files.append(str(path))
+    tell_passed_over(passed_over)
     if files.count(STDIN) > 1:
         raise typer.BadParameter("Standard input, -, can be read once.")
     return files
@@ -172,6 +191,7 @@ def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputO
     kept = f", {summary.n_kept:,} kept as they were" if summary.n_kept else ""
     failed = f", {len(summary.failures):,} failed" if summary.failures else ""
     say(f"{folder}: {count(summary.n_files, 'file')}{kept}{failed}")
+    tell_passed_over(summary.passed_over)
     if summary.failures:
         raise typer.Exit(1)
 

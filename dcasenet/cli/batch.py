@@ -15,7 +15,7 @@ import typer
 from rich import progress as bars
 from rich.console import Console
 
-from dcasenet.cli.output import say
+from dcasenet.cli.output import say, tell_passed_over
 from dcasenet.errors import JobError
 from dcasenet.text import one_line
 
@@ -52,6 +52,7 @@ def run_job(
         )
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
     say(f"{summary.output}: {count(summary.n_files, 'file')}{failed}")
+    tell_passed_over(summary.passed_over)
     if summary.n_failed:
         raise typer.Exit(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -19,6 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from dcasenet.audio.discovery import describe_counts
 from dcasenet.results import Analysis, Embedding, Events, Floats, Result, Scene, Tags
 from dcasenet.results.exporters import FLAT_COLUMNS, Cell, csv_text, flat_rows, vector_columns
 from dcasenet.results.formats import export
@@ -251,6 +253,12 @@ def what_to_install(error: ImportError) -> ImportError:
                 needed = f"'dcasenet[{extra.group(1)}]'"
                 break
     return ImportError(f"This needs the package {module}. Type: pip install {needed}")
+
+
+def tell_passed_over(counts: Counter[str]) -> None:
+    """Print on standard error, in one line, what is no recording by its name."""
+    if counts:
+        _on_stderr(f"passed over: {describe_counts(counts)}")
 
 
 def _on_stderr(text: str) -> None:

@@ -18,7 +18,7 @@ from dcasenet.cli.options import (
     parse_threshold,
     with_options,
 )
-from dcasenet.cli.output import printable, progress, say, watching
+from dcasenet.cli.output import printable, progress, say, tell_passed_over, watching
 from dcasenet.errors import DcasenetError
 
 
@@ -76,6 +76,7 @@ def report(
         raise typer.BadParameter(str(error)) from error
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
     say(f"{output}: {count(summary.n_files, 'recording')}{failed}")
+    tell_passed_over(summary.passed_over)
     if summary.n_failed:
         raise typer.Exit(1)
 

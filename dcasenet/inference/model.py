@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dcasenet.inference.explain import Explanation, explain
+from dcasenet.inference.process import first_process, refuse_fork
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.models.base import Outputs
 from dcasenet.models.frontend import LogMel
@@ -78,6 +79,8 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
                 f"precision={precision!r} is not known; give one of {', '.join(PRECISIONS)}."
             )
         super().__init__()
+        if torch.get_num_threads() > 1:  # some have been at work on the weights
+            first_process()
         self.refresh()
         self.spec = spec
         self.frontend = frontend
@@ -164,7 +167,13 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
     def infer(
         self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
     ) -> Mapping[str, Floats]:
-        """Featurize a batch and run the network on it; see `SoundVerbs.infer`."""
+        """Featurize a batch and run the network on it; see `SoundVerbs.infer`.
+
+        Raises:
+            DcasenetError: The process was forked after a model had been loaded; see `refuse_fork`.
+        """
+        if torch.get_num_threads() > 1:
+            refuse_fork(first_process(), "torch.set_num_threads(1) in each")
         by_task: dict[Task | None, list[str]] = {}
         for name in outputs:
             task: Any = {"embedding": trunk, "fine_event": "event"}.get(name, name)

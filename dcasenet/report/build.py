@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from dcasenet.atomic import replacing
-from dcasenet.audio.discovery import list_recordings
+from dcasenet.audio.discovery import find_recordings
 from dcasenet.errors import AudioError, JobError
 from dcasenet.plot.overview import DYNAMIC_RANGE, Overview, mono_blocks, overview
 from dcasenet.plot.series import curves_of, scenes_over_time
@@ -46,11 +47,13 @@ class ReportSummary:
         output: The page.
         n_files: How many recordings it has.
         n_failed: How many of them could not be used; the page says why.
+        passed_over: How many files in the folders are no recordings by their names, by suffix.
     """
 
     output: Path
     n_files: int
     n_failed: int
+    passed_over: Counter[str]
 
 
 def write_report(
@@ -105,7 +108,8 @@ def write_report(
         raise ValueError(f"audio={audio!r} is not known; accepted are auto, embed, link, none.")
     output = Path(output)
     check_replaceable(output, overwrite)
-    listed = list_recordings([paths] if isinstance(paths, str | os.PathLike) else list(paths))
+    found = find_recordings([paths] if isinstance(paths, str | os.PathLike) else list(paths))
+    listed = found.files
     heading = title or f"{output.stem}: {len(listed):,} recordings"
     with (
         replacing(output) as draft,
@@ -118,7 +122,7 @@ def write_report(
             if watch is not None:
                 watch(done, len(listed))
         report.finish()
-    return ReportSummary(output, len(listed), report.n_failed)
+    return ReportSummary(output, len(listed), report.n_failed, found.passed_over)
 
 
 def check_replaceable(output: Path, overwrite: bool) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dcasenet.spec import ModelSpec
 from dcasenet.train.data.esc import FOLDS
+from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import write
 from recipes.open import export
 from recipes.open.data import OpenData, open_data
@@ -77,6 +78,7 @@ def pretrain(data: OpenData, recipe: Recipe, run: Path, target: Path) -> ModelSp
         scenes=data.names("scene"),
         tags=data.names("tag"),
         events=data.names("event"),
+        thresholds=dict.fromkeys(data.names("event"), UNTUNED),
         frontend=frontend_settings(recipe),
         resampler="soxr",
         licence=LICENCE,

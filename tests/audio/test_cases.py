@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import dcasenet
 from dcasenet.audio.io import read
+from dcasenet.batch import runner
+from dcasenet.errors import AudioError
+
+ROOT = Path(__file__).parents[2]
 
 # File, seconds that are decoded, and what its warnings say; nothing where there is none.
 CASES = [
@@ -26,6 +35,7 @@ CASES = [
     ("cut_in_half.au", 2.5, "the file is truncated"),
     ("flac_in_ogg.ogg", 5.0, ""),
     ("phone.m4a", 5.0, ""),
+    ("antiphase_stereo.flac", 5.0, ""),
 ]
 
 
@@ -48,3 +58,60 @@ def test_case(
     assert len(recording.warnings) == bool(warning)
     assert all(warning in text for text in recording.warnings)
     assert capfd.readouterr().err == ""
+
+
+def test_every_case_has_its_right_value(cases: Path) -> None:
+    recordings = {path.name for path in cases.iterdir() if path.is_file()}
+    assert recordings - {"README.md", "fork_pool.py", "show.py"} == {name for name, *_ in CASES}
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return dcasenet.load("v3", stage="open")
+
+
+def test_the_dog_is_found_though_the_channels_cancel(model: Any, cases: Path) -> None:
+    path = cases / "antiphase_stereo.flac"
+    answer = model.analyze(path)
+    assert [text.partition("; ")[0] for text in answer.warnings] == [
+        f"{path}: the channels cancel each other when averaged, in 1.7 of 5.0 s"
+    ]
+    dog = model.tag(cases / "ok_5s.wav")[0]
+    assert dog.label == "dog"
+    for tags in (answer.tags, model.tag(path, channels=1), model.tag(path, channels="each")):
+        assert tags[0].label == "dog"
+        assert tags[0].probability == pytest.approx(dog.probability, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("flac_in_ogg.ogg", "FLAC in Ogg"), ("phone.m4a", "AAC in MPEG-4")]
+)
+def test_without_the_decoder_the_error_says_what_to_type(
+    name: str, what: str, cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    says = rf"{name} cannot be read here\. It is {what}, .* pip install 'dcasenet\[av\]'"
+    with pytest.raises(AudioError, match=says):
+        read(cases / name)
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    shutil.copy(cases / name, folder)
+    summary = runner.analyze(model, folder, tmp_path / "out.csv", workers=0)
+    assert (summary.n_files, summary.n_failed) == (1, 1)
+    assert "pip install 'dcasenet[av]'" in (tmp_path / "out.status.csv").read_text("utf-8")
+
+
+def test_a_forked_worker_gets_an_answer_or_an_error(cases: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "scratch" / "bugs" / "fmt" / "ref.wav"  # where the case looks for it
+    recording.parent.mkdir(parents=True)
+    shutil.copy(cases / "ok_5s.wav", recording)
+    done = subprocess.run(
+        [sys.executable, str(cases / "fork_pool.py"), "2", "model"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "HANG" not in done.stdout
+    assert "ok" in done.stdout or "multiprocessing.get_context('spawn')" in done.stderr

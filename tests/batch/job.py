@@ -66,7 +66,7 @@ def main(folder: str, output: str, where: str) -> None:
 
     def saving(path: Path) -> None:
         to_disk(path)
-        count("saving", 3)  # the list, the job and one part; the second has no name yet
+        count("saving", 4)  # two lists, the job and one part; the second has no name yet
 
     def merging(*arguments: object) -> None:
         write_table(*arguments)  # type: ignore[arg-type]

@@ -147,7 +147,7 @@ def test_a_full_disk_costs_nothing_that_was_finished(
     monkeypatch.setattr(resume, "_to_disk", full)
     with pytest.raises(JobError, match=r"No space left on device.*kept in .*out\.csv\.parts"):
         runner.analyze(fake_model, clips, output, workers=0, save_every=0)
-    assert len(list(folder.iterdir())) == 5  # lock, job, files, two parts, nothing half made
+    assert len(list(folder.iterdir())) == 6  # lock, job, two lists, two parts, nothing half made
     monkeypatch.undo()
     monkeypatch.setattr(runner, "GROUP", 4)
     assert runner.analyze(fake_model, clips, output, workers=0).n_resumed == 8

@@ -63,7 +63,7 @@ def test_what_is_there_stays(tiny_model: SoundModel, folder: Path, tmp_path: Pat
 
 
 def test_names(tmp_path: Path) -> None:
-    targets = targets_of(["x/a.wav", "x/a.flac", "b.tar.wav"], "raven")
+    targets, _ = targets_of(["x/a.wav", "x/a.flac", "b.tar.wav"], "raven")
     assert [str(path) for path in targets.values()] == [
         "a.wav.selections.txt", "a.flac.selections.txt", "b.tar.selections.txt",
     ]  # fmt: skip

@@ -136,3 +136,24 @@ def test_check_says_what_is_doubtful(
     assert result.exit_code == 1
     assert "There is no file" in result.stderr
     assert "5.00 s" in result.stdout
+
+
+@pytest.mark.parametrize("form", ["printed", "table", "folder", "check", "report"])
+def test_other_files_of_a_folder_are_counted_in_one_line(
+    form: str, run: Callable[..., Any], stereo: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    stereo.rename(folder / "a.wav")
+    for name in ("a.txt", "b.TXT", "cover.jpg", ".hidden.wav"):
+        (folder / name).touch()
+    words = {
+        "printed": ("tags", folder),
+        "table": ("tags", folder, "--output", tmp_path / "out.jsonl", "--workers", 0),
+        "folder": ("tags", folder, "--output", tmp_path / "out", "--format", "json"),
+        "check": ("check", folder),
+        "report": ("report", folder, "--output", tmp_path / "out.html"),
+    }
+    result = run(*words[form])
+    assert result.exit_code == 0, result.output
+    assert "passed over: 2 .txt, 1 .jpg, 1 hidden" in result.stderr.splitlines()
