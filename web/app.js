@@ -5,6 +5,9 @@ import { Picture, clock } from "./picture.js";
 const MODEL = new URL("model.onnx", document.baseURI).href;
 const BARS = 8;
 const MOST_EVENTS = 500; // rows of the table; the CSV has all
+const NOT_SURE = "This is unlike all that the model was trained with.";
+const NO_EVENT = "None above its threshold.";
+const NO_SURE_EVENT = "None: the model is not sure of what it hears.";
 
 const at = (id) => document.getElementById(id);
 
@@ -100,6 +103,7 @@ const handlers = {
     idle();
     say(`${state.name}: ${clock(news.result.duration, 0.1)}, done.`);
     at("none").hidden = state.events.length > 0;
+    at("none").textContent = news.result.isSure ? NO_EVENT : NO_SURE_EVENT;
     at("save").hidden = state.events.length === 0;
     at("caption").textContent = state.isLive ? "" : "Click the picture or an event to play from there.";
     show();
@@ -143,10 +147,12 @@ function show(preview = null) {
   }));
   const moment = preview ? [preview.duration - 0.1, "Now"] : playing();
   const whole = state.result;
-  if (preview) answer("Now", preview.scene, preview.tag);
-  else if (moment) answer(moment[1], valuesAt(state.scenes, moment[0]), valuesAt(state.windows, moment[0]));
-  else if (whole) answer("Whole recording", whole.scene, whole.tag);
-  else answer("So far", state.scenes.at(-1)?.values, state.windows.at(-1)?.values);
+  if (preview) answer("Now", preview);
+  else if (moment) {
+    const [scene, tag] = [state.scenes, state.windows].map((windows) => windowAt(windows, moment[0]));
+    answer(moment[1], joined(scene, tag));
+  } else if (whole) answer("Whole recording", whole);
+  else answer("So far", joined(state.scenes.at(-1), state.windows.at(-1)));
   picture.events = [...state.events, ...early];
   picture.draw();
   table(state.events, early);
@@ -158,22 +164,33 @@ function playing() {
   return [player.currentTime, `At ${clock(player.currentTime, 0.1)}`];
 }
 
-/** The answer of the window whose middle is nearest to a moment. */
-function valuesAt(windows, seconds) {
-  let best = null;
-  let least = Infinity;
-  for (const { onset, offset, values } of windows) {
-    const distance = Math.abs((onset + offset) / 2 - seconds);
-    if (distance < least) [best, least] = [values, distance];
-  }
-  return best;
+/** The window whose middle is nearest to a moment. */
+function windowAt(windows, seconds) {
+  const distance = ({ onset, offset }) => Math.abs((onset + offset) / 2 - seconds);
+  return windows.reduce(
+    (best, window) => (best && distance(best) <= distance(window) ? best : window),
+    undefined,
+  );
 }
 
-function answer(when, scene, tag) {
+/** Put the windows of the place and the sounds together into an answer. */
+function joined(scene, tag) {
+  return {
+    scene: scene?.values,
+    tag: tag?.values,
+    isSure: (scene?.isSure ?? true) && (tag?.isSure ?? true),
+  };
+}
+
+function answer(when, { scene, tag, isSure }) {
   at("when").textContent = when;
   const place = scene && ranked(scene, spec.scenes, 1)[0];
   at("scene").textContent = place ? readable(place.label) : "";
-  at("sure").textContent = place ? percent(place.value) : "";
+  at("sure").textContent = [place && percent(place.value), !isSure && "not sure"]
+    .filter(Boolean)
+    .join(", ");
+  at("sure").className = isSure ? "" : "is-unsure";
+  at("sure").title = isSure ? "" : NOT_SURE;
   const rows = tag ? ranked(tag, spec.tags, BARS) : [];
   at("bars").replaceChildren(...rows.map(({ label, value }) => bar(label, value)));
 }

@@ -74,6 +74,8 @@ export class Job {
       scene: stream.pooled("scene"),
       tag: stream.pooled("tag"),
       events: stream.events,
+      familiarity: stream.familiarity,
+      isSure: stream.isSure(stream.familiarity),
     };
   }
 }

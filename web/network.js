@@ -17,15 +17,21 @@ const MOST_THREADS = 4;
 export async function networkOf(bytes, spec) {
   ort.env.wasm.numThreads = threads();
   ort.env.wasm.wasmBinary ??= await unpacked(RUNTIME);
+  const embedding = Object.keys(spec.values.members ?? {}).length ? "tag_embedding" : "embedding";
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   return async (samples, tasks) => {
     const waveform = repeated(samples, spec.shortest);
+    const nameOf = (task) => (task === "familiarity" ? embedding : task);
     const outputs = await session.run(
       { waveform: new ort.Tensor("float32", waveform, [1, waveform.length]) },
-      tasks,
+      tasks.map(nameOf),
     );
     const answers = {};
-    for (const task of tasks) answers[task] = probabilities(outputs[task], task);
+    for (const task of tasks) {
+      const output = outputs[nameOf(task)];
+      answers[task] =
+        task === "familiarity" ? spec.familiarity.of(mean(output)) : probabilities(output, task);
+    }
     return answers;
   };
 }
@@ -51,6 +57,14 @@ function probabilities(tensor, task) {
   return Array.from({ length: values.length / size }, (_, i) =>
     values.subarray(i * size, (i + 1) * size),
   );
+}
+
+/** The mean over the steps of a window's embedding. */
+function mean({ data, dims }) {
+  const size = dims.at(-1);
+  const total = new Float64Array(size);
+  data.forEach((value, i) => (total[i % size] += value));
+  return total.map((sum) => (sum * size) / data.length);
 }
 
 function softmax(logits) {

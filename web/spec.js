@@ -1,5 +1,6 @@
 /** What a model knows about itself: labels, thresholds, windows and steps, from its ONNX file. */
 
+import { Familiarity } from "./familiarity.js";
 import { metadataOf } from "./metadata.js";
 import { Grid } from "./windows.js";
 
@@ -40,17 +41,23 @@ export class Spec {
     // Whether all tasks read the same windows; very quiet ones do not count then.
     const windows = Object.values(this.context).map((c) => [c.window, c.hop, c.shortest].join());
     this.hasOneGrid = new Set(windows).size === 1;
+    // How the model knows what it cannot be sure of; null for one that does not.
+    this.familiarity = values.familiarity ? new Familiarity(values.familiarity) : null;
     // A shorter waveform has too few samples for the graph's reflection.
     this.shortest = values.frontend.n_fft / 2 + 2;
   }
 
-  /** Which windows each task is answered from, of a recording or of sound that has no end yet. */
+  /**
+   * Which windows each task is answered from, of a recording or of sound that has no end yet; and
+   * "familiarity", of a model that knows it.
+   */
   grids(isLive) {
     const grids = Object.fromEntries(this.tasks.map((task) => [task, this.grid(task)]));
     if (isLive && grids.event && !this.hasOneGrid) {
       const hop = Math.round(LIVE_HOP / this.step) * this.stepSamples;
       grids.event = new Grid(LIVE_WINDOW * this.rate, hop, this.stepSamples, 0);
     }
+    if (this.familiarity) grids.familiarity = Object.values(grids)[0];
     return grids;
   }
 

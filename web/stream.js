@@ -1,6 +1,7 @@
 /** Sound that is answered while it comes in; the answers are those of Python's verbs. */
 
 import { EventDecoder, inOrder } from "./events.js";
+import { SHORTEST } from "./familiarity.js";
 import { OverlapAdd, SlidingWindows, levelOf } from "./windows.js";
 
 // With one grid for all tasks, windows so many dB under the loudest one do not count.
@@ -20,7 +21,8 @@ export class Stream {
     this.sliding = new SlidingWindows(this.grids);
     this.joined = new OverlapAdd();
     this.decoder = new EventDecoder(spec.labels.event, spec.row, spec.thresholds);
-    this.windows = { scene: [], tag: [] }; // {onset, offset, level, values}
+    this.windows = { scene: [], tag: [] }; // {onset, offset, level, values, isSure}
+    this.familiarity = spec.familiarity ? 0 : null; // that of the most familiar window
     this.events = []; // those that are final
   }
 
@@ -36,7 +38,7 @@ export class Stream {
     if (this.grids.event) {
       // Whatever length the recording may yet have, its last window begins here or later.
       const steps = this.joined.take(this.spec.stepAt(this.grids.event.last(this.sliding.length)));
-      this.events.push(...this.decoder.push(this.spec.rowsOf(steps)));
+      this.events.push(...this.decoder.push(unflagged(this.spec.rowsOf(steps))));
     }
   }
 
@@ -50,10 +52,11 @@ export class Stream {
     const samples = this.sliding.cut([grid.last(length), length], grid.shortest);
     const answers = await this.infer(samples, Object.keys(this.grids));
     const duration = length / this.spec.rate;
-    const preview = { duration, scene: answers.scene, tag: answers.tag, events: [] };
+    const isSure = this.isSure(this.familiarityOf(answers, levelOf(samples, this.spec.rate)));
+    const preview = { duration, scene: answers.scene, tag: answers.tag, isSure, events: [] };
     if (answers.event) {
       const [joined, decoder] = [this.joined.copy(), this.decoder.copy()];
-      joined.add(this.spec.stepAt(grid.last(length)), answers.event);
+      joined.add(this.spec.stepAt(grid.last(length)), flagged(answers.event, isSure));
       preview.events = this.decodedToTheEnd(joined, decoder, length, this.spec.rate);
     }
     return preview;
@@ -70,6 +73,10 @@ export class Stream {
     if (this.grids.event && this.sliding.length) {
       const last = this.decodedToTheEnd(this.joined, this.decoder, samples, rate);
       this.events = inOrder([...this.events, ...last], this.spec.labels.event);
+    }
+    if (this.spec.familiarity && samples / rate < SHORTEST) {
+      this.familiarity = 0;
+      this.events = [];
     }
     for (const window of [...this.windows.scene, ...this.windows.tag]) {
       window.offset = Math.min(window.offset, samples / rate); // resampling rounds the length up
@@ -98,18 +105,44 @@ export class Stream {
       const answers = await this.infer(samples, tasks);
       const [onset, offset] = window.map((sample) => sample / this.spec.rate);
       const level = levelOf(samples, this.spec.rate);
+      const known = this.familiarityOf(answers, level);
+      const isSure = this.isSure(known);
+      if (known !== null) this.familiarity = Math.max(this.familiarity, known);
       for (const task of tasks) {
-        if (task === "event") this.joined.add(this.spec.stepAt(window[0]), answers.event);
-        else this.windows[task].push({ onset, offset, level, values: answers[task] });
+        if (task === "event") {
+          this.joined.add(this.spec.stepAt(window[0]), flagged(answers.event, isSure));
+        } else if (task in this.windows) {
+          this.windows[task].push({ onset, offset, level, values: answers[task], isSure });
+        }
       }
     }
+  }
+
+  /** Give a window's familiarity, 0 for digital silence; null where it was not asked for. */
+  familiarityOf({ familiarity = null }, level) {
+    return familiarity !== null && level === -Infinity ? 0 : familiarity;
+  }
+
+  isSure(familiarity) {
+    return familiarity === null || familiarity >= this.spec.familiarity.limit;
   }
 
   /** Decode the steps that are left of a recording of so many samples at a rate of its own. */
   decodedToTheEnd(joined, decoder, samples, rate) {
     const rows = this.spec.rowsIn(samples, rate) - this.spec.rowsPerStep * joined.first;
     const steps = joined.take();
-    const ended = steps.length ? decoder.push(this.spec.rowsOf(steps, Math.max(0, rows))) : [];
+    const all = steps.length ? unflagged(this.spec.rowsOf(steps, Math.max(0, rows))) : [];
+    const ended = decoder.push(all);
     return inOrder([...ended, ...decoder.close(samples / rate)], this.spec.labels.event);
   }
+}
+
+/** Add whether the model is sure of a window to each of its steps, as a last column. */
+function flagged(steps, isSure) {
+  return steps.map((row) => [...row, isSure ? 1 : 0]);
+}
+
+/** Take that column off again: where the model is not sure of any window, there is no event. */
+function unflagged(rows) {
+  return rows.map((row) => (row.at(-1) > 0 ? row.subarray(0, -1) : new Float32Array(row.length - 1)));
 }

@@ -75,12 +75,13 @@ class LiveDisplay:
         ]
         if self._scene is not None:
             best = self._scene.top(1)[0]
+            place = (one_line(best.label), "bold")
             rows.append(
-                Text.assemble(
-                    "place  ", (one_line(best.label), "bold"), f"  {best.probability:.2f}"
-                )
+                Text.assemble("place  ", place, f"  {best.probability:.2f}", _doubt(self._scene))
             )
         if self._tags is not None:
+            if self._scene is None and not self._tags.is_sure:
+                rows.append(Text.assemble(_doubt(self._tags)))
             bars = Table.grid(padding=(0, 2))
             for scored in self._tags.top(self._top):
                 bars.add_row(
@@ -92,6 +93,11 @@ class LiveDisplay:
             rows.append(bars)
         rows.append(_under_way(self._under_way))
         return Group(*rows)
+
+
+def _doubt(result: Scene | Tags) -> tuple[str, str]:
+    """Return what is shown beside an answer of which the model is not sure."""
+    return ("" if result.is_sure else "  not sure", "yellow")
 
 
 def _ended(event: Event, began: datetime) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -24,6 +25,7 @@ from rich.console import Console
 from dcasenet import SoundModel, cli
 from dcasenet.cli.listen import until_interrupted
 from dcasenet.cli.live_display import LiveDisplay
+from dcasenet.inference.familiarity import fit
 from tests.live.conftest import Mosquitto, Subscriber, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -311,3 +313,24 @@ def test_the_display_has_bars_and_events_that_end_stay(tiny_model: SoundModel, w
     ended = console.file.getvalue()[len(shown) :]  # type: ignore[attr-defined]
     assert re.search(r"0\.00 – 3\.00 s.*dog", ended)
     assert ended.endswith("\x1b[?25h")  # the cursor is back
+
+
+@pytest.mark.parametrize("tasks", [("scene", "tag", "event"), ("tag",)])
+def test_the_display_says_what_the_model_is_not_sure_of(
+    tiny_model: SoundModel, noise: Callable[..., np.ndarray], tasks: tuple[Any, ...]
+) -> None:
+    sound, rate = noise(24_000), 24_000
+    vectors = np.stack([np.asarray(tiny_model.embed(0.1 * i * sound, rate)) for i in range(1, 9)])
+    statistics = fit(vectors, vectors, rank=2, limit=0.2)
+    for furthest, doubt in ((1e20, False), (1e-6, True)):
+        known = dataclasses.replace(statistics, distances=(0.0, furthest))
+        spec = dataclasses.replace(tiny_model.spec, tasks=tasks, familiarity=known)
+        model = SoundModel(spec, tiny_model.frontend, tiny_model.network)
+        console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
+        display = LiveDisplay(console, "microphone", 3)
+        stream = model.stream(rate, latency=1.0)
+        for block in np.tile(sound, 3).reshape(-1, rate // 10):
+            display.publish(stream.push(block), stream.duration, datetime(2026, 1, 2, tzinfo=UTC))
+        display.close()
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert ("not sure" in shown) == doubt

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+import dcasenet.onnx
 from dcasenet import ModelSpec, SoundModel, create
+from dcasenet.inference.familiarity import fit
 from dcasenet.models.frontend import LogMel
 from dcasenet.onnx.export import to_onnx
 from dcasenet.spec import Context, Task
@@ -156,6 +159,30 @@ def one_grid_file(tiny_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
     limits = dict(zip(spec.events, np.median(probabilities, axis=0).tolist(), strict=True))
     model = SoundModel(dataclasses.replace(spec, thresholds=limits), frontend, network)
     return to_onnx(model, tmp_path_factory.mktemp("web") / "one_grid.onnx")
+
+
+@pytest.fixture(scope="session")
+def unsure_file(one_grid_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a model that is sure of barking and of little else."""
+    model = dcasenet.onnx.load(one_grid_file)
+    samples, rate = soundfile.read(DOG, dtype="float32")
+    rng = np.random.default_rng(0)
+    barking = [
+        model.embed(np.roll(samples, 997 * i) * rng.uniform(0.5, 1), rate) for i in range(24)
+    ]
+    hiss = [model.embed(rng.standard_normal(rate) * rng.uniform(0.1, 1), rate) for _ in range(8)]
+    statistics = fit(np.array(barking[:16]), np.array(barking[16:]), np.array(hiss), rank=6)
+    # As wide as those of a trained network, beside which noise and barking lie far apart.
+    statistics = dataclasses.replace(
+        statistics,
+        distances=(0.0, *(8 * value for value in statistics.distances[1:])),
+        scores=tuple(np.linspace(-2.0, 0.0, 21).tolist()),
+        limit=0.3,
+    )
+    model.spec = dataclasses.replace(model.spec, familiarity=statistics)
+    path = tmp_path_factory.mktemp("web") / "unsure.onnx"
+    path.write_bytes(model.content())
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,8 @@ def assert_same(answer: dict[str, Any], file: Path, model: dcasenet.onnx.OnnxSou
     assert analysis.tags is not None
     assert analysis.events is not None
     assert answer["duration"] == pytest.approx(analysis.duration, abs=1e-9)
+    assert answer["isSure"] == analysis.is_sure
+    assert answer["familiarity"] == pytest.approx(analysis.familiarity, abs=1e-3)
     np.testing.assert_allclose(answer["scene"], analysis.scene.values, atol=1e-3)
     np.testing.assert_allclose(answer["tag"], analysis.tags.values, atol=1e-3)
     np.testing.assert_allclose(answer["times"]["scene"], analysis.scene.times, atol=1e-9)
@@ -140,6 +142,32 @@ def test_one_grid_for_all_tasks_answers_as_python_does(
             answer = page.answer(file)
             assert answer["events"]
             assert_same(answer, file, model)
+
+
+def test_what_the_model_is_not_sure_of_is_said(
+    browser: Any, serve: Callable[..., Any], unsure_file: Path, write_wav: Write, noise: Noise
+) -> None:
+    barking, rate = soundfile.read(DOG, dtype="float32")
+    hiss = noise(20 * rate)
+    model = dcasenet.onnx.load(unsure_file, threads=1)
+    files = {
+        "sure": DOG,
+        "half": write_wav("half.wav", np.concatenate((barking, barking, hiss)), rate),
+        "unsure": write_wav("unsure.wav", hiss, rate),
+        "silent": write_wav("silent.wav", np.zeros(8 * rate), rate),
+        "brief": write_wav("brief.wav", barking[: rate // 8], rate),
+    }
+    assert [model.analyze(file).is_sure for file in files.values()] == [True, True, *3 * [False]]
+    with serve(unsure_file) as address:
+        page = Page(browser, address).ready()
+        for file in files.values():
+            assert_same(page.answer(file), file, model)
+        page.show(files["sure"])
+        assert page.text("sure").endswith("%")
+        assert "not sure" not in page.text("sure")
+        page.show(files["unsure"])
+        assert page.text("sure").endswith(", not sure")
+        assert page.text("none") == "None: the model is not sure of what it hears."
 
 
 def test_the_shipped_model_answers_a_real_recording_as_python_does(
