@@ -15,9 +15,6 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
-SIZE = 2048  # rows and columns of the product
-COPIED = 2**26  # float32 values: 256 MiB, more than any cache
-
 Row = tuple[str, str, str, str]
 
 
@@ -40,32 +37,33 @@ class Ceiling(NamedTuple):
 Ceilings = dict[str, Ceiling]  # precision, or "copy" → what was measured
 
 
-def measured_ceilings(runs: int) -> Ceilings:
-    """Multiply and copy."""
-    one, two = torch.randn(2, SIZE, SIZE)
+def measured_ceilings(runs: int, size: int, copied: int) -> Ceilings:
+    """Multiply matrices of so many rows and columns, and copy so many values."""
+    one, two = torch.randn(2, size, size)
     brief = one.bfloat16(), two.bfloat16()
-    source, target = torch.zeros(COPIED), torch.zeros(COPIED)
+    source, target = torch.zeros(copied), torch.zeros(copied)
     took = interleaved(
         runs,
         float32=lambda: one @ two,
         bfloat16=lambda: brief[0] @ brief[1],
-        int8=product_of_bytes(),
+        int8=product_of_bytes(size),
         copy=lambda: target.copy_(source),
     )
-    operations = 2.0 * SIZE**3
+    operations = 2.0 * size**3
     ceilings = {
-        name: Ceiling(f"a product of {SIZE}³ in {name}", seconds, operations / seconds, "GOP/s")
+        name: Ceiling(f"a product of {size}³ in {name}", seconds, operations / seconds, "GOP/s")
         for name, seconds in took.items()
         if name != "copy"
     }
     moved = 2.0 * source.nbytes
-    copied = Ceiling("a copy of 256 MiB", took["copy"], moved / took["copy"], "GB/s")
-    return {**ceilings, "copy": copied}
+    megabytes = source.nbytes >> 20
+    copy = Ceiling(f"a copy of {megabytes} MiB", took["copy"], moved / took["copy"], "GB/s")
+    return {**ceilings, "copy": copy}
 
 
-def product_of_bytes() -> Callable[[], object]:
+def product_of_bytes(size: int) -> Callable[[], object]:
     """Give a product of unsigned by signed bytes in ONNX Runtime, as in an int8 graph."""
-    shape = [SIZE, SIZE]
+    shape = [size, size]
     node = helper.make_node("MatMulInteger", ["one", "two"], ["out"])
     two = np.random.default_rng(0).integers(-127, 128, shape).astype(np.int8)
     graph = helper.make_graph(

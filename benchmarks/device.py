@@ -11,33 +11,34 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import torch
+from shape import FRONT_END, RATE, new_network, operations
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-import dcasenet
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.fused import fuse
-from dcasenet.spec import TASKS, FrontEndSettings
+from dcasenet.spec import TASKS
 
-SECONDS, RATE = 10, 24_000
-FRONT_END = FrontEndSettings(normalization="level")
+SECONDS = 10
 SIZE = 8192  # rows and columns of the product
 
 Pass = Callable[[Tensor], object]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--width", type=float, default=1.0, help="of the network")
     parser.add_argument("--size", type=int, default=SIZE, help="of the product")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True, help="torch.compile, too"
+    )
+    options = parser.parse_args(arguments)
     device = torch.device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     rate = product_rate(device, options.size, options.runs)
@@ -53,9 +54,9 @@ def main() -> None:
 def report(device: torch.device, batch: int, options: argparse.Namespace, rate: float) -> None:
     waveforms = torch.randn(batch, SECONDS * RATE, device=device) * 0.1
     with torch.inference_mode():
-        candidates = passes(device, waveforms, options.width)
+        candidates = passes(device, waveforms, options)
         took = interleaved(options.runs, device, candidates, waveforms)
-    work = flop_per_clip(options.width) * batch
+    work = operations(new_network(options.width), SECONDS) * batch
     for what, seconds in took.items():
         share = work / seconds / rate
         print(
@@ -66,16 +67,10 @@ def report(device: torch.device, batch: int, options: argparse.Namespace, rate: 
         )
 
 
-def new_network(width: float) -> nn.Module:
-    return dcasenet.create(
-        "v3", n_scenes=17, n_tags=527, n_events=47, width=width, time_pooling=1
-    ).eval()
-
-
-def passes(device: torch.device, waveforms: Tensor, width: float) -> dict[str, Pass]:
+def passes(device: torch.device, waveforms: Tensor, options: argparse.Namespace) -> dict[str, Pass]:
     """Give the ways of one all-heads pass, each ready to be timed."""
     frontend = LogMel(FRONT_END).to(device)
-    network = new_network(width).to(device)
+    network = new_network(options.width).to(device)
 
     def by(network: nn.Module) -> Pass:
         return lambda sound: network(frontend(sound), TASKS)
@@ -85,8 +80,9 @@ def passes(device: torch.device, waveforms: Tensor, width: float) -> dict[str, P
         "plain": by(network),
         "float32": by(fuse(network)),
         "bfloat16": by(fast),
-        "bfloat16, compiled": by(torch.compile(copy.deepcopy(fast), dynamic=False)),
     }
+    if options.compile:
+        found["bfloat16, compiled"] = by(torch.compile(copy.deepcopy(fast), dynamic=False))
     if device.type == "cuda":
         found["bfloat16, CUDA graph"] = captured(by(fast), waveforms)
     return found
@@ -127,14 +123,6 @@ def product_rate(device: torch.device, size: int, runs: int) -> float:
     one, two = torch.randn(2, size, size, device=device, dtype=torch.bfloat16)
     (seconds,) = interleaved(runs, device, {"": lambda _: one @ two}, one).values()
     return 2.0 * size**3 / seconds
-
-
-def flop_per_clip(width: float) -> float:
-    """Count the multiplications and additions of a clip of 10 s, but for the GRUs'."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        log_mel = LogMel(FRONT_END)(torch.zeros(1, SECONDS * RATE))
-        new_network(width)(log_mel, TASKS)
-    return float(counter.get_total_flops())
 
 
 if __name__ == "__main__":

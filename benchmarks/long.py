@@ -1,10 +1,10 @@
 """Memory and speed on long recordings: python benchmarks/long.py [--minutes 1 60 600].
 
 Each length is analyzed to a table by a process of its own, from a file that repeats a real
-recording or, with ``--silent``, is digital silence. The network has random weights and the shape
-of the default checkpoint: neither figure depends on them. ``--width 0`` leaves it out, for the road
-alone: reading, resampling, cutting, joining and writing. ``--runtime onnx`` runs it as exported.
-``--files 10000`` adds jobs of so many files of 1 s, by ``--workers 1 2``.
+recording; ``--silent 1440`` adds lengths of digital silence. The network has random weights and the
+shape of the default checkpoint: neither figure depends on them. ``--width 0`` leaves it out, for
+everything around it: reading, resampling, windows, joining and writing. ``--runtime onnx`` runs it
+as exported. ``--files 10000`` adds jobs of so many files of 1 s, by ``--workers 1 2``.
 """
 
 from __future__ import annotations
@@ -21,53 +21,53 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import shape
 import soundfile
-import torch
 
-import dcasenet
 from dcasenet.batch.incremental import write_results
 from dcasenet.batch.runner import analyze
-from dcasenet.inference.model import SoundModel
 from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.models.frontend import LogMel
 from dcasenet.onnx.export import serialized
 from dcasenet.onnx.runtime import model_of
 from dcasenet.results import Floats
-from dcasenet.spec import FrontEndSettings, ModelSpec, Task
+from dcasenet.spec import ModelSpec, Task
 
 RECORDING = Path(__file__).parents[1] / "examples" / "dog_barking.ogg"
-EVENTS = tuple(f"event {i}" for i in range(47))
 SILENT_RATE = 8_000
 SHORT_RATE = 44_100  # samples of a short file
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 60, 600])
     parser.add_argument("--width", type=float, default=0.25, help="of the network; 0 for none")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--silent", action="store_true", help="digital silence at 8 kHz")
+    parser.add_argument(
+        "--silent", type=float, nargs="+", default=[], help="minutes of digital silence at 8 kHz"
+    )
     parser.add_argument("--runtime", choices=["torch", "onnx"], default="torch")
     parser.add_argument("--files", type=int, nargs="+", default=[], help="short ones, a job each")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if asked.one is not None:
-        print(json.dumps(measure(asked.one, new_model(asked), asked.workers[0])))
+        print(json.dumps(measure(asked.one, model_asked(asked), asked.workers[0])))
         return
     print("| recording | peak memory | beyond the first | time | × real time | lines |")
     print("|--|--:|--:|--:|--:|--:|")
     first = None
-    for minutes in asked.minutes:
+    lengths = [(minutes, False) for minutes in asked.minutes]
+    for minutes, is_silent in (*lengths, *((minutes, True) for minutes in asked.silent)):
         with TemporaryDirectory() as folder:
             path = Path(folder, "long.wav")
-            write_recording(path, minutes, asked.silent)
+            write_recording(path, minutes, is_silent)
             found = by_itself(asked, path)
         first = first or found
         more = found["memory"] - first["memory"]
         speed = minutes * 60 / found["seconds"]
+        what = f"{minutes:,g} min{' of silence' if is_silent else ''}"
         print(
-            f"| {minutes:,g} min | {found['memory']:,.0f} MB | {more:+,.0f} MB | "
+            f"| {what} | {found['memory']:,.0f} MB | {more:+,.0f} MB | "
             f"{found['seconds']:,.1f} s | {speed:,.0f} | {found['lines']:,} |",
             flush=True,
         )
@@ -143,25 +143,10 @@ class Nothing(SoundVerbs[Floats]):
         return values
 
 
-def new_model(asked: argparse.Namespace) -> SoundVerbs[Any]:
-    spec = ModelSpec(
-        "v3",
-        "random",
-        width=asked.width or 0.25,
-        time_pooling=1,
-        frontend=FrontEndSettings(normalization="level"),
-        scenes=tuple(f"scene {i}" for i in range(17)),
-        tags=tuple(f"tag {i}" for i in range(527)),
-        events=EVENTS,
-        thresholds=dict.fromkeys(EVENTS, 0.5),
-    )
+def model_asked(asked: argparse.Namespace) -> SoundVerbs[Any]:
     if not asked.width:
-        return Nothing(spec)
-    torch.manual_seed(0)
-    network = dcasenet.create(
-        "v3", n_scenes=17, n_tags=527, n_events=47, width=asked.width, time_pooling=1
-    )
-    model = SoundModel(spec, LogMel(spec.frontend), network)
+        return Nothing(shape.new_spec(0.25))
+    model = shape.new_model(asked.width)
     if asked.runtime == "onnx":
         return model_of(serialized(model), "random")
     return model.to(asked.device)
@@ -172,7 +157,7 @@ def measure(path: Path, model: SoundVerbs[Any], workers: int) -> dict[str, float
     output = path.with_suffix(".csv")
     start = time.perf_counter()
     if path.is_dir():
-        analyze(model, [path], output, workers=workers)
+        analyze(model, [path], output, workers=workers, restart=True)
     else:
         write_results(model, path, output)
     return {

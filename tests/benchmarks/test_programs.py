@@ -1,0 +1,92 @@
+"""The programs in ``benchmarks/``, at sizes whose figures mean nothing."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+NUMBER = r"[\d,.]+"
+
+
+@pytest.fixture(autouse=True)
+def _programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """They import one another as they do when they are run."""
+    for name in ("onnx", "onnxruntime"):
+        pytest.importorskip(name)
+    before = torch.get_num_threads()
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    yield
+    torch.set_num_threads(before)
+    for name in ("ceilings", "device", "efficientat", "long", "run", "shape"):
+        sys.modules.pop(name, None)
+
+
+def printed(program: ModuleType, capfd: Any, *words: str) -> str:
+    program.main(words)
+    return str(capfd.readouterr().out)
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
+    """The first cell of each row of tables → the other cells."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_the_table_of_speed(capfd: Any) -> None:
+    run = importlib.import_module("run")
+    parts = ("network", "profile", "files", "ceilings", "loading", "installed")
+    text = printed(run, capfd, "--tiny", "--width", "0.125", "--threads", "1", "--only", *parts)
+    rows = rows_of(text)
+    for name in ("float32", "bfloat16", "onnx float32", "onnx int8"):
+        for what in ("2 × 1 s", "1 × 1 s"):
+            time, speed, beside = rows[f"{name}, {what}"]
+            assert re.fullmatch(f"{NUMBER} ms", time)
+            assert re.fullmatch(NUMBER, speed)
+            assert re.search(r"arithmetic \d+%, memory \d+% of the time", beside)
+        assert "× one pass" in rows[f"analyze(file), 12 s stereo at 44.1 kHz, {name}"][2]
+    assert rows["a copy of 1 MiB"][2].endswith(" GB/s")
+    assert any(name.startswith("profile of int8, 2 × 1 s: ") for name in rows)
+    whole, light = (
+        float(rows[f"installed: {what}"][2].removesuffix(" MB").replace(",", ""))
+        for what in ("everything", "what answers without torch")
+    )
+    assert 20 < light < whole / 2
+    assert "growth" in run.PARTS
+
+
+def test_the_rows_of_the_peer(capfd: Any) -> None:
+    pytest.importorskip("onnxruntime.quantization")
+    run = importlib.import_module("run")
+    words = ("--tiny", "--width", "0.125", "--threads", "1", "--only", "peers")
+    rows = rows_of(printed(run, capfd, *words))
+    ours = rows["onnx int8: waveform to all three answers, 2 × 1 s"]
+    assert re.fullmatch(f"{NUMBER} × mn04's best, {NUMBER} × mn10's best", ours[2])
+    single = rows["onnx int8: waveform to all three answers, 1 × 1 s"]
+    assert single[2].endswith("× the batch's rate")
+    assert sum(name.startswith(("mn04", "mn10")) for name in rows) == 16
+
+
+def test_the_tables_of_growth(capfd: Any) -> None:
+    long = importlib.import_module("long")
+    words = ("--minutes", "0.1", "--silent", "0.2", "--files", "2", "--workers", "0", "1")
+    rows = rows_of(printed(long, capfd, *words, "--width", "0"))
+    assert rows["0.1 min"][1] == "+0 MB"
+    assert re.fullmatch(f"{NUMBER} MB", rows["0.2 min of silence"][0])
+    assert rows["2"][0] == "1"  # the last row: two files, one worker
+
+
+def test_the_table_of_a_device(capfd: Any) -> None:
+    device = importlib.import_module("device")
+    words = ("--device", "cpu", "--batch", "1", "--width", "0.125", "--size", "64", "--runs", "1")
+    rows = rows_of(printed(device, capfd, *words, "--no-compile"))
+    for name in ("plain", "float32", "bfloat16"):
+        assert re.search(r"of a product's rate$", rows[f"{name}, 1 × 10 s"][2])
