@@ -15,7 +15,7 @@ import dataclasses
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ from torch import Tensor
 
 import dcasenet
 from dcasenet.atomic import write_bytes
+from dcasenet.inference.calibration import calibration, segments
 from dcasenet.inference.model import SoundModel
-from dcasenet.inference.operating_points import choose
 from dcasenet.results import Event
 from dcasenet.spec import Context, ModelSpec, OperatingCurve, Task
-from dcasenet.train.metrics.thresholds import UNTUNED
+from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all
 from recipes.distilled import familiarity
@@ -72,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cooled = cool(tensors, scene_temperature(load(path), watched, labels))
     write(path, cooled, spec)
     scapes = make_soundscapes(decoded, labels, "validation", options.soundscapes)
-    curves = measure_events(load(path), scapes, labels)
-    spec = dataclasses.replace(spec, curves=curves, thresholds=thresholds(curves, labels))
+    curves, thresholds = measure_events(load(path), scapes, labels)
+    spec = dataclasses.replace(spec, curves=curves, thresholds=thresholds)
     train = [c for c in decoded if c.recording.split == "train" and c.recording.open]
     known = familiarity.measure(load(path), train, watched, WINDOW)
     spec = dataclasses.replace(spec, familiarity=known)
@@ -128,24 +128,23 @@ def cool(tensors: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
 
 def measure_events(
     model: SoundModel, scapes: Sequence[Scape], labels: LabelSets
-) -> dict[str, OperatingCurve]:
-    """Return precision and recall of each event by threshold, over segments of soundscapes."""
-    labeled = [
-        (
-            (scape.waveform, SAMPLE_RATE),
+) -> tuple[dict[str, OperatingCurve], dict[str, float]]:
+    """Return curves and thresholds of the events, over segments of soundscapes.
+
+    Curves are of one event each; thresholds are those of the best F1 of all events together, at
+    which an event that is hardly ever right stays silent.
+    """
+    parts = [
+        segments(
+            model.detect_events(scape.waveform, SAMPLE_RATE, reject=False),
             [Event(labels.events[e.label], e.onset, e.offset, 1.0) for e in scape.events],
         )
         for scape in scapes
     ]
-    return dict(model.calibrate(labeled).curves)
-
-
-def thresholds(curves: Mapping[str, OperatingCurve], labels: LabelSets) -> dict[str, float]:
-    """Return the threshold of the highest F1 of each event."""
-    return {
-        label: choose(curves[label], "f1") if label in curves else UNTUNED
-        for label in labels.events
-    }
+    truth, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    curves = calibration(labels.events, truth, values, len(scapes)).curves
+    best = best_thresholds(truth, values)
+    return dict(curves), dict(zip(labels.events, best, strict=True))
 
 
 def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
