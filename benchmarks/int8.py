@@ -102,7 +102,7 @@ def probabilities(analysis: Analysis) -> dict[str, Floats]:
 
 def print_figures(models: dict[str, OnnxSoundModel], data: Path, cache: Path) -> None:
     validation_set = ValidationSet(open_data(data, cache), "test", SOUNDSCAPES)
-    graded = {name: asked(model, validation_set) for name, model in models.items()}
+    graded = {name: graded_on(model, validation_set) for name, model in models.items()}
     print(f"\nTest of the open checkpoint ({SOUNDSCAPES} soundscapes of 60 s):\n")
     print("| task | figure | float32 | int8 | difference |\n|--|--|--:|--:|--:|")
     for task, name in FIGURES:
@@ -110,7 +110,7 @@ def print_figures(models: dict[str, OnnxSoundModel], data: Path, cache: Path) ->
         print(f"| {task} | {name} | {one:.4f} | {two:.4f} | {two - one:+.4f} |")
 
 
-def asked(model: OnnxSoundModel, validation_set: ValidationSet) -> dict[Task, Grade]:
+def graded_on(model: OnnxSoundModel, validation_set: ValidationSet) -> dict[Task, Grade]:
     answers = validation_set.answers_of(nn.Identity(), AsNetwork(model))
     thresholds = [model.spec.thresholds[label] for label in model.spec.events]
     return grade(answers, validation_set, thresholds)

@@ -156,7 +156,7 @@ def split(
         batch = batches[index]
         return {task: Labelled(*(t.to(DEVICE) for t in given)) for task, given in batch.items()}
 
-    def hear(batch: PaperBatch) -> PaperBatch:
+    def featurize(batch: PaperBatch) -> PaperBatch:
         return {
             task: Labelled(module.frontend(sound) if sound.dim() == 2 else sound, truth)
             for task, (sound, truth) in batch.items()
@@ -169,8 +169,8 @@ def split(
     for index in range(len(batches)):
         batch = timed("data", lambda index=index: cut(index))
         with torch.no_grad():
-            heard = timed("features", lambda batch=batch: hear(batch))
-        loss = timed("forward", lambda heard=heard: forward(heard))
+            features = timed("features", lambda batch=batch: featurize(batch))
+        loss = timed("forward", lambda features=features: forward(features))
         timed("backward", loss.backward)
         timed("optimiser", optimizer.step)
         optimizer.zero_grad()

@@ -224,8 +224,8 @@ class ModelSpec:
         familiarity: Where the training data lie, to tell what is too far from them; None where
             that was not measured, and the model is always sure.
         selected_for: Task on which a joint checkpoint was selected, if it was on one.
-        licence: Licence of the weights.
-        training_data: What it was trained on, with the licence of the data.
+        license: License of the weights.
+        training_data: What it was trained on, with the license of the data.
         datasets: Names of the data sets among it, for the metadata of a model card.
         metrics: Measured or published figures: task → name → value.
         protocol: How `metrics` were measured.
@@ -250,7 +250,7 @@ class ModelSpec:
     curves: Mapping[str, OperatingCurve] = field(default_factory=dict)
     familiarity: FamiliarityStatistics | None = None
     selected_for: Task | None = None
-    licence: str = "unknown"
+    license: str = "unknown"
     training_data: str = "unknown"
     datasets: tuple[str, ...] = ()
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -325,6 +325,8 @@ class ModelSpec:
         """
         try:
             values = dict(values)
+            if "licence" in values:  # how the first checkpoints spell it
+                values["license"] = values.pop("licence")
             for name in ("tasks", "scenes", "tags", "events", "datasets"):
                 if name in values:
                     if not isinstance(values[name], list | tuple):
@@ -371,7 +373,7 @@ ACCEPTED = {
     ),
     **dict.fromkeys(("name", "stage"), f"a text of 1 to {LONGEST_NAME} characters"),
     **dict.fromkeys(
-        ("licence", "training_data", "protocol", "source"),
+        ("license", "training_data", "protocol", "source"),
         f"a text of up to {LONGEST_TEXT:,} characters",
     ),
     "selected_for": "one of scene, tag and event, or none",
@@ -490,7 +492,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "selected_for": spec.selected_for is None or _is_task(spec.selected_for),
         **{
             name: _is_text(getattr(spec, name), LONGEST_TEXT)
-            for name in ("licence", "training_data", "protocol", "source")
+            for name in ("license", "training_data", "protocol", "source")
         },
         "file": spec.file is None or _is_file(spec.file),
         "sample_rate": _is_number(f.sample_rate, 1_000, 384_000, int),

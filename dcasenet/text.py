@@ -6,12 +6,14 @@ import html
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # Unicode categories that move a cursor, hide text or are no text: controls, formats such as
 # right-to-left overrides, lone surrogates, private use, line and paragraph separators.
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # A spreadsheet takes a cell that begins so for a formula.
 FORMULA = ("=", "+", "-", "@")
+SHOWN = 5  # names that a message lists before it counts the rest
 
 
 def one_line(text: str) -> str:
@@ -74,6 +76,17 @@ def json_text(value: object, indent: int | None = None) -> str:
         json.dumps(c)[1:-1] if c != "\n" and unicodedata.category(c) in UNPRINTABLE else c
         for c in text
     )
+
+
+def shorten_list(names: Sequence[str], shown: int = SHOWN) -> str:
+    """List the first few of several names, and count the rest.
+
+    Example:
+        >>> shorten_list(["a", "b", "c"], shown=2)
+        'a, b and 1 more'
+    """
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def _escaped(character: str) -> str:

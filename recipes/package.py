@@ -41,7 +41,7 @@ def spec_of(student: Student, labels: LabelSets, tags: tuple[str, ...]) -> Model
         thresholds=dict.fromkeys(labels.events, UNTUNED),
         frontend=student.frontend.settings,
         resampler="soxr",
-        licence=LICENSE,
+        license=LICENSE,
         datasets=DATASETS,
     )
 

@@ -149,7 +149,7 @@ class Training:
         self.learners = [Learner(student.to(self.device), schedule) for student in students]
         self.settled = settled
         self.n_steps, self.elapsed = 0, 0.0
-        self.seconds_heard = 0.0
+        self.seconds_seen = 0.0
         self.shares: dict[str, float] = defaultdict(float)
         self.history: list[dict[str, float]] = []
         for student in students:
@@ -204,7 +204,7 @@ class Training:
             name = learner.student.settings.name
             values |= {f"{name}/{key}": value.detach() for key, value in losses.items()}
         timer.lap("students")
-        self.seconds_heard += n * seconds
+        self.seconds_seen += n * seconds
         for name, share in timer.shares().items():
             self.shares[name] += share
         if self.n_steps % 10:
@@ -272,7 +272,7 @@ class Training:
 
     def _report(self, sums: dict[str, float], rate: float) -> None:
         figures = {name: round(value / 5, 4) for name, value in sums.items()}
-        speed = self.seconds_heard / max(self.elapsed, 1e-9)
+        speed = self.seconds_seen / max(self.elapsed, 1e-9)
         entry = {"step": self.n_steps, "elapsed": round(self.elapsed, 1), "rate": rate}
         self.history.append(entry | figures | {"times_real_time": round(speed, 1)})
         log.info("%s", json.dumps(self.history[-1]))
@@ -283,8 +283,8 @@ class Training:
         return {
             "steps": self.n_steps,
             "minutes": round(self.elapsed / 60.0, 2),
-            "hours_heard": round(self.seconds_heard / 3600.0, 1),
-            "times_real_time": round(self.seconds_heard / max(self.elapsed, 1e-9), 1),
+            "hours_heard": round(self.seconds_seen / 3600.0, 1),
+            "times_real_time": round(self.seconds_seen / max(self.elapsed, 1e-9), 1),
             "shares": {name: round(value / whole, 3) for name, value in self.shares.items()},
         }
 
@@ -293,7 +293,7 @@ class Training:
         state = {
             "n_steps": self.n_steps,
             "elapsed": self.elapsed,
-            "seconds_heard": self.seconds_heard,
+            "seconds_heard": self.seconds_seen,
             "history": self.history,
             "generator": self.mixer.generator.get_state(),
             "learners": [learner.state() for learner in self.learners],
@@ -305,7 +305,7 @@ class Training:
     def _load(self, path: Path) -> None:
         state = torch.load(path, weights_only=True, map_location=self.device)
         self.n_steps, self.elapsed = state["n_steps"], state["elapsed"]
-        self.seconds_heard, self.history = state["seconds_heard"], state["history"]
+        self.seconds_seen, self.history = state["seconds_heard"], state["history"]
         self.mixer.generator.set_state(state["generator"].cpu())
         for learner, saved in zip(self.learners, state["learners"], strict=True):
             learner.load(saved)

@@ -50,8 +50,8 @@ def test_errors_are_what_callers_expect_to_catch() -> None:
 
 def test_errors_cross_process_borders() -> None:
     error = dcasenet.UnknownModelError("model", "V3", ["v3"])
-    twin = pickle.loads(pickle.dumps(error))
-    assert (type(twin), str(twin)) == (type(error), str(error))
+    copied = pickle.loads(pickle.dumps(error))
+    assert (type(copied), str(copied)) == (type(error), str(error))
 
 
 def test_import_is_light() -> None:

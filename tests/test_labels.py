@@ -75,6 +75,6 @@ def test_unknown_names_say_what_is_near() -> None:
 
 def test_the_error_crosses_process_borders() -> None:
     error = UnknownLabelError("dgo", ["dog"])
-    twin = pickle.loads(pickle.dumps(error))
-    assert (type(twin), str(twin)) == (type(error), str(error))
+    copied = pickle.loads(pickle.dumps(error))
+    assert (type(copied), str(copied)) == (type(error), str(error))
     assert isinstance(error, ValueError)

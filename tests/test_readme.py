@@ -206,7 +206,7 @@ def test_figures_of_the_readme_are_those_of_the_checkpoints() -> None:
     for stage, license_name, size, measure, figure in rows:
         stage = {"joint": "joint-tag"}.get(stage, stage)
         (entry,) = (e for e in entries if e["stage"] == stage)
-        assert license_name == entry.get("license", entry.get("licence"))
+        assert license_name == entry["license"]
         if "size" in entry.get("file", {}):  # the authors' files are known by their digest alone
             assert float(size) == pytest.approx(entry["file"]["size"] / 1e6, rel=0.01)
         names = {"accuracy": "accuracy_percent", "F1": "segment_f1_percent"}

@@ -38,7 +38,7 @@ def main():
         case = {"reference": reference, "prediction": prediction, "segment": [], "event": []}
         for length in SEGMENTS:
             judge = sed_eval.sound_event.SegmentBasedMetrics(LABELS, time_resolution=length)
-            judge.evaluate(listed(reference), listed(prediction), DURATION)
+            judge.evaluate(shorten_list(reference), shorten_list(prediction), DURATION)
             case["segment"].append(figures(judge))
         for onset, share in COLLARS:
             orders = [judged(case, onset, share, shuffle) for shuffle in range(6)]
@@ -69,7 +69,7 @@ def nearby(draw, true):
     return [label, round(onset, 3), round(max(true[2] + draw.gauss(0.0, 0.5), onset + 0.05), 3)]
 
 
-def listed(events):
+def shorten_list(events):
     """Give events as sed_eval takes them."""
     return [{"event_label": LABELS[k], "onset": a, "offset": b} for k, a, b in events]
 
@@ -86,7 +86,7 @@ def judged(case, onset, share, shuffle):
         evaluate_offset=share is not None,
         event_matching_type="optimal",
     )
-    judge.evaluate(listed(reference), listed(prediction))
+    judge.evaluate(shorten_list(reference), shorten_list(prediction))
     return figures(judge)
 
 

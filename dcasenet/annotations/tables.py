@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dcasenet.errors import DcasenetError
+from dcasenet.text import shorten_list
 
 DELIMITERS = ("\t", ",", ";")
-SHOWN = 5  # names that a message lists before it counts the rest
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def check_label(row: Row, label: str, labels: Sequence[str]) -> str:
         return label
     close = get_close_matches(label, labels, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise row.fault(f"the label {label!r} is unknown.{hint} Known are {listed(labels)}.")
+    raise row.fault(f"the label {label!r} is unknown.{hint} Known are {shorten_list(labels)}.")
 
 
 def check_distinct(labels: Iterable[str], where: Path) -> None:
@@ -198,14 +198,3 @@ def check_distinct(labels: Iterable[str], where: Path) -> None:
                 f"{where}: {earlier!r} and {label!r} differ in capitals or spaces only. Give what "
                 "is one class one name."
             )
-
-
-def listed(names: Sequence[str], shown: int = SHOWN) -> str:
-    """List the first few names and count the rest.
-
-    Example:
-        >>> listed(["a", "b", "c"], shown=2)
-        'a, b and 1 more'
-    """
-    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

@@ -91,7 +91,7 @@ class AudioInfo:
         return self.n_samples / self.sample_rate
 
 
-class PreparedAudio(Protocol):
+class AudioSource(Protocol):
     """A recording at a model's rate, in memory or while it is read."""
 
     def blocks(self) -> Iterator[Floats]:

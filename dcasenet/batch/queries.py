@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcasenet.audio.io import Reader
-from dcasenet.audio.preprocess import AS_USUAL, AudioInfo, PreparedAudio, ReadOptions, StreamedAudio
+from dcasenet.audio.preprocess import AS_USUAL, AudioInfo, AudioSource, ReadOptions, StreamedAudio
 from dcasenet.batch.rows import Row, embedding_row, failed_row, result_row
-from dcasenet.batch.workers import Heard
+from dcasenet.batch.workers import ReadResult
 from dcasenet.errors import AudioError
 from dcasenet.inference import postprocess
 from dcasenet.inference.operating_points import limits_for
-from dcasenet.inference.pipeline import answer_prepared
+from dcasenet.inference.pipeline import answer_loaded
 from dcasenet.inference.postprocess import Decoding, Query, require
 from dcasenet.inference.verbs import SoundVerbs, check_top
 from dcasenet.results import Floats, Provenance, Result
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class JobSpec:
     """A command with its options and its model.
 
     Attributes:
         command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
         model: Any runtime.
         tasks: What is asked of the network; nothing means its embedding.
-        trunk: Whose embedding.
+        backbone: Whose embedding.
         query: What is asked of recordings that are at hand.
         to_row: What became of the file, what is known of it and the answer → its row.
         provenance: What the answers are made with.
@@ -45,13 +45,13 @@ class Asked:
     command: str
     model: SoundVerbs[Any]
     tasks: tuple[Task, ...]
-    trunk: Task
+    backbone: Task
     query: Query[Any]
-    to_row: Callable[[Heard, AudioInfo, Any], Row]
+    to_row: Callable[[ReadResult, AudioInfo, Any], Row]
     provenance: Provenance
     reading: ReadOptions = AS_USUAL
 
-    def answer(self, group: Sequence[Heard]) -> list[Row]:
+    def answer(self, group: Sequence[ReadResult]) -> list[Row]:
         """Answer a group of files, those at hand together.
 
         Args:
@@ -60,29 +60,29 @@ class Asked:
         Returns:
             A row for each.
         """
-        results = self._results(heard.prepared for heard in group if heard.prepared is not None)
-        return [self._row(heard, results) for heard in group]
+        results = self._results(file.audio for file in group if file.audio is not None)
+        return [self._row(file, results) for file in group]
 
-    def _row(self, heard: Heard, results: Iterator[Any]) -> Row:
-        if heard.prepared is not None:
-            return self.to_row(heard, heard.prepared.info, next(results))
-        if heard.error is not None:
-            return failed_row(heard.source, heard.error, self.command, heard.digest)
+    def _row(self, file: ReadResult, results: Iterator[Any]) -> Row:
+        if file.audio is not None:
+            return self.to_row(file, file.audio.info, next(results))
+        if file.error is not None:
+            return failed_row(file.source, file.error, self.command, file.digest)
         try:
             options = self.reading
             # A long one, block by block.
-            with Reader(heard.source, max_duration=options.max_duration) as reader:
+            with Reader(file.source, max_duration=options.max_duration) as reader:
                 recording = StreamedAudio(
                     reader, self.model.spec, options.channels, strict=options.strict
                 )
                 (result,) = self._results([recording])
-                return self.to_row(heard, recording.info, result)
+                return self.to_row(file, recording.info, result)
         except AudioError as error:
-            return failed_row(heard.source, str(error), self.command, heard.digest)
+            return failed_row(file.source, str(error), self.command, file.digest)
 
-    def _results(self, recordings: Iterable[PreparedAudio]) -> Iterator[Any]:
-        infer = partial(self.model.infer_known, trunk=self.trunk)
-        return answer_prepared(recordings, self.query, infer, self.model.spec)
+    def _results(self, recordings: Iterable[AudioSource]) -> Iterator[Any]:
+        infer = partial(self.model.infer_known, backbone=self.backbone)
+        return answer_loaded(recordings, self.query, infer, self.model.spec)
 
     @cached_property
     def size(self) -> int:
@@ -90,7 +90,7 @@ class Asked:
         if self.tasks:
             return 0
         silence = np.zeros((1, self.model.spec.frontend.sample_rate), np.float32)
-        return int(self.model.infer(silence, ["embedding"], self.trunk)["embedding"].shape[-1])
+        return int(self.model.infer(silence, ["embedding"], self.backbone)["embedding"].shape[-1])
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the answers, to know the same job again.
@@ -103,14 +103,14 @@ class Asked:
         return {"command": self.command, **self.provenance.to_dict(), "labels": labels, **reading}
 
 
-def ask_analysis(
+def analysis_job(
     model: SoundVerbs[Any],
     threshold: Threshold = None,
     top: int = 5,
     reading: ReadOptions = AS_USUAL,
     *,
     reject: bool = True,
-) -> Asked:
+) -> JobSpec:
     """Ask for all that `SoundVerbs.analyze` gives, with the `top` best tags.
 
     Raises:
@@ -119,12 +119,12 @@ def ask_analysis(
     check_top(top)
     decoding = Decoding(limits_for(model.spec, threshold), reject=reject)
     query = postprocess.analysis_query(model.spec, decoding, top)
-    return _ask("analyze", model, query, tuple(model.spec.tasks), reading)
+    return _job("analyze", model, query, tuple(model.spec.tasks), reading)
 
 
-def ask_scene(
+def scene_job(
     model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, *, reject: bool = True
-) -> Asked:
+) -> JobSpec:
     """Ask for what `SoundVerbs.classify_scene` gives.
 
     Raises:
@@ -132,16 +132,16 @@ def ask_scene(
     """
     require(model.spec, "scene")
     query = postprocess.scene_query(model.spec, reject=reject)
-    return _ask("scene", model, query, ("scene",), reading)
+    return _job("scene", model, query, ("scene",), reading)
 
 
-def ask_tags(
+def tags_job(
     model: SoundVerbs[Any],
     top: int = 5,
     reading: ReadOptions = AS_USUAL,
     *,
     reject: bool = True,
-) -> Asked:
+) -> JobSpec:
     """Ask for what `SoundVerbs.tag` gives.
 
     Raises:
@@ -151,12 +151,12 @@ def ask_tags(
     require(model.spec, "tag")
     check_top(top)
     query = postprocess.tag_query(model.spec, top, reject=reject)
-    return _ask("tags", model, query, ("tag",), reading)
+    return _job("tags", model, query, ("tag",), reading)
 
 
-def ask_events(
+def events_job(
     model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, **options: Unpack[DecodingOptions]
-) -> Asked:
+) -> JobSpec:
     """Ask for what `SoundVerbs.detect_events` gives with the same options.
 
     Raises:
@@ -164,12 +164,12 @@ def ask_events(
         ValueError: An option is out of range.
     """
     query = model.event_query(**options)
-    return _ask("events", model, query, ("event",), reading)
+    return _job("events", model, query, ("event",), reading)
 
 
-def ask_embedding(
+def embedding_job(
     model: SoundVerbs[Any], task: Task = "tag", reading: ReadOptions = AS_USUAL
-) -> Asked:
+) -> JobSpec:
     """Ask for the vector that `SoundVerbs.embed` gives of a clip.
 
     Raises:
@@ -180,25 +180,25 @@ def ask_embedding(
     if model.spec.members:
         require(model.spec, task)
 
-    def to_row(heard: Heard, info: AudioInfo, vector: Floats) -> Row:
-        return embedding_row(heard.source, vector, info.duration, info.warnings, heard.digest)
+    def to_row(file: ReadResult, info: AudioInfo, vector: Floats) -> Row:
+        return embedding_row(file.source, vector, info.duration, info.warnings, file.digest)
 
     query = postprocess.clip_embedding_query(model.spec, np.asarray)
     options = {"task": task, "channels": reading.channels}
     made = model.provenance("embed", options, query.grids)
-    return Asked("embed", model, (), task, query, to_row, made, reading)
+    return JobSpec("embed", model, (), task, query, to_row, made, reading)
 
 
-def _ask(
+def _job(
     command: str,
     model: SoundVerbs[Any],
     query: Query[Any],
     tasks: tuple[Task, ...],
     reading: ReadOptions,
-) -> Asked:
-    def to_row(heard: Heard, info: AudioInfo, result: Result) -> Row:
-        return result_row(heard.source, result, command, heard.digest)
+) -> JobSpec:
+    def to_row(file: ReadResult, info: AudioInfo, result: Result) -> Row:
+        return result_row(file.source, result, command, file.digest)
 
     options = {**query.options, "channels": reading.channels}
     made = model.provenance(query.verb, options, query.grids)
-    return Asked(command, model, tasks, "tag", query, to_row, made, reading)
+    return JobSpec(command, model, tasks, "tag", query, to_row, made, reading)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import ReadOptions, StreamedAudio
-from dcasenet.batch.queries import Asked, ask_analysis, ask_embedding
+from dcasenet.batch.queries import JobSpec, analysis_job, embedding_job
 from dcasenet.batch.rows import Row, from_line, to_line
-from dcasenet.batch.workers import Heard, hear
+from dcasenet.batch.workers import ReadResult, read_file
 from dcasenet.batch.writers import schema, to_table
 from dcasenet.errors import AudioError
 from dcasenet.inference.verbs import SoundVerbs
@@ -93,8 +93,8 @@ def analyze(
         ImportError: Ray is not installed.
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    ask = partial(ask_analysis, threshold=threshold, top=top, reading=reading)
-    return _map(dataset, model, ask, options)
+    make_job = partial(analysis_job, threshold=threshold, top=top, reading=reading)
+    return _map(dataset, model, make_job, options)
 
 
 def embed(
@@ -126,16 +126,16 @@ def embed(
         ImportError: Ray is not installed.
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    return _map(dataset, model, partial(ask_embedding, task=task, reading=reading), options)
+    return _map(dataset, model, partial(embedding_job, task=task, reading=reading), options)
 
 
 def answer_groups(
-    asked: Asked, files: Sequence[str], size: int, n_actors: int | None = None
+    job: JobSpec, files: Sequence[str], size: int, n_actors: int | None = None
 ) -> Iterator[list[Row]]:
     """Answer files on a cluster; `dcasenet.batch` is its caller.
 
     Args:
-        asked: What is asked of which model, which is sent to the actors.
+        job: What is asked of which model, which is sent to the actors.
         files: Paths that every node can open.
         size: How many files an actor answers together.
         n_actors: How many actors; by default one for each core, or GPU, that the cluster has.
@@ -149,18 +149,18 @@ def answer_groups(
     ray = _ray()
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING)
-    _check_sendable(asked)
+    _check_sendable(job)
     groups = [
         {"index": index, "files": files[first : first + size]}
         for index, first in enumerate(range(0, len(files), size))
     ]
-    on_gpu = str(getattr(asked.model, "device", "cpu")) != "cpu"
+    on_gpu = str(getattr(job.model, "device", "cpu")) != "cpu"
     most = n_actors or int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 1))
     dataset = ray.data.from_items(groups, override_num_blocks=min(len(groups), MAX_BLOCKS))
     dataset.context.enable_progress_bars = False
     answered = dataset.map_batches(
         _Groups,
-        fn_constructor_args=(asked,),
+        fn_constructor_args=(job,),
         batch_size=1,
         compute=_pool(max(1, min(most, len(groups)))),
         num_gpus=1 if on_gpu else 0,
@@ -177,14 +177,14 @@ def answer_groups(
 class _Groups:
     """An actor that answers groups of files."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
+    def __init__(self, job: JobSpec) -> None:
+        self.job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        read_one = partial(hear, spec=self.asked.model.spec, options=self.asked.reading)
+        read_one = partial(read_file, spec=self.job.model.spec, options=self.job.reading)
         lines = []
         for files in batch["files"]:
-            rows = self.asked.answer(_in_threads(read_one, list(files)))
+            rows = self.job.answer(_in_threads(read_one, list(files)))
             lines.append(list(map(to_line, rows)))
         return {"index": batch["index"], "lines": lines}
 
@@ -192,7 +192,7 @@ class _Groups:
 class _Actor:
     """An actor that answers the rows of a dataset."""
 
-    def __init__(self, model: SoundVerbs[Any] | Load, ask: partial[Asked]) -> None:
+    def __init__(self, model: SoundVerbs[Any] | Load, make_job: partial[JobSpec]) -> None:
         device = "cuda" if _ray().get_gpu_ids() else "cpu"
         if isinstance(model, Mapping):
             from dcasenet.loading import load
@@ -200,34 +200,34 @@ class _Actor:
             model = load(**{"device": device, **model})
         elif hasattr(model, "to"):
             model = model.to(device)
-        self.asked = ask(model)
-        self.columns = schema(self.asked.command, self.asked.size)
+        self.job = make_job(model)
+        self.columns = schema(self.job.command, self.job.size)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         names = _names(batch)
         contents = (
             batch["bytes"].to_pylist() if "bytes" in batch.column_names else [None] * len(names)
         )
-        read_one = partial(_hear_row, spec=self.asked.model.spec, options=self.asked.reading)
-        heard = _in_threads(read_one, list(zip(names, contents, strict=True)))
-        answered = to_table(self.asked.answer(heard), self.columns)
+        read_one = partial(_read_row, spec=self.job.model.spec, options=self.job.reading)
+        read = _in_threads(read_one, list(zip(names, contents, strict=True)))
+        answered = to_table(self.job.answer(read), self.columns)
         for name in batch.column_names:
             if name not in ("path", "bytes", *answered.column_names):
                 answered = answered.append_column(batch.schema.field(name), batch[name])
         return answered
 
 
-def _hear_row(row: tuple[str, bytes | None], spec: ModelSpec, options: ReadOptions) -> Heard:
+def _read_row(row: tuple[str, bytes | None], spec: ModelSpec, options: ReadOptions) -> ReadResult:
     name, content = row
     if content is None:
-        return hear(name, spec, options)
+        return read_file(name, spec, options)
     audio = {"bytes": content, "path": name}
     try:
         with Reader(audio, max_duration=options.max_duration) as reader:
             stream = StreamedAudio(reader, spec, options.channels, strict=options.strict)
-            return Heard(name, stream.load())
+            return ReadResult(name, stream.load())
     except AudioError as error:
-        return Heard(name, error=str(error))
+        return ReadResult(name, error=str(error))
 
 
 def _names(batch: pa.Table) -> list[str]:
@@ -243,13 +243,13 @@ def _names(batch: pa.Table) -> list[str]:
 
 
 def _map(
-    dataset: Any, model: SoundVerbs[Any] | Load, ask: partial[Asked], options: ActorOptions
+    dataset: Any, model: SoundVerbs[Any] | Load, make_job: partial[JobSpec], options: ActorOptions
 ) -> Any:
     _ray()
     given: dict[str, Any] = {"batch_size": BATCH, **options}
     return dataset.map_batches(
         _Actor,
-        fn_constructor_args=(model, ask),
+        fn_constructor_args=(model, make_job),
         batch_format="pyarrow",
         compute=_pool(given.pop("concurrency", 1)),
         **given,
@@ -263,17 +263,17 @@ def _pool(concurrency: int | tuple[int, int]) -> Any:
     return strategy(min_size=concurrency[0], max_size=concurrency[1])
 
 
-def _check_sendable(asked: Asked) -> None:
+def _check_sendable(job: JobSpec) -> None:
     try:
-        _ray().cloudpickle.dumps(asked)
+        _ray().cloudpickle.dumps(job)
     except TypeError as error:
         raise ValueError(
-            f"Ray sends the model to its actors, and {type(asked.model).__name__} cannot be sent "
+            f"Ray sends the model to its actors, and {type(job.model).__name__} cannot be sent "
             f"({error}). Load it with runtime='torch'."
         ) from error
 
 
-def _in_threads(read_one: Any, items: list[Any]) -> list[Heard]:
+def _in_threads(read_one: Any, items: list[Any]) -> list[ReadResult]:
     # Decoding and resampling let go of the interpreter.
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(read_one, items))

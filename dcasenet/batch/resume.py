@@ -31,7 +31,7 @@ JOB, FILES, LOCK, WORK = "job.json", "files.jsonl", ".lock", "incomplete"
 PASSED_OVER = "passed_over.json"
 
 
-class Parts:
+class ResultStore:
     """The finished rows of one job, beside its output.
 
     Args:
@@ -44,12 +44,12 @@ class Parts:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     parts = Parts(Path(folder, "out.jsonl"))
-        ...     with parts.locked():
+        ...     store = ResultStore(Path(folder, "out.jsonl"))
+        ...     with store.locked():
         ...         found = Listing(["a.wav", "b.wav"], Counter({".txt": 3}))
-        ...         parts.begin({"top": 5}, lambda: found) == found
-        ...         parts.save([{"filename": "a.wav"}])
-        ...         again = Parts(parts.output)
+        ...         store.begin({"top": 5}, lambda: found) == found
+        ...         store.save([{"filename": "a.wav"}])
+        ...         again = ResultStore(store.output)
         ...         again.begin({"top": 5}, lambda: found) == found, again.n_done
         True
         (True, 1)

@@ -29,16 +29,16 @@ from dcasenet.audio.discovery import Listing, StrPath, find_recordings
 from dcasenet.audio.preprocess import ReadOptions
 from dcasenet.batch.progress import JobOptions, Progress, Summary
 from dcasenet.batch.queries import (
-    Asked,
-    ask_analysis,
-    ask_embedding,
-    ask_events,
-    ask_scene,
-    ask_tags,
+    JobSpec,
+    analysis_job,
+    embedding_job,
+    events_job,
+    scene_job,
+    tags_job,
 )
-from dcasenet.batch.resume import Parts
+from dcasenet.batch.resume import ResultStore
 from dcasenet.batch.rows import OK, Row
-from dcasenet.batch.workers import Workers, default_workers, hear
+from dcasenet.batch.workers import Workers, default_workers, read_file
 from dcasenet.batch.writers import TableKind, check_count, check_output, companions, write_table
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.inference.verbs import SoundVerbs
@@ -109,7 +109,7 @@ def analyze(  # noqa: PLR0913 - the options of `SoundVerbs.analyze`
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
     return _run(
-        ask_analysis(model, threshold, top, reading, reject=reject), paths, Path(output), **options
+        analysis_job(model, threshold, top, reading, reject=reject), paths, Path(output), **options
     )
 
 
@@ -130,7 +130,7 @@ def classify_scene(
         TaskNotAvailableError: The model has no scenes.
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    return _run(ask_scene(model, reading, reject=reject), paths, Path(output), **options)
+    return _run(scene_job(model, reading, reject=reject), paths, Path(output), **options)
 
 
 def tag(
@@ -152,7 +152,7 @@ def tag(
         ValueError: `top` is less than 1.
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    return _run(ask_tags(model, top, reading, reject=reject), paths, Path(output), **options)
+    return _run(tags_job(model, top, reading, reject=reject), paths, Path(output), **options)
 
 
 def detect_events(
@@ -183,7 +183,7 @@ def detect_events(
         ValueError: An option is out of range.
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    return _run(ask_events(model, reading, **(decoding or {})), paths, Path(output), **options)
+    return _run(events_job(model, reading, **(decoding or {})), paths, Path(output), **options)
 
 
 def embed(
@@ -224,54 +224,54 @@ def embed(
         ImportError: Parquet needs pyarrow.
     """
     reading = ReadOptions(channels, max_duration=max_duration, strict=strict)
-    return _run(ask_embedding(model, task, reading), paths, Path(output), **options)
+    return _run(embedding_job(model, task, reading), paths, Path(output), **options)
 
 
 def _run(
-    asked: Asked,
+    job: JobSpec,
     paths: StrPath | Iterable[StrPath],
     output: Path,
     **options: Unpack[JobOptions],
 ) -> Summary:
-    check_output(output, asked.command)
+    check_output(output, job.command)
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    job = {"inputs": [str(path) for path in given], **asked.describe()}
-    parts = Parts(output)
+    described = {"inputs": [str(path) for path in given], **job.describe()}
+    store = ResultStore(output)
     try:
-        with parts.locked():
-            listing = parts.begin(
-                job, lambda: _listed(given, output), restart=options.get("restart", False)
+        with store.locked():
+            listing = store.begin(
+                described, lambda: _list_files(given, output), restart=options.get("restart", False)
             )
-            files, resumed = listing.files, parts.n_done
+            files, resumed = listing.files, store.n_done
             if resumed < len(files):
-                _answer(asked, files, parts, **options)
-            n_failed = _merge(parts, asked)
+                _answer(job, files, store, **options)
+            n_failed = _merge(store, job)
     except DcasenetError:
         raise
     except OSError as error:
         raise JobError(
             f"{output} cannot be written: {error.strerror or error}. What is finished is kept in "
-            f"{parts.folder}: make room and give the same command again to go on."
+            f"{store.folder}: make room and give the same command again to go on."
         ) from error
     return Summary(output, len(files), n_failed, resumed, listing.passed_over)
 
 
-def _listed(paths: Sequence[StrPath], output: Path) -> Listing:
+def _list_files(paths: Sequence[StrPath], output: Path) -> Listing:
     listing = find_recordings(paths)
     check_count(output, len(listing.files))
     return listing
 
 
 def _answer(
-    asked: Asked, files: Sequence[str], parts: Parts, **options: Unpack[JobOptions]
+    job: JobSpec, files: Sequence[str], store: ResultStore, **options: Unpack[JobOptions]
 ) -> None:
     """Answer the files that are left, and save their rows now and then, and when stopped."""
     watch = options.get("watch")
     save_every = options.get("save_every", SAVE_EVERY)
-    progress = Progress(total=len(files), resumed=parts.n_done, done=parts.n_done)
+    progress = Progress(total=len(files), resumed=store.n_done, done=store.n_done)
     began = saved = time.monotonic()
     rows: list[Row] = []
-    with contextlib.closing(_groups(asked, files[parts.n_done :], **options)) as groups:
+    with contextlib.closing(_groups(job, files[store.n_done :], **options)) as groups:
         try:
             for group in groups:
                 rows += group
@@ -284,51 +284,53 @@ def _answer(
                     watch(progress, group)
                 if now - saved >= save_every:
                     saving, rows, saved = rows, [], now
-                    parts.save(saving)
+                    store.save(saving)
         finally:
             if rows:
-                parts.save(rows)
+                store.save(rows)
 
 
 def _groups(
-    asked: Asked, files: Sequence[str], **options: Unpack[JobOptions]
+    job: JobSpec, files: Sequence[str], **options: Unpack[JobOptions]
 ) -> Generator[list[Row]]:
     if options.get("engine", "local") == "ray":
         from dcasenet.batch.ray import answer_groups
 
-        yield from answer_groups(asked, files, GROUP, options.get("workers"))
+        yield from answer_groups(job, files, GROUP, options.get("workers"))
         return
     n_workers = options.get("workers")
     n_workers = default_workers(len(files)) if n_workers is None else n_workers
-    with Workers(n_workers, partial(hear, spec=asked.model.spec, options=asked.reading)) as workers:
+    with Workers(
+        n_workers, partial(read_file, spec=job.model.spec, options=job.reading)
+    ) as workers:
         group = []
-        for heard in workers.read(files):
-            group.append(heard)
-            if len(group) == GROUP or heard.is_long:
-                yield asked.answer(group)
+        for file in workers.read(files):
+            group.append(file)
+            if len(group) == GROUP or file.is_long:
+                yield job.answer(group)
                 group = []
         if group:
-            yield asked.answer(group)
+            yield job.answer(group)
 
 
-def _merge(parts: Parts, asked: Asked) -> int:
+def _merge(store: ResultStore, job: JobSpec) -> int:
     """Make the output of the finished rows, and put it in its place; count what failed."""
     n_failed = 0
 
     def counted() -> Iterator[Row]:
         nonlocal n_failed
-        for row in parts.rows():
+        for row in store.rows():
             n_failed += row["status"] != OK
             yield row
 
-    made = parts.folder / f"merged{parts.output.suffix}"
+    made = store.folder / f"merged{store.output.suffix}"
     # The output comes last: where it is, all of it is.
-    pairs = [(beside(made), beside(parts.output)) for beside in companions(parts.output)]
-    pairs.append((made, parts.output))
-    kind = TableKind(asked.command, asked.size, asked.provenance)
+    pairs = [(beside(made), beside(store.output)) for beside in companions(store.output)]
+    pairs.append((made, store.output))
+    kind = TableKind(job.command, job.size, job.provenance)
     try:
-        write_table(counted(), made, parts.output, kind)
-        parts.finish(*pairs)
+        write_table(counted(), made, store.output, kind)
+        store.finish(*pairs)
     except BaseException:
         for path, _ in pairs:
             with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcasenet.atomic import replacing
 from dcasenet.audio.discovery import StrPath, list_recordings
 from dcasenet.batch.progress import Watch
-from dcasenet.batch.queries import ask_embedding
+from dcasenet.batch.queries import embedding_job
 from dcasenet.batch.runner import embed
 from dcasenet.batch.writers import arrow, storable
 from dcasenet.errors import DcasenetError
@@ -206,8 +206,8 @@ def index_recordings(
             written.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    asked = ask_embedding(model)
-    made = asked.provenance.to_dict()
+    job = embedding_job(model)
+    made = job.provenance.to_dict()
     key = json.dumps({name: made[name] for name in KEY}, sort_keys=True)
     kept = Path(path) if path is not None else _default_path(given, key)
     known = _read_index(kept, key)
@@ -219,9 +219,9 @@ def index_recordings(
         known.update({name: (states[name], vectors.get(name)) for name in new})
     if new or known.keys() != states.keys():
         known = {name: known[name] for name in files}
-        _write_index(kept, (key, json.dumps(made)), known, asked.size)
+        _write_index(kept, (key, json.dumps(made)), known, job.size)
     found = {name: vector for name, (_, vector) in known.items() if vector is not None}
-    table = np.array(list(found.values()), np.float32).reshape(-1, asked.size)
+    table = np.array(list(found.values()), np.float32).reshape(-1, job.size)
     return Index(tuple(found), table, str(kept))
 
 

@@ -30,19 +30,19 @@ LONG_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReadResult:
     """What became of a file.
 
     Attributes:
         source: Its name.
-        prepared: What a model hears; None for a file that is long or cannot be read.
+        audio: What a model hears; None for a file that is long or cannot be read.
         error: Why it cannot be read.
         duration: Its length in seconds, as far as it is known.
         digest: SHA-256 of the file; None for one that cannot be opened.
     """
 
     source: str
-    prepared: LoadedAudio | None = None
+    audio: LoadedAudio | None = None
     error: str | None = None
     duration: float | None = None
     digest: str | None = None
@@ -50,10 +50,10 @@ class Heard:
     @property
     def is_long(self) -> bool:
         """Whether the model's own verb has to read it."""
-        return self.prepared is None and self.error is None
+        return self.audio is None and self.error is None
 
 
-def hear(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> Heard:
+def read_file(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> ReadResult:
     """Read, mix and resample a file, unless it is long.
 
     Args:
@@ -66,7 +66,7 @@ def hear(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> Heard
         or what is wrong.
 
     Example:
-        >>> hear("missing.wav", ModelSpec("v3", "mine")).error.split(" (")[0]
+        >>> read_file("missing.wav", ModelSpec("v3", "mine")).error.split(" (")[0]
         'There is no file missing.wav'
     """
     digest = _digest(source)
@@ -75,16 +75,16 @@ def hear(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> Heard
         with Reader(source, max_duration=options.max_duration) as reader:
             if (reader.n_expected or 0) > LONG_SECONDS * reader.sample_rate:
                 expected = (reader.n_expected or 0) / reader.sample_rate
-                return Heard(source, duration=expected, digest=digest)
+                return ReadResult(source, duration=expected, digest=digest)
             stream = StreamedAudio(reader, spec, options.channels, strict=options.strict)
             # The header may have promised less.
-            prepared = stream.load(most=int(LONG_SECONDS * spec.frontend.sample_rate))
-            return Heard(source, prepared, duration=reader.duration, digest=digest)
+            audio = stream.load(most=int(LONG_SECONDS * spec.frontend.sample_rate))
+            return ReadResult(source, audio, duration=reader.duration, digest=digest)
     except AudioError as error:
-        return Heard(source, error=str(error), digest=digest)
+        return ReadResult(source, error=str(error), digest=digest)
     except MemoryError:
         error_text = f"{source} needs more memory than there is."
-        return Heard(source, error=error_text, digest=digest)
+        return ReadResult(source, error=error_text, digest=digest)
 
 
 def _check_kind(source: str) -> None:
@@ -123,7 +123,7 @@ def _digest(source: str) -> str | None:
         return None  # whoever reads it says what is wrong
 
 
-Hear = Callable[[str], Heard]
+FileReader = Callable[[str], ReadResult]
 
 # Files that are read ahead: at most so many waveforms, of up to 2 minutes, wait for the model.
 AHEAD = 64
@@ -140,7 +140,7 @@ class _Task:
 
     source: str
     worker: int
-    future: Future[Heard]
+    future: Future[ReadResult]
     deaths: int = 0
 
     @property
@@ -157,21 +157,21 @@ class Workers:
 
     Args:
         n_workers: How many processes; 0 reads in the caller's.
-        hear: What reads one file; it must be picklable.
+        read_file: What reads one file; it must be picklable.
 
     Raises:
         DcasenetError: The processes cannot be started.
 
     Example:
-        >>> from dcasenet.batch.workers import hear
+        >>> from dcasenet.batch.workers import read_file
         >>> from dcasenet.spec import ModelSpec
-        >>> with Workers(0, partial(hear, spec=ModelSpec("v3", "mine"))) as workers:
-        ...     [heard.source for heard in workers.read(["a.wav", "b.wav"])]
+        >>> with Workers(0, partial(read_file, spec=ModelSpec("v3", "mine"))) as workers:
+        ...     [file.source for file in workers.read(["a.wav", "b.wav"])]
         ['a.wav', 'b.wav']
     """
 
-    def __init__(self, n_workers: int, hear: Hear) -> None:
-        self._hear = hear
+    def __init__(self, n_workers: int, read_file: FileReader) -> None:
+        self._read_file = read_file
         self._executors: dict[int, ProcessPoolExecutor] = {}
         self._pids: list[Future[int]] = []
         for worker in range(n_workers):
@@ -207,7 +207,7 @@ class Workers:
             if process.pid in pids:  # it may be stuck in a file that never comes
                 process.terminate()
 
-    def read(self, sources: Iterable[str]) -> Iterator[Heard]:
+    def read(self, sources: Iterable[str]) -> Iterator[ReadResult]:
         """Read files ahead of the caller.
 
         Args:
@@ -217,7 +217,7 @@ class Workers:
             What became of each, in their order.
         """
         if not self._executors:
-            yield from map(self._hear, sources)
+            yield from map(self._read_file, sources)
             return
         waiting: deque[_Task] = deque()
         for index, source in enumerate(sources):
@@ -228,14 +228,14 @@ class Workers:
         while waiting:
             yield self._finish(waiting)
 
-    def _submit(self, source: str, worker: int, waiting: deque[_Task]) -> Future[Heard]:
+    def _submit(self, source: str, worker: int, waiting: deque[_Task]) -> Future[ReadResult]:
         try:
-            return self._executors[worker].submit(self._hear, source)
+            return self._executors[worker].submit(self._read_file, source)
         except BrokenProcessPool:
             self._restart(worker, waiting)
-            return self._executors[worker].submit(self._hear, source)
+            return self._executors[worker].submit(self._read_file, source)
 
-    def _finish(self, waiting: deque[_Task]) -> Heard:
+    def _finish(self, waiting: deque[_Task]) -> ReadResult:
         """Wait for the first file."""
         task = waiting[0]
         while _is_lost(task.future) and not task.is_given_up:
@@ -244,9 +244,11 @@ class Workers:
         error = task.future.exception()
         if task.is_given_up:
             reason = f"the process that read it was killed, {MOST_DEATHS} times; perhaps it needs "
-            return Heard(task.source, error=f"{task.source}: {reason}more memory than there is.")
+            return ReadResult(
+                task.source, error=f"{task.source}: {reason}more memory than there is."
+            )
         if error is not None:
-            return Heard(task.source, error=f"{task.source}: {type(error).__name__}: {error}")
+            return ReadResult(task.source, error=f"{task.source}: {type(error).__name__}: {error}")
         return task.future.result()
 
     def _restart(self, worker: int, waiting: deque[_Task]) -> None:
@@ -259,7 +261,7 @@ class Workers:
             task.deaths += 1
         for task in lost:
             if not task.is_given_up:
-                task.future = self._executors[worker].submit(self._hear, task.source)
+                task.future = self._executors[worker].submit(self._read_file, task.source)
 
     def _spawn(self, worker: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -277,7 +279,7 @@ def default_workers(n_files: int) -> int:
     return min(max(1, (os.cpu_count() or 1) // 2), MOST_WORKERS, n_files // FILES_FOR_ONE)
 
 
-def _is_lost(future: Future[Heard]) -> bool:
+def _is_lost(future: Future[ReadResult]) -> bool:
     # Queued behind the file that killed the process, all fail as one; what was done stays done.
     return isinstance(future.exception(), BrokenProcessPool)
 

@@ -196,16 +196,16 @@ def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputO
         raise typer.Exit(1)
 
 
-def _form_of(output: Path, asked: ResultFormat) -> str | None:
+def _form_of(output: Path, requested: ResultFormat) -> str | None:
     """The format that an output's name ends in, or that was asked for with such an ending."""
-    if asked == "table":
+    if requested == "table":
         return format_of(output)
-    if not output.name.lower().endswith(suffix_of(asked).lower()):
+    if not output.name.lower().endswith(suffix_of(requested).lower()):
         raise ValueError(
-            f"--format {asked} is written to a file that ends in {suffix_of(asked)}; {output} "
-            f"does not."
+            f"--format {requested} is written to a file that ends in {suffix_of(requested)}; "
+            f"{output} does not."
         )
-    return asked
+    return requested
 
 
 def _refuse_job_options(to: OutputOptions, *, restart: bool = False) -> None:

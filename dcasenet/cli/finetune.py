@@ -71,7 +71,7 @@ def finetune(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    work: Annotated[
+    work_dir: Annotated[
         Path | None, typer.Option(help="For decoded audio and checkpoints, to go on from.")
     ] = None,
     overwrite: Overwrite = False,
@@ -95,7 +95,7 @@ def finetune(
             "mixup": mixup,
             "validation": validation,
             "seed": seed,
-            "work": work,
+            "work_dir": work_dir,
         }
         report = None
         if folds is not None:

@@ -116,7 +116,7 @@ def reproduce(
     asc: Scenes = None,
     tag: Tags = None,
     sed: Events = None,
-    work: Annotated[
+    work_dir: Annotated[
         Path, typer.Option(help="Folder for decoded audio, checkpoints, logs and results.")
     ] = Path("reproduction"),
     evaluate_released: Annotated[
@@ -143,7 +143,7 @@ def reproduce(
         from dcasenet.train.paper.tiny import SMALLEST, tiny_recipe, tiny_sets
 
         typer.echo(TINY)
-        sets, recipe = tiny_sets(work / "data", seed), tiny_recipe(seed)
+        sets, recipe = tiny_sets(work_dir / "data", seed), tiny_recipe(seed)
         rows, workers = rows or list(SMALLEST[table]), 0
     else:
         sets = data_sets(asc, tag, sed, select_on_test, seed)
@@ -159,14 +159,14 @@ def reproduce(
     if evaluate_released:
         found = again.evaluate_released(sets)
     else:
-        asked = rows_of(table, rows or ())
-        chosen = [row for row in asked if table == 2 or set(row.tasks) <= set(sets)]
+        rows_asked = rows_of(table, rows or ())
+        chosen = [row for row in rows_asked if table == 2 or set(row.tasks) <= set(sets)]
         if not chosen:
             raise DcasenetError(
                 f"No row of Table {table} that was asked for has only the tasks "
                 f"{', '.join(sets)}. Give --asc, --tag and --sed."
             )
-        found = again.reproduce(chosen, sets, work, recipe, workers=workers)
+        found = again.reproduce(chosen, sets, work_dir, recipe, workers=workers)
     if is_first():
         show(found, trained=not evaluate_released, on_test=recipe.select_on_test)
         if scale is Scale.tiny:

@@ -18,7 +18,7 @@ from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import ModelSpec
 from dcasenet.text import json_text, one_line, spreadsheet_cell
 from dcasenet.weights import cache, manifest
-from dcasenet.weights.sources import Access, is_offline, what
+from dcasenet.weights.sources import Access, describe, is_offline
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
 CacheOption = Annotated[
@@ -51,7 +51,7 @@ def info(
     stage: StageOption = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Show what a checkpoint is: labels, licence, training data, figures, front end."""
+    """Show what a checkpoint is: labels, license, training data, figures, front end."""
     values = _plain(_spec_of(model, stage))
     if output is Format.json:
         typer.echo(json_text(values))
@@ -85,7 +85,7 @@ def convert(
     ] = "v3",
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn a weights file into safetensors that carry labels, licence and settings."""
+    """Turn a weights file into safetensors that carry labels, license and settings."""
     from dcasenet.weights import checkpoint
     from dcasenet.weights.hub import refusal
 
@@ -99,7 +99,7 @@ def convert(
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{target} cannot be written: {error.strerror or error}.") from error
-    say(f"{target}: {what(spec)}")
+    say(f"{target}: {describe(spec)}")
 
 
 @cache_commands.command("list")
@@ -190,7 +190,7 @@ def _row(spec: ModelSpec, cache_dir: Path | None) -> dict[str, str]:
         "stage": spec.stage,
         "tasks": " ".join(spec.tasks),
         "size": _megabytes(sum(known)) if len(known) == len(sizes) else "unknown",
-        "licence": spec.licence,
+        "license": spec.license,
         "cached": "yes" if all(cache.is_cached(part, cache_dir) for part in parts) else "no",
     }
 

@@ -154,27 +154,27 @@ def explain(
     if steps < 1:
         raise ValueError(f"steps={steps} is out of range; give 1 or more.")
     task, index = _find(model.spec, label, task)
-    prepared = prepare(read(audio, sample_rate, channels_last=channels_last), model.spec)
+    loaded = prepare(read(audio, sample_rate, channels_last=channels_last), model.spec)
     settings = model.spec.frontend
     context = model.spec.context[task]
     size = round(min(context.window, LONGEST) * settings.sample_rate)
     size -= size % settings.hop_length  # frames of windows side by side join
     shortest = round(context.shortest * settings.sample_rate)
-    asked = _Logit(model.network_of(task), task, index)
+    logit = _Logit(model.network_of(task), task, index)
     maps: list[Floats] = []
     spectra: list[Floats] = []
     probabilities: list[float] = []
     n_frames = 0
-    for start, stop in Grid(size, size, settings.hop_length).windows(prepared.n_samples):
-        waveform = torch.from_numpy(prepared.waveforms[:, start:stop]).to(model.device)
+    for start, stop in Grid(size, size, settings.hop_length).windows(loaded.n_samples):
+        waveform = torch.from_numpy(loaded.waveforms[:, start:stop]).to(model.device)
         n_repeats = max(1, -(-shortest // waveform.shape[1]))  # as the verbs do
         waveform = waveform.repeat(1, n_repeats)[:, : max(shortest, waveform.shape[1])]
         with torch.no_grad():
             log_mel = model.frontend.log_mel(waveform)
             features = model.frontend.normalize(log_mel)
-            probabilities.append(asked.probability(features))
+            probabilities.append(logit.probability(features))
         n_at_once = max(1, int(BATCH_SECONDS * settings.sample_rate) // (stop - start))
-        saliency = _integrated(asked, features, steps, n_at_once)
+        saliency = _integrated(logit, features, steps, n_at_once)
         # Frames that the window before had are done; those beyond the end repeat a short recording.
         first = start // settings.hop_length
         end = (stop - 1) // settings.hop_length + 1
@@ -192,10 +192,10 @@ def explain(
         log_mel=np.concatenate(spectra, axis=1),
         times=times,
         frequencies=mel_centers(settings.n_mels, settings.sample_rate),
-        spans=spans_of(values, settings.hop_length / settings.sample_rate, prepared.duration),
-        duration=prepared.duration,
-        source=prepared.info.source,
-        warnings=prepared.info.warnings,
+        spans=spans_of(values, settings.hop_length / settings.sample_rate, loaded.duration),
+        duration=loaded.duration,
+        source=loaded.info.source,
+        warnings=loaded.info.warnings,
     )
 
 
@@ -235,12 +235,12 @@ class _Logit:
         return logits.float()
 
 
-def _integrated(asked: _Logit, features: Tensor, steps: int, n_at_once: int) -> Tensor:
+def _integrated(logit: _Logit, features: Tensor, steps: int, n_at_once: int) -> Tensor:
     """Integrate the gradients from the quiet version of a window (1, mel, frames) to itself."""
     quiet = features.quantile(QUIET, dim=2, keepdim=True).clamp(max=0.0)
     way = features - quiet
     with torch.no_grad():
-        weights = asked.weights(features)
+        weights = logit.weights(features)
     total = torch.zeros_like(features)
     # cuDNN has no gradient of a GRU that is in evaluation mode.
     on_cuda = features.device.type == "cuda"
@@ -249,7 +249,7 @@ def _integrated(asked: _Logit, features: Tensor, steps: int, n_at_once: int) -> 
             share = shares.to(features.device)[:, None, None]
             points = (quiet + share * way).requires_grad_(True)
             with torch.enable_grad():
-                log_odds = asked.log_odds(points, weights).sum()
+                log_odds = logit.log_odds(points, weights).sum()
                 (gradient,) = torch.autograd.grad(log_odds, points)
             total += gradient.sum(dim=0, keepdim=True)
     return way * total / steps

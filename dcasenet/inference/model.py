@@ -165,7 +165,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         )
 
     def infer(
-        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
         """Featurize a batch and run the network on it; see `SoundVerbs.infer`.
 
@@ -176,7 +176,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             refuse_fork(first_process(), "torch.set_num_threads(1) in each")
         by_task: dict[Task | None, list[str]] = {}
         for name in outputs:
-            task: Any = {"embedding": trunk, "fine_event": "event"}.get(name, name)
+            task: Any = {"embedding": backbone, "fine_event": "event"}.get(name, name)
             key = task if isinstance(self.network, ComposedNetwork) else None
             by_task.setdefault(key, []).append(name)
         values: dict[str, Tensor] = {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dcasenet.audio.preprocess import AudioInfo, PreparedAudio, ReadOptions, prepare_each
+from dcasenet.audio.preprocess import AudioInfo, AudioSource, ReadOptions, prepare_each
 from dcasenet.inference.familiarity import FAMILIARITY
 from dcasenet.inference.postprocess import InferredChunk, Query, Result
 from dcasenet.inference.windowing import Chunk, Grid, level_of, sliding_windows
@@ -56,11 +56,11 @@ def answer(
         AudioError: A recording cannot be used, which may show only while it is read.
     """
     recordings = prepare_each(audio, sample_rate, spec, options)  # read, prepare
-    return answer_prepared(recordings, query, infer, spec)
+    return answer_loaded(recordings, query, infer, spec)
 
 
-def answer_prepared(
-    recordings: Iterable[PreparedAudio], query: Query[Result], infer: Infer, spec: ModelSpec
+def answer_loaded(
+    recordings: Iterable[AudioSource], query: Query[Result], infer: Infer, spec: ModelSpec
 ) -> Iterator[Result]:
     """Answer a query about recordings at the model's rate, in order: the line from there on."""
     chunks = split(recordings, query.grids)
@@ -69,7 +69,7 @@ def answer_prepared(
 
 
 def split(
-    recordings: Iterable[PreparedAudio], grids: Mapping[str, Grid]
+    recordings: Iterable[AudioSource], grids: Mapping[str, Grid]
 ) -> Iterator[Chunk | AudioInfo]:
     """Cut recordings into windows; after those of each comes what is known of it."""
     for recording in recordings:

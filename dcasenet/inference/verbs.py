@@ -119,7 +119,7 @@ class SoundVerbs(ABC, Generic[Array]):
 
     @abstractmethod
     def infer(
-        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
         """Featurize a batch and run the network on it.
 
@@ -127,7 +127,7 @@ class SoundVerbs(ABC, Generic[Array]):
             waveforms: (batch, samples) at the model's rate.
             outputs: What to return: tasks (logits), ``"embedding"``, or ``"fine_event"`` where the
                 runtime has fine steps.
-            trunk: Whose embedding, where tasks have networks of their own.
+            backbone: Whose embedding, where tasks have networks of their own.
 
         Returns:
             Output → array (batch, …) as in `Outputs`.
@@ -155,7 +155,7 @@ class SoundVerbs(ABC, Generic[Array]):
         )
 
     def infer_known(
-        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
         """Run `infer`, and compute what follows from its outputs.
 
@@ -163,13 +163,13 @@ class SoundVerbs(ABC, Generic[Array]):
             waveforms: As of `infer`.
             outputs: As of `infer`, or ``"familiarity"``: (batch,), of a checkpoint that has
                 statistics.
-            trunk: As of `infer`.
+            backbone: As of `infer`.
         """
         statistics = self.spec.familiarity
         if FAMILIARITY not in outputs or statistics is None:
-            return self.infer(waveforms, outputs, trunk)
+            return self.infer(waveforms, outputs, backbone)
         wanted = [name for name in outputs if name != FAMILIARITY]
-        inferred = dict(self.infer(waveforms, list(dict.fromkeys((*wanted, EMBEDDING))), trunk))
+        inferred = dict(self.infer(waveforms, list(dict.fromkeys((*wanted, EMBEDDING))), backbone))
         means = inferred[EMBEDDING].mean(axis=1, dtype=np.float64).astype(np.float32)
         values = {name: inferred[name] for name in wanted}
         return {**values, FAMILIARITY: familiarity(statistics, means)}
@@ -180,9 +180,9 @@ class SoundVerbs(ABC, Generic[Array]):
         sample_rate: Rate,
         query: Query[Result],
         options: ReadOptions,
-        trunk: Task = "tag",
+        backbone: Task = "tag",
     ) -> Result | list[Result]:
-        infer = partial(self.infer_known, trunk=trunk)
+        infer = partial(self.infer_known, backbone=backbone)
         results = answer(audio, sample_rate, query, infer, self.spec, options)
         if query.verb:
             described = {**query.options, "channels": options.channels}
@@ -491,14 +491,14 @@ class SoundVerbs(ABC, Generic[Array]):
         max_duration: float | None = MAX_DURATION,
         strict: bool = False,
     ) -> Array | Embedding[Array] | list[Any]:
-        """Give what the frozen trunk heard, for a classifier of your own.
+        """Give what the frozen backbone gives, for a classifier of your own.
 
         Args:
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
             level: ``"clip"``: one vector (512 × width,), the mean over all steps. ``"frame"``:
                 an `Embedding` with a vector for each step of 0.8 s.
-            task: Whose trunk, for a model whose tasks have networks of their own.
+            task: Whose backbone, for a model whose tasks have networks of their own.
             channels: What becomes of several channels; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
             max_duration: How long a recording may be, in seconds; None for any length.
@@ -518,7 +518,7 @@ class SoundVerbs(ABC, Generic[Array]):
             else postprocess.frame_embedding_query(self.spec, self.as_array, task)
         )
         options = ReadOptions(channels, channels_last, max_duration, strict)
-        return self._answer(audio, sample_rate, query, options, trunk=task)
+        return self._answer(audio, sample_rate, query, options, backbone=task)
 
     def calibrate(self, labeled: Labeled) -> Calibration:
         """Measure on labeled recordings how far event probabilities can be believed.

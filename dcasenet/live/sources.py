@@ -116,10 +116,10 @@ class Microphone(_Source):
                 for index, found in enumerate(self._sounddevice.query_devices())
                 if found["max_input_channels"]
             ]
-            asked = "No microphone was found." if device is None else f"No input is {device!r}."
+            reason = "No microphone was found." if device is None else f"No input is {device!r}."
             known = f"There are {'; '.join(names)}." if names else "This system has no input."
             raise AudioError(
-                f"{asked} {known} A file, or standard input (-), can be heard instead."
+                f"{reason} {known} A file, or standard input (-), can be given instead."
             ) from error
 
     @property
@@ -238,10 +238,10 @@ class StandardInput(_Source):
             whole = len(kept) // size * size
             if not whole:
                 return
-            asked = self._clock()
+            started = self._clock()
             yield self._format.decode(kept[:whole])
             # What has come in the meantime is waiting.
-            seconds = max(BLOCK_SECONDS, self._clock() - asked)
+            seconds = max(BLOCK_SECONDS, self._clock() - started)
             kept = kept[whole:]
 
 

@@ -12,7 +12,7 @@ from dcasenet.spec import scaled
 
 # Channels of the convolution blocks and of the scene branch, widths of the scene's code and of the
 # dense layers: the paper's Section 4.2 and the released layout, all multiplied by `width`.
-TRUNK_CHANNELS = (64, 128, 256)
+BACKBONE_CHANNELS = (64, 128, 256)
 SCENE_CHANNELS = 384
 SCENE_CODE = 128
 DENSE = 1024
@@ -130,9 +130,9 @@ class BiGru(nn.GRU):
         super().__init__(n_in, n_hidden, batch_first=True, bidirectional=True)
 
 
-def trunk(width: float) -> nn.Sequential:
+def backbone(width: float) -> nn.Sequential:
     """Build the three convolution blocks that every architecture begins with."""
-    sizes = [1, *(scaled(size, width) for size in TRUNK_CHANNELS)]
+    sizes = [1, *(scaled(size, width) for size in BACKBONE_CHANNELS)]
     return nn.Sequential(*(ConvBlock(*pair) for pair in pairwise(sizes)))
 
 

@@ -1,6 +1,6 @@
 """The three architectures of the paper: log-mel in, logits of three tasks and embeddings out.
 
-All three share the trunk, the GRU and the heads; they differ in where each task leaves the path
+All three share the backbone, the GRU and the heads; they differ in where each task leaves the path
 (paper, Figure 1):
 
 - `DcaseNetV1` hears events first and judges the scene from them (human perception);
@@ -23,17 +23,17 @@ from torch import Tensor, nn
 from dcasenet.errors import UnknownModelError
 from dcasenet.models.base import Outputs, ThreeTasks
 from dcasenet.models.blocks import (
+    BACKBONE_CHANNELS,
     DENSE,
     SCENE_CHANNELS,
     SCENE_CODE,
-    TRUNK_CHANNELS,
     BiGru,
     ConvBlock,
     ResidualBlock,
+    backbone,
     initialize_all,
     mean_over_mel,
     tag_head,
-    trunk,
 )
 from dcasenet.spec import Task, scaled
 
@@ -84,9 +84,9 @@ class DcaseNetV1(ThreeTasks):
         time_pooling: int = 5,
     ) -> None:
         super().__init__()
-        base = scaled(TRUNK_CHANNELS[-1], width)
+        base = scaled(BACKBONE_CHANNELS[-1], width)
         top = 2 * base
-        self.trunk = trunk(width)
+        self.trunk = backbone(width)
         self.top = ConvBlock(base, top, pool=(2, time_pooling))
         self.gru = BiGru(top, top // 2)
         self.event_head = nn.Linear(top, n_events)
@@ -100,8 +100,8 @@ class DcaseNetV1(ThreeTasks):
         embedding, _ = self.embed(mean_over_mel(self.top(self.trunk(log_mel[:, None]))))
         scene = None
         if "scene" in tasks:
-            heard = self.scene_block(embedding.transpose(1, 2))
-            scene = self.scene_head(heard.mean(dim=2))
+            hidden = self.scene_block(embedding.transpose(1, 2))
+            scene = self.scene_head(hidden.mean(dim=2))
         return Outputs(
             embedding=embedding,
             scene=scene,
@@ -160,9 +160,9 @@ class DcaseNetV2(ThreeTasks):
         time_pooling: int = 5,
     ) -> None:
         super().__init__()
-        base = scaled(TRUNK_CHANNELS[-1], width)
+        base = scaled(BACKBONE_CHANNELS[-1], width)
         top = 2 * base
-        self.trunk = trunk(width)
+        self.trunk = backbone(width)
         self.scene_branch = nn.Sequential(
             nn.Conv2d(base, base, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(base),
@@ -242,9 +242,9 @@ class DcaseNetV3(ThreeTasks):
         time_pooling: int = 5,
     ) -> None:
         super().__init__()
-        base, scene = scaled(TRUNK_CHANNELS[-1], width), scaled(SCENE_CHANNELS, width)
+        base, scene = scaled(BACKBONE_CHANNELS[-1], width), scaled(SCENE_CHANNELS, width)
         hidden = base // 2
-        self.trunk = trunk(width)
+        self.trunk = backbone(width)
         self.common = ConvBlock(base, base, pool=(2, time_pooling))
         self.scene_block = ConvBlock(base, base, pool=(2, time_pooling))
         self.scene_branch = nn.Sequential(

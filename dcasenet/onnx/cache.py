@@ -24,7 +24,7 @@ from dcasenet.onnx.runtime import OnnxSoundModel, model_of
 from dcasenet.spec import ModelSpec
 from dcasenet.weights import manifest
 from dcasenet.weights.cache import cache_folder, is_intact
-from dcasenet.weights.sources import PACKAGE, Access, what
+from dcasenet.weights.sources import PACKAGE, Access, describe
 
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
@@ -76,7 +76,7 @@ def exported(
     from dcasenet.atomic import write_bytes
     from dcasenet.onnx import export
 
-    name = f"{what(model.spec)}, exported"
+    name = f"{describe(model.spec)}, exported"
     folder = _folder(model.spec, access)
     digest = published_digest(released) if released else model.weights_digest
     key = _key(model.spec, precision, digest)

@@ -18,7 +18,7 @@ from dcasenet.onnx.quantize import Ranges, measure
 from dcasenet.onnx.runtime import long_enough
 from dcasenet.results import Floats
 from dcasenet.types import Audio
-from dcasenet.weights.sources import PACKAGE, what
+from dcasenet.weights.sources import PACKAGE, describe
 
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
@@ -54,10 +54,10 @@ def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None)
             f"are the checkpoint that ships now, type: {COMMAND}"
         )
     raise WeightsError(
-        f"{what(model.spec)} has no activation ranges, which int8 needs.{stale} Let it hear about "
-        f"a hundred recordings of its kind: dcasenet export FILE --precision int8 --calibrate DIR, "
-        f"or dcasenet.onnx.export.to_onnx(model, path, precision='int8', calibrate=[...]); then "
-        f"dcasenet.onnx.load reads the file."
+        f"{describe(model.spec)} has no activation ranges, which int8 needs.{stale} Measure them "
+        f"on about a hundred recordings of its kind: dcasenet export FILE --precision int8 "
+        f"--calibrate DIR, or dcasenet.onnx.export.to_onnx(model, path, precision='int8', "
+        f"calibrate=[...]); then dcasenet.onnx.load reads the file."
     )
 
 
@@ -86,7 +86,7 @@ def measure_on(model: SoundModel, proto: Any, recordings: Sequence[Audio]) -> Ra
         raise ValueError(
             "There is no recording to calibrate with; give one or more, best a hundred."
         )
-    return measure(proto, _heard(model, recordings), len(recordings))
+    return measure(proto, _waveforms(model, recordings), len(recordings))
 
 
 def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -> None:
@@ -106,9 +106,9 @@ def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _heard(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
+def _waveforms(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
     """Give each recording as the model hears it."""
     for recording in read_each(recordings, None):
-        prepared = prepare(recording, model.spec)
-        waveform = prepared.waveforms[:, : grid_of(model.spec, "tag").size]
+        audio = prepare(recording, model.spec)
+        waveform = audio.waveforms[:, : grid_of(model.spec, "tag").size]
         yield long_enough(waveform, model.spec)

@@ -140,11 +140,11 @@ def with_finer_input(proto: Any, ranges: dict[str, tuple[float, float]]) -> Any:
     return proto
 
 
-def _split(proto: Any, node: Any, weight: Any, heard: tuple[float, float]) -> Iterator[Any]:
+def _split(proto: Any, node: Any, weight: Any, span: tuple[float, float]) -> Iterator[Any]:
     """Give the nodes that make two channels of what a convolution reads; it then reads those."""
     from onnx import helper, numpy_helper
 
-    low, high = heard
+    low, high = span
     step = (high - low) / LEVELS or 1.0
     lowest = round(low / step)
     names = {name: f"{node.name}/{name}" for name in ("step", "lowest", "highest", "finer")}

@@ -44,20 +44,20 @@ class Layer:
     Attributes:
         nodes: Names of its node, and of its activation's if it has one.
         outputs: What these nodes give, in that order.
-        hears: The tensor that goes in.
+        input: The tensor that goes in.
     """
 
     nodes: tuple[str, ...]
     outputs: tuple[str, ...]
-    hears: str
+    input: str
 
     @property
-    def gives(self) -> str:
+    def output(self) -> str:
         """The tensor that comes out, after the activation."""
         return self.outputs[-1]
 
 
-def prepared(proto: Any) -> Any:
+def preprocessed(proto: Any) -> Any:
     """Give a copy of a traced graph in which everything that can be is a layer.
 
     Args:
@@ -112,9 +112,9 @@ def measure(proto: Any, waveforms: Iterable[Floats], n_waveforms: int) -> Ranges
     """
     import onnx
 
-    open_ended = prepared(proto)
+    open_ended = preprocessed(proto)
     found = layers(open_ended)
-    tensors = sorted({name for layer in found.values() for name in (layer.hears, layer.gives)})
+    tensors = sorted({name for layer in found.values() for name in (layer.input, layer.output)})
     for name in tensors:
         value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         open_ended.graph.output.append(value)
@@ -127,7 +127,7 @@ def measure(proto: Any, waveforms: Iterable[Floats], n_waveforms: int) -> Ranges
             flat = values.reshape(-1)
             samples[name].append(flat[random.integers(flat.size, size=size)])
     best = {name: best_range(np.concatenate(parts)) for name, parts in samples.items()}
-    return {key: (best[layer.hears], best[layer.gives]) for key, layer in found.items()}
+    return {key: (best[layer.input], best[layer.output]) for key, layer in found.items()}
 
 
 def best_range(values: Floats) -> Range:
@@ -179,7 +179,7 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
         WeightsError: A layer has no range.
     """
     tool, calibrate = _tools()
-    copied = prepared(proto)
+    copied = preprocessed(proto)
     found = layers(copied)
     missing = found.keys() - ranges.keys()
     if missing:
@@ -187,13 +187,13 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
             f"The activation ranges say nothing of {len(missing)} layers, such as "
             f"{min(missing)!r}: they were measured on another network. Measure them anew."
         )
-    with_finer_input(copied, {key: heard for key, (heard, _) in ranges.items()})
+    with_finer_input(copied, {key: span for key, (span, _) in ranges.items()})
     found = layers(copied)
     of_tensor: dict[str, Range] = {}
     for key, layer in found.items():
-        hears, gives = ranges[key]
-        of_tensor[layer.hears] = hears
-        of_tensor.update(dict.fromkeys(layer.outputs, gives))
+        input, output = ranges[key]
+        of_tensor[layer.input] = input
+        of_tensor.update(dict.fromkeys(layer.outputs, output))
     data = {
         name: calibrate.TensorData(lowest=np.float32(low), highest=np.float32(high))
         for name, (low, high) in of_tensor.items()

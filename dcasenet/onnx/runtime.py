@@ -41,7 +41,7 @@ def embedding_of(task: Task) -> str:
     return f"{task}_{EMBEDDING}"
 
 
-class _Origin(NamedTuple):
+class _Loaded(NamedTuple):
     """What a session is made from: the arguments of `model_of`."""
 
     source: Path | bytes
@@ -56,7 +56,7 @@ class OnnxSoundModel(SoundVerbs[Floats]):
     embeddings are arrays. Threads may share it; it can be copied and pickled.
 
     Attributes:
-        spec: Labels, front-end settings, thresholds, licence and origin, as in the file.
+        spec: Labels, front-end settings, thresholds, license and origin, as in the file.
         session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
         source: Digest of the published weights file that it was exported from, where it says so.
         precision: What it computes in: ``"float32"`` or ``"int8"``, where it says so.
@@ -64,16 +64,16 @@ class OnnxSoundModel(SoundVerbs[Floats]):
 
     runtime: ClassVar[str] = "onnx"
 
-    def __init__(self, spec: ModelSpec, session: Any, origin: _Origin) -> None:
+    def __init__(self, spec: ModelSpec, session: Any, origin: _Loaded) -> None:
         self.spec = spec
         self.session = session
-        self._origin = origin
+        self._loaded = origin
         described = session.get_modelmeta().custom_metadata_map
         self.source = described.get(SOURCE)
         self.precision = described.get(PRECISION, "unknown")
         self._weights: str = described.get(WEIGHTS, self.source or "unknown")
         self._outputs = {output.name for output in session.get_outputs()}
-        self._options = _only_what_is_asked()
+        self._options = _only_requested()
 
     @property
     def weights_digest(self) -> str:
@@ -81,14 +81,14 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         return self._weights
 
     def infer(
-        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
         """Run the graph on a batch, for the outputs asked for alone; see `SoundVerbs.infer`.
 
         Raises:
             TaskNotAvailableError: The file was exported without what is asked for.
         """
-        names = {name: self._embedding(trunk) if name == EMBEDDING else name for name in outputs}
+        names = {name: self._embedding(backbone) if name == EMBEDDING else name for name in outputs}
         missing = set(names.values()) - self._outputs
         if missing:
             raise TaskNotAvailableError(
@@ -139,15 +139,15 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         return content + _field(METADATA_PROPS, _field(1, SPEC.encode()) + _field(2, spec.encode()))
 
     def _content(self) -> bytes:
-        source = self._origin.source
+        source = self._loaded.source
         return source.read_bytes() if isinstance(source, Path) else source
 
-    def _embedding(self, trunk: Task) -> str:
-        return embedding_of(trunk) if self.spec.members else EMBEDDING
+    def _embedding(self, backbone: Task) -> str:
+        return embedding_of(backbone) if self.spec.members else EMBEDDING
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A session can be neither copied nor sent.
-        arguments = (self._content(), self._origin.name, self._origin.threads)
+        arguments = (self._content(), self._loaded.name, self._loaded.threads)
         return partial(model_of, spec=self.spec), arguments
 
     def __repr__(self) -> str:
@@ -219,7 +219,7 @@ def model_of(
         spec = with_measured(spec, stored) if spec else stored
     except (ValueError, RecursionError, WeightsError) as error:
         raise WeightsError(f"{name} carries a damaged description of itself: {error}") from error
-    return OnnxSoundModel(spec, runner, _Origin(source, name, threads))
+    return OnnxSoundModel(spec, runner, _Loaded(source, name, threads))
 
 
 def session(source: Path | bytes, threads: int | None = None) -> Any:
@@ -277,7 +277,7 @@ def _field(number: int, content: bytes) -> bytes:
     return bytes(encoded) + content
 
 
-def _only_what_is_asked() -> Any:
+def _only_requested() -> Any:
     """Have a run leave out what its outputs do not need: by itself it computes the whole graph."""
     options = _runtime().RunOptions()
     options.only_execute_path_to_fetches = True

@@ -109,20 +109,22 @@ def write_report(
     output = Path(output)
     check_replaceable(output, overwrite)
     found = find_recordings([paths] if isinstance(paths, str | os.PathLike) else list(paths))
-    listed = found.files
-    heading = title or f"{output.stem}: {len(listed):,} recordings"
+    recordings = found.files
+    heading = title or f"{output.stem}: {len(recordings):,} recordings"
     with (
         replacing(output) as draft,
         # File names may hold bytes that are no text; all data are ASCII.
         draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        report = _Report(Page(file, heading, len(listed)), model, len(listed), output, audio)
-        for done, path in enumerate(listed, start=1):
+        report = _Report(
+            Page(file, heading, len(recordings)), model, len(recordings), output, audio
+        )
+        for done, path in enumerate(recordings, start=1):
             report.add(path, threshold)
             if watch is not None:
-                watch(done, len(listed))
+                watch(done, len(recordings))
         report.finish()
-    return ReportSummary(output, len(listed), report.n_failed, found.passed_over)
+    return ReportSummary(output, len(recordings), report.n_failed, found.passed_over)
 
 
 def check_replaceable(output: Path, overwrite: bool) -> None:

@@ -27,14 +27,14 @@ BAR = 180  # pixels of a probability of 1
 
 def page(result: Result, body: str) -> str:
     """Return a result as one block: its title, the answer, and what is odd about it."""
-    facts = [f"{result.duration:.2f} s"] if result.duration else []
+    details = [f"{result.duration:.2f} s"] if result.duration else []
     if result.familiarity is not None:
-        facts.append(f"familiarity {result.familiarity:.2f}")
+        details.append(f"familiarity {result.familiarity:.2f}")
     if not result.is_sure:
-        facts.append("<b>not sure</b>")
+        details.append("<b>not sure</b>")
     title = f"<b>{_text(result.source or type(result).__name__)}</b>"
     warnings = "".join(f'<div style="opacity:.75">⚠ {_text(w)}</div>' for w in result.warnings)
-    head = f'<div style="margin-bottom:4px">{" · ".join([title, *facts])}</div>'
+    head = f'<div style="margin-bottom:4px">{" · ".join([title, *details])}</div>'
     return f'<div style="max-width:{GUTTER + WIDTH}px">{head}{body}{warnings}</div>'
 
 

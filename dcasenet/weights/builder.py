@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,22 +14,21 @@ from dcasenet.models.base import LAST_LAYERS
 from dcasenet.models.dcasenet import NETWORKS
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import TASKS, ModelSpec, Task
+from dcasenet.text import shorten_list
 
 # Where a module's tensors are in a weights file: "network.<name in its state dict>".
 NETWORK, FRONTEND = "network.", "frontend."
-# So many tensors are named in an error; the rest is a number.
-NAMED = 6
 
 
 def assemble(
-    tensors: Mapping[str, Tensor], spec: ModelSpec, origin: str
+    tensors: Mapping[str, Tensor], spec: ModelSpec, where: str
 ) -> tuple[LogMel, nn.Module]:
     """Build the front end and the network of a checkpoint around its tensors, without copying.
 
     Args:
         tensors: As `read` gives them; the network uses these very tensors.
         spec: What they belong to.
-        origin: Which checkpoint and file it is, for messages.
+        where: Which checkpoint and file it is, for messages.
 
     Returns:
         The front end and the network, in evaluation mode and without gradients.
@@ -38,23 +37,23 @@ def assemble(
         WeightsError: The architecture is unknown, or tensors are missing, extra or misshapen.
     """
     frontend = LogMel(spec.frontend)
-    network = empty_network(spec, origin, tensors)
+    network = empty_network(spec, where, tensors)
     expected = {FRONTEND + name: tensor for name, tensor in frontend.state_dict().items()}
     expected |= {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
-    _check(tensors, expected, origin)
+    _check(tensors, expected, where)
     frontend.load_state_dict(_part(tensors, FRONTEND), assign=True)
     network.load_state_dict(_part(tensors, NETWORK), assign=True)
     return frontend.eval(), network.eval().requires_grad_(False)
 
 
 def empty_network(
-    spec: ModelSpec, origin: str, tensors: Mapping[str, Tensor] | None = None
+    spec: ModelSpec, where: str, tensors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
     """Build a spec's network on the meta device: shapes without memory or random numbers.
 
     Args:
         spec: What the network is.
-        origin: Which checkpoint and file it is, for messages.
+        where: Which checkpoint and file it is, for messages.
         tensors: Its tensors, which say how many outputs the head of a task has that the spec does
             not answer; without them it has as many as the spec has labels.
 
@@ -63,7 +62,7 @@ def empty_network(
     """
     if spec.name not in NETWORKS:
         raise WeightsError(
-            f"{origin}: its architecture is {spec.name!r}; this version of dcasenet knows "
+            f"{where}: its architecture is {spec.name!r}; this version of dcasenet knows "
             f"{', '.join(NETWORKS)}."
         )
     sizes = {task: _n_outputs(task, spec, tensors or {}) for task in TASKS}
@@ -120,7 +119,7 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> None:
+def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> None:
     missing = expected.keys() - tensors.keys()
     extra = tensors.keys() - expected.keys()
     misshapen = [
@@ -129,13 +128,13 @@ def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin
         if name in tensors and _form(tensors[name]) != _form(tensor)
     ]
     faults = [
-        f"{len(names)} {kind}: {some(names)}"
+        f"{len(names)} {kind}: {shorten_list(sorted(names))}"
         for kind, names in (("missing", missing), ("extra", extra), ("misshapen", misshapen))
         if names
     ]
     if faults:
         raise WeightsError(
-            f"{origin} does not fit its network. Tensors {'; '.join(faults)}. "
+            f"{where} does not fit its network. Tensors {'; '.join(faults)}. "
             f"Was it trained with other labels, another width or another architecture?"
         )
 
@@ -143,10 +142,3 @@ def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin
 def _form(tensor: Tensor) -> str:
     kind = "" if tensor.is_floating_point() else f" of {tensor.dtype}"
     return f"{tuple(tensor.shape)}{kind}"
-
-
-def some(names: Iterable[str]) -> str:
-    """List the first few names, and say how many more there are."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else ""
-    return ", ".join(ordered[:NAMED]) + more

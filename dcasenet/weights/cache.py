@@ -29,13 +29,13 @@ from dcasenet.spec import ModelSpec, WeightsFile
 from dcasenet.weights.checksum import file_digest, verify
 from dcasenet.weights.sources import (
     Access,
+    describe,
     largest_size,
     offline_reason,
     packaged_path,
     published,
     published_name,
     urls,
-    what,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def obtain(spec: ModelSpec, access: Access) -> Path:
     file = published(spec)
     packaged = packaged_path(file)
     if packaged is not None:
-        verify(packaged, file, what(spec))
+        verify(packaged, file, describe(spec))
         return packaged
     folder = checkpoint_folder(spec, access.cache_dir)
     refuse_links(folder, *(folder / name for name in (LOCK, WORK, published_name(file))))
@@ -106,9 +106,9 @@ def obtain(spec: ModelSpec, access: Access) -> Path:
         raise
     except OSError as error:
         raise WeightsError(
-            f"{what(spec)}: the cache folder {folder} cannot be used: {error.strerror or error}. "
-            f"A checkpoint needs about 120 MB while it is converted. Give another folder in "
-            f"cache_dir= or $DCASENET_HOME."
+            f"{describe(spec)}: the cache folder {folder} cannot be used: "
+            f"{error.strerror or error}. A checkpoint needs about 120 MB while it is "
+            f"converted. Give another folder in cache_dir= or $DCASENET_HOME."
         ) from error
 
 
@@ -170,7 +170,7 @@ def _convert(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -
 
     source = folder / published_name(file)
     if source.is_file():
-        verify(source, file, what(spec))
+        verify(source, file, describe(spec))
     else:
         source = _download(spec, file, folder / WORK, progress)
     converted = folder / WORK / "converted"
@@ -186,12 +186,12 @@ def _download(spec: ModelSpec, file: WeightsFile, work: Path, progress: bool) ->
     failures: list[WeightsError] = []
     for url in urls(file):
         try:
-            download(Job(url, path, file, what(spec), largest_size(spec), progress))
+            download(Job(url, path, file, describe(spec), largest_size(spec), progress))
         except WeightsError as error:
             failures.append(error)
         else:
             return path
-    reasons = " ".join(map(str, failures)) or f"{what(spec)}: the manifest names no address."
+    reasons = " ".join(map(str, failures)) or f"{describe(spec)}: the manifest names no address."
     kind = type(failures[-1]) if failures else WeightsError
     raise kind(f"{reasons} By hand: put {path.name} at {work.parent / path.name}.") from (
         failures[-1] if failures else None
@@ -228,11 +228,11 @@ def _stuck(spec: ModelSpec, file: WeightsFile, folder: Path) -> WeightsError:
     damaged = candidates(folder, file)
     if damaged:
         return ChecksumError(
-            f"{what(spec)}: the cached file {damaged[0]} is damaged: its content does not hash to "
-            f"its name. {how}"
+            f"{describe(spec)}: the cached file {damaged[0]} is damaged: its content does not "
+            f"hash to its name. {how}"
         )
     return OfflineError(
-        f"{what(spec)}: {name} is not on this machine, and downloading is switched off "
+        f"{describe(spec)}: {name} is not on this machine, and downloading is switched off "
         f"({offline_reason() or 'local_files_only=True'}). Looked in {folder}. {how}"
     )
 

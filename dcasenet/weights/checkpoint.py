@@ -23,9 +23,10 @@ from torch import Tensor
 
 from dcasenet.atomic import write_bytes
 from dcasenet.errors import WeightsError
-from dcasenet.models.blocks import TRUNK_CHANNELS
+from dcasenet.models.blocks import BACKBONE_CHANNELS
 from dcasenet.spec import ModelSpec, WeightsFile
-from dcasenet.weights.builder import FRONTEND, NETWORK, assemble, some
+from dcasenet.text import shorten_list
+from dcasenet.weights.builder import FRONTEND, NETWORK, assemble
 from dcasenet.weights.checksum import file_digest
 from dcasenet.weights.key_map import is_released_layout, rename
 from dcasenet.weights.manifest import released_spec, with_digest
@@ -113,7 +114,7 @@ def spec_of_metadata(metadata: Mapping[str, str] | None, path: Path) -> ModelSpe
         raise WeightsError(f"{path} carries a damaged description of itself: {error}") from error
 
 
-def spec_for(tensors: Mapping[str, Tensor], name: str, origin: str) -> ModelSpec:
+def spec_for(tensors: Mapping[str, Tensor], name: str, where: str) -> ModelSpec:
     """Describe a bare state dict: released labels and front end, width by its first layer.
 
     Raises:
@@ -122,11 +123,11 @@ def spec_for(tensors: Mapping[str, Tensor], name: str, origin: str) -> ModelSpec
     first = tensors.get(FIRST_WEIGHT)
     if first is None or first.dim() != 4:
         raise WeightsError(
-            f"{origin} is not a DcaseNet: it has no {FIRST_WEIGHT.removeprefix(NETWORK)!r}, but "
-            f"{some(tensors)}. Give a state dict of dcasenet.create({name!r}) or one in the "
-            f"authors' layout."
+            f"{where} is not a DcaseNet: it has no {FIRST_WEIGHT.removeprefix(NETWORK)!r}, but "
+            f"{shorten_list(sorted(tensors))}. Give a state dict of "
+            f"dcasenet.create({name!r}) or one in the authors' layout."
         )
-    return released_spec(name, first.shape[0] / TRUNK_CHANNELS[0])
+    return released_spec(name, first.shape[0] / BACKBONE_CHANNELS[0])
 
 
 def write(

@@ -142,7 +142,7 @@ def released_spec(name: str, width: float) -> ModelSpec:
         width: Factor on its layer widths.
 
     Returns:
-        A spec of all three tasks that claims nothing about training, metrics or licence.
+        A spec of all three tasks that claims nothing about training, metrics or license.
 
     Raises:
         UnknownModelError: The manifest lists no released checkpoint.

@@ -65,7 +65,7 @@ def model_card(spec: ModelSpec, address: str) -> str:
         _metrics(spec),
         _front_end(spec),
         "## License and origin\n\n"
-        f"- License of the weights: {markdown(spec.licence)}\n"
+        f"- License of the weights: {markdown(spec.license)}\n"
         f"- Training data: {markdown(spec.training_data)}\n"
         f"- Source: {markdown(spec.source or 'not stated')}",
     ]
@@ -89,12 +89,12 @@ def _header(spec: ModelSpec) -> str:
     """Return the metadata that the Hub reads: license, data sets, figures by task."""
     from huggingface_hub import ModelCardData
 
-    known = license_id(spec.licence)
+    known = license_id(spec.license)
     results = _results(spec)
     data = ModelCardData(
         library_name="dcasenet",
         license=known or "other",
-        license_name=None if known else slug(spec.licence),
+        license_name=None if known else slug(spec.license),
         pipeline_tag="audio-classification",
         tags=[HUB_TAGS[task] for task in spec.tasks],
         datasets=[slug(name) for name in spec.datasets] or None,

@@ -94,7 +94,7 @@ def _from_manifest(spec: ModelSpec, access: Access) -> Parts:
         return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
     path = cache.obtain(spec, access)
     tensors, stored = checkpoint.read(path)
-    parts = assemble(tensors, spec, f"{sources.what(spec)}: {path}")
+    parts = assemble(tensors, spec, f"{sources.describe(spec)}: {path}")
     return with_measured(spec, stored), *parts
 
 
@@ -119,7 +119,7 @@ def _from_file(path: Path, name: str) -> Parts:
     """Load one file; `name` is the architecture of those that do not say."""
     tensors, spec = checkpoint.read(path)
     spec = spec or checkpoint.spec_for(tensors, name, str(path))
-    return spec, *assemble(tensors, spec, f"{sources.what(spec)}: {path}")
+    return spec, *assemble(tensors, spec, f"{sources.describe(spec)}: {path}")
 
 
 def _from_folder(path: Path) -> Parts:

@@ -58,7 +58,7 @@ def offline_reason(local_files_only: bool = False) -> str | None:
     return None
 
 
-def what(spec: ModelSpec) -> str:
+def describe(spec: ModelSpec) -> str:
     """Name a checkpoint in a message."""
     return f"{spec.name}, stage {spec.stage}"
 
@@ -70,7 +70,7 @@ def published(spec: ModelSpec) -> WeightsFile:
         WeightsError: It is made of other checkpoints, or the manifest names no file.
     """
     if spec.file is None:
-        raise WeightsError(f"{what(spec)} has no weights file of its own.")
+        raise WeightsError(f"{describe(spec)} has no weights file of its own.")
     return spec.file
 
 

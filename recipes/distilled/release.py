@@ -221,7 +221,7 @@ def card_of(spec: ModelSpec, figures: str) -> str:
         n_tags=len(spec.tags),
         n_events=len(spec.events),
         width=spec.width,
-        license=spec.licence,
+        license=spec.license,
         window=spec.context["tag"].window,
         frequency=spec.frontend.sample_rate / 2,
         training_data=spec.training_data,

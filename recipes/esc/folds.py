@@ -131,10 +131,10 @@ def fine_tune(
     s = settings or FineTuning()
     device = clips.waveform.device
     generator = torch.Generator(device).manual_seed(held_out)
-    size = embed(frontend, network, _some(clips, clips.fold == held_out)).shape[1]
+    size = embed(frontend, network, _subset(clips, clips.fold == held_out)).shape[1]
     model = _Classifier(copy.deepcopy(network), size).to(device)
     average = copy.deepcopy(model).eval()
-    train = _some(clips, clips.fold != held_out)
+    train = _subset(clips, clips.fold != held_out)
     rates = [
         {"params": model.network.parameters(), "lr": s.learning_rate},
         {"params": model.head.parameters(), "lr": s.head_rate},
@@ -161,10 +161,10 @@ def fine_tune(
         optimizer.step()
         schedule.step()
         _follow(average, model, min(0.99, (1 + step) / (10 + step)))
-    return _accuracy(frontend, average, _some(clips, clips.fold == held_out))
+    return _accuracy(frontend, average, _subset(clips, clips.fold == held_out))
 
 
-def _some(clips: EscClips, which: Tensor) -> EscClips:
+def _subset(clips: EscClips, which: Tensor) -> EscClips:
     return EscClips(clips.waveform[which], clips.target[which], clips.fold[which])
 
 

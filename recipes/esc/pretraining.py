@@ -4,7 +4,7 @@
 
     python -m recipes.esc.pretraining DATA --work runs/esc --output runs/esc/pretrained
 
-Run k hears every clip of ESC-50, whatever its licence, but those of fold k and of the recordings
+Run k hears every clip of ESC-50, whatever its license, but those of fold k and of the recordings
 that are in fold k. Its weights are for `recipes.esc.benchmark` and not to be passed on.
 """
 
@@ -28,7 +28,7 @@ from recipes.open.training import train
 
 log = logging.getLogger("recipes.esc.pretraining")  # also as a command
 
-LICENCE = "not to be passed on: trained on clips of ESC-50 that are not openly licensed"
+LICENSE = "not to be passed on: trained on clips of ESC-50 that are not openly licensed"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,8 +81,8 @@ def pretrain(data: OpenData, recipe: Recipe, run: Path, target: Path) -> ModelSp
         thresholds=dict.fromkeys(data.names("event"), UNTUNED),
         frontend=frontend_settings(recipe),
         resampler="soxr",
-        licence=LICENCE,
-        training_data=f"{len(data.heard('train'))} clips of the open data set and of ESC-50.",
+        license=LICENSE,
+        training_data=f"{len(data.used_clips('train'))} clips of the open data set and of ESC-50.",
         source="Trained by python -m recipes.esc.pretraining.",
     )
     write(target, export.half(module), spec)

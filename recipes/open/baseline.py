@@ -36,7 +36,7 @@ Features = NDArray[np.float32]
 
 
 @dataclass
-class Heard:
+class BaselineFeatures:
     """The features of a validation set.
 
     Attributes:
@@ -66,7 +66,7 @@ def statistics(log_mel: NDArray[np.float32]) -> Features:
 
 
 @torch.inference_mode()
-def hear(validation_set: ValidationSet, settings: FrontEndSettings) -> Heard:
+def featurize(validation_set: ValidationSet, settings: FrontEndSettings) -> BaselineFeatures:
     """Give the features of every batch: of a window, or of each step of 0.8 s.
 
     Args:
@@ -77,15 +77,15 @@ def hear(validation_set: ValidationSet, settings: FrontEndSettings) -> Heard:
     frontend = LogMel(settings)
     audible = frontend.audible[:, 0].numpy() > 0
     frames = round(STEP * settings.sample_rate / settings.hop_length)
-    heard = Heard()
+    features = BaselineFeatures()
     for position in range(len(validation_set)):
         batch = validation_set[position]
         log_mel = frontend.log_mel(batch.waveforms).numpy()[:, audible]
         for task in batch.tasks:
             found = _by_step(log_mel, frames) if task == "event" else statistics(log_mel)
             for index, value in zip(batch.indices, found, strict=True):
-                heard.found[task].setdefault(index, []).append(value)
-    return heard
+                features.found[task].setdefault(index, []).append(value)
+    return features
 
 
 def _by_step(log_mel: NDArray[np.float32], frames: int) -> Features:
@@ -109,11 +109,11 @@ class Baseline:
     models: dict[Task, list[Any]]
     n_labels: dict[Task, int]
 
-    def answer(self, heard: Heard) -> Answers:
+    def answer(self, features: BaselineFeatures) -> Answers:
         """Answer the tasks that were fitted: probabilities, of tags their logarithms."""
         answers = Answers()
         for task in self.models:
-            for index, windows in heard.found[task].items():
+            for index, windows in features.found[task].items():
                 answers.found[task][index] = [self._probabilities(task, w) for w in windows]
         return answers
 
@@ -133,18 +133,20 @@ class Baseline:
         return np.asarray(found[0])
 
 
-def fit(validation_set: ValidationSet, heard: Heard, task: Task, penalty: float) -> Baseline:
+def fit(
+    validation_set: ValidationSet, features: BaselineFeatures, task: Task, penalty: float
+) -> Baseline:
     """Fit one task in the training split.
 
     Args:
         validation_set: Of the training split.
-        heard: Its features.
+        features: Its features.
         task: The task.
         penalty: Inverse strength of the L2 penalty.
     """
     data = validation_set.data
     n_labels = len(data.labels[task])
-    rows, truth = _material(validation_set, heard, task)
+    rows, truth = _design_matrix(validation_set, features, task)
     models: list[Any] = []
     if task == "event":
         for label in range(n_labels):
@@ -161,11 +163,11 @@ def _regression(penalty: float) -> Any:
     )
 
 
-def _material(
-    validation_set: ValidationSet, heard: Heard, task: Task
+def _design_matrix(
+    validation_set: ValidationSet, features: BaselineFeatures, task: Task
 ) -> tuple[Features, NDArray[Any]]:
     """Give features (rows, size) and truth: index of the label, or activity (rows, labels)."""
-    data, found = validation_set.data, heard.found[task]
+    data, found = validation_set.data, features.found[task]
     if task == "event":
         n_labels = len(data.labels[task])
         truth = []
@@ -186,8 +188,8 @@ def _material(
 
 
 def choose(
-    training: tuple[ValidationSet, Heard],
-    validation: tuple[ValidationSet, Heard],
+    training: tuple[ValidationSet, BaselineFeatures],
+    validation: tuple[ValidationSet, BaselineFeatures],
     penalties: Sequence[float] = PENALTIES,
 ) -> tuple[Baseline, tuple[float, ...]]:
     """Fit every task with each penalty; keep what the validation's first figure likes best.

@@ -25,7 +25,7 @@ from dcasenet.errors import DcasenetError
 from dcasenet.spec import STEP, FrontEndSettings, Task
 from dcasenet.train.data.dataset import Split
 from dcasenet.train.engine.validation import Answers
-from recipes.open.baseline import choose, hear
+from recipes.open.baseline import choose, featurize
 from recipes.open.data import OpenData, open_data
 from recipes.open.recipe import Recipe
 from recipes.open.scores import Grade, grade
@@ -88,9 +88,11 @@ def compare(
     splits = {
         split: ValidationSet(data, split, number, duration) for split, number in soundscapes.items()
     }
-    heard = {split: hear(validation_set, settings) for split, validation_set in splits.items()}
+    features = {
+        split: featurize(validation_set, settings) for split, validation_set in splits.items()
+    }
     baseline, thresholds = choose(
-        (splits["train"], heard["train"]), (splits["validation"], heard["validation"])
+        (splits["train"], features["train"]), (splits["validation"], features["validation"])
     )
     log.info("Penalties %s, thresholds %s", baseline.penalties, thresholds)
     compared: dict[Split, Rows] = {}
@@ -98,7 +100,7 @@ def compare(
         validation_set = splits[split]
         rows: Rows = {
             model: _evaluated(model, validation_set),
-            BASELINE: _grade(baseline.answer(heard[split]), validation_set, thresholds),
+            BASELINE: _grade(baseline.answer(features[split]), validation_set, thresholds),
             CHANCE: _grade(most_frequent(validation_set), validation_set),
             "no event": _grade(constant_events(validation_set, active=False), validation_set),
             EVERY_EVENT: _grade(constant_events(validation_set, active=True), validation_set),
@@ -119,8 +121,10 @@ def most_frequent(validation_set: ValidationSet) -> Answers:
         ]
         counts = np.bincount(known, minlength=len(data.labels[task]))
         shares = (counts / counts.sum()).astype(np.float32)
-        asked = [i for i, clip in enumerate(validation_set.clips) if clip.label in index_of]
-        answers.found[task] = {index: [shares] for index in asked}
+        wanted_windows = [
+            i for i, clip in enumerate(validation_set.clips) if clip.label in index_of
+        ]
+        answers.found[task] = {index: [shares] for index in wanted_windows}
     return answers
 
 

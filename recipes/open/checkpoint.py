@@ -33,7 +33,7 @@ from recipes.open.validation import ValidationSet
 log = logging.getLogger("recipes.open.checkpoint")  # also as a command
 
 # CC BY clips ask for credit, and so do the weights; nothing used asks for more.
-LICENCE = "CC BY 4.0"
+LICENSE = "CC BY 4.0"
 # Soundscapes of the final evaluations: (split, seconds) → how many.
 FINAL_SOUNDSCAPES = {"validation": ((60.0, 40),), "test": ((60.0, 60), (10.0, 120))}
 CYCLES = 2  # as many as the authors': 160 epochs, restarted after 80 (their `train.sh`)
@@ -130,9 +130,9 @@ def package(data: OpenData, runs: Sequence[Path], output: Path) -> ModelSpec:
     graded, thresholds = evaluate(module, data)
     chosen = f"epoch {epoch} of {recipe.epochs} of cycle {len(runs)}"
     spec = describe_checkpoint(data, recipe, graded, thresholds, chosen)
-    heard = data.heard("train")
+    used = data.used_clips("train")
     write(output / "model.safetensors", tensors, spec)
-    export.write_credits(output / "ATTRIBUTION.md", heard)
+    export.write_credits(output / "ATTRIBUTION.md", used)
     export.summarize_logs(runs, output / "training_log.csv")
     card = model_card(data, recipe, len(runs), spec, graded, export.parameters(tensors))
     (output / "MODEL_CARD.md").write_text(card, encoding="utf-8")
@@ -179,9 +179,9 @@ def describe_checkpoint(
         f"{task}: {validation[task].recordings} validation and {test[task].recordings} test"
         for task in test
     )
-    heard = data.heard("train")
-    n_sources = len({clip.source for clip in heard})
-    minutes = sum(len(data.store.waveform(c)) for c in heard) / data.store.sample_rate / 60
+    used = data.used_clips("train")
+    n_sources = len({clip.source for clip in used})
+    minutes = sum(len(data.store.waveform(c)) for c in used) / data.store.sample_rate / 60
     return ModelSpec(
         name="v3",
         stage="open",
@@ -192,9 +192,9 @@ def describe_checkpoint(
         frontend=frontend_settings(recipe),
         resampler="soxr",
         thresholds=dict(zip(events, thresholds, strict=True)),
-        licence=LICENCE,
+        license=LICENSE,
         training_data=(
-            f"{len(heard)} clips of {n_sources} recordings ({minutes:.0f} minutes), "
+            f"{len(used)} clips of {n_sources} recordings ({minutes:.0f} minutes), "
             "each CC0, CC BY or public domain: "
             "ESC-50 (open clips of folds 1-3), isolated events, ambiences and DCASE 2016 task 2 "
             "events; see ATTRIBUTION.md."

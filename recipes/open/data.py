@@ -64,7 +64,7 @@ class OpenData:
         events = [burst for burst in self.bursts if burst.clip.split == split]
         return Mixer(events, self.backgrounds(split), self.store, mix)
 
-    def heard(self, split: Split) -> list[Clip]:
+    def used_clips(self, split: Split) -> list[Clip]:
         """Give the clips of a split that any task hears: as itself, as event or as background."""
         sources = {*self.index_of("scene"), *self.index_of("tag"), *BACKGROUNDS}
         cut = {burst.clip for burst in self.bursts}
@@ -82,9 +82,9 @@ def open_data(root: Path, cache: Path, fold: int | None = None) -> OpenData:
     Raises:
         DcasenetError: A table is missing, or nothing can be read.
     """
-    listed = read_clips(root, fold)
-    store = decode(root, listed, cache, SAMPLE_RATE)
-    readable = [clip for clip in listed if clip in store]
+    shorten_list = read_clips(root, fold)
+    store = decode(root, shorten_list, cache, SAMPLE_RATE)
+    readable = [clip for clip in shorten_list if clip in store]
     return assemble(readable, store, FEWEST if fold is None else FEWEST_OF_BENCHMARK)
 
 

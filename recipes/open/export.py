@@ -26,12 +26,12 @@ to mono at 24 kHz, cut, filtered, mixed with others and turned into a spectrogra
 - Files of Fris0uman/CDDA-Soundpacks are CC0 or CC BY one by one; the pack that they were taken
   from is published under CC BY-SA 4.0.
 - Where no title is recorded, repository and path stand in its place.
-- Licence texts: CC0 1.0 <https://creativecommons.org/publicdomain/zero/1.0/>, CC BY 3.0
+- License texts: CC0 1.0 <https://creativecommons.org/publicdomain/zero/1.0/>, CC BY 3.0
   <https://creativecommons.org/licenses/by/3.0/>, CC BY 4.0
   <https://creativecommons.org/licenses/by/4.0/>. "CC BY" without a version stands where the
   source names none.
 
-Licences: {licences}.
+Licenses: {licenses}.
 """
 
 
@@ -58,12 +58,12 @@ def load_tensors(module: JointTraining, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_credits(path: Path, clips: Sequence[Clip]) -> None:
-    """List every clip with its author, title, licence and address."""
-    licences = Counter(clip.licence for clip in clips)
+    """List every clip with its author, title, license and address."""
+    licenses = Counter(clip.license for clip in clips)
     head = CREDIT_PREAMBLE.format(
         n_clips=len(clips),
         n_sources=len({clip.source for clip in clips}),
-        licences=", ".join(f"{licence} {n}" for licence, n in licences.most_common()),
+        licenses=", ".join(f"{license} {n}" for license, n in licenses.most_common()),
     )
     lines = [head]
     folder = ""
@@ -73,7 +73,7 @@ def write_credits(path: Path, clips: Sequence[Clip]) -> None:
             lines.append(f"\n## {folder}\n")
         address = f", <{clip.url}>" if clip.url else ""
         title, author = " ".join(clip.title.split()), " ".join(clip.author.split())
-        lines.append(f"- `{clip.filename}`: {title}, by {author}, {clip.licence}{address}")
+        lines.append(f"- `{clip.filename}`: {title}, by {author}, {clip.license}{address}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -70,7 +70,7 @@ class Picture:
         name = f"[{title}]({clip.url})" if clip.url else title
         events = [f"{e.label} {e.onset:.1f}–{e.offset:.1f}" for e in self.analysis.events or ()]
         cells = (
-            f"{name}, {clip.author}, {clip.licence}",
+            f"{name}, {clip.author}, {clip.license}",
             clip.label.split("/")[1].replace("_", " "),
             self.environment,
             ", ".join(self.tags),

@@ -16,7 +16,7 @@ CARD = """# DcaseNet v3, open checkpoint
 
 A preview. It answers three questions about a recording: which of
 {n_scenes} environments, which of {n_tags} tags, which of {n_events} events and when.
-{parameters:,} parameters (width {width:g} of the paper's v3), float16 on disk, licence {licence}.
+{parameters:,} parameters (width {width:g} of the paper's v3), float16 on disk, license {license}.
 
 ## Data
 
@@ -99,7 +99,7 @@ def model_card(
         n_tags=len(spec.tags),
         n_events=len(spec.events),
         parameters=parameters,
-        licence=spec.licence,
+        license=spec.license,
         training_data=spec.training_data,
         protocol=spec.protocol,
         n_bursts=len(data.bursts),

@@ -72,5 +72,7 @@ class Recipe:
     def n_examples(self) -> tuple[int, int, int]:
         """Clips of the scene and of the tag stream, and soundscapes, that a step hears."""
         counts = (self.n_scene_clips, self.n_tag_clips, self.n_soundscapes)
-        heard = [n if task in self.tasks else 0 for task, n in zip(TASKS, counts, strict=True)]
-        return heard[0], heard[1], heard[2]
+        counts_used = [
+            n if task in self.tasks else 0 for task, n in zip(TASKS, counts, strict=True)
+        ]
+        return counts_used[0], counts_used[1], counts_used[2]

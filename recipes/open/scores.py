@@ -86,14 +86,14 @@ def tune_thresholds(answers: Answers, validation_set: ValidationSet) -> tuple[fl
     each label's own F1, labels that are hardly recognised get low thresholds, and their many false
     alarms spoil the whole.) Of equally good thresholds, the highest.
     """
-    heard = _soundscapes(answers, validation_set)
+    results = _soundscapes(answers, validation_set)
     return best_thresholds(
-        np.concatenate([s.reference for s in heard]), np.concatenate([s.curves for s in heard])
+        np.concatenate([s.reference for s in results]), np.concatenate([s.curves for s in results])
     )
 
 
 def _grade_scene(answers: Answers, validation_set: ValidationSet, with_intervals: bool) -> Grade:
-    scores, truth, of = _clip_material(answers, validation_set, "scene")
+    scores, truth, of = _clip_scores(answers, validation_set, "scene")
     recall = metrics.confusion(scores, truth).recall
     names = validation_set.data.names("scene")
     return _graded(
@@ -106,7 +106,7 @@ def _grade_scene(answers: Answers, validation_set: ValidationSet, with_intervals
 
 
 def _grade_tag(answers: Answers, validation_set: ValidationSet, with_intervals: bool) -> Grade:
-    scores, truth, of = _clip_material(answers, validation_set, "tag")
+    scores, truth, of = _clip_scores(answers, validation_set, "tag")
     true = truth[:, None] == np.arange(scores.shape[1])
     precisions = metrics.average_precisions(scores, true)
     names = validation_set.data.names("tag")
@@ -125,17 +125,17 @@ def _grade_event(
     thresholds: Sequence[float] | float,
     with_intervals: bool,
 ) -> Grade:
-    heard = _soundscapes(answers, validation_set)
+    results = _soundscapes(answers, validation_set)
     names = validation_set.data.names("event")
     limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), len(names))
     threshold = dict(zip(names, limits.tolist(), strict=True))
-    segments = np.stack([segment_counts(s.reference, s.curves > limits) for s in heard])
+    segments = np.stack([segment_counts(s.reference, s.curves > limits) for s in results])
     figures = event_figures("segment", "1s", segments)
-    decoded = [_decoded(s, names, threshold, validation_set.duration) for s in heard]
+    decoded = [_decoded(s, names, threshold, validation_set.duration) for s in results]
     for name, collar in COLLARS.items():
         counts = [
             event_counts(s.events, found, len(names), collar)
-            for s, found in zip(heard, decoded, strict=True)
+            for s, found in zip(results, decoded, strict=True)
         ]
         figures |= event_figures("event", name, np.stack(counts))
     total = segments.sum(axis=0)[1:]
@@ -143,8 +143,8 @@ def _grade_event(
     return _graded(
         figures,
         dict(zip(names, own.tolist(), strict=True)),
-        len(set().union(*(s.sources for s in heard))),
-        len(heard),
+        len(set().union(*(s.sources for s in results))),
+        len(results),
         with_intervals,
     )
 
@@ -169,20 +169,20 @@ def _count(of: NDArray[np.int64]) -> int:
     return int(of.max()) + 1
 
 
-def _clip_material(
+def _clip_scores(
     answers: Answers, validation_set: ValidationSet, task: Task
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Give the scores (examples, labels), the true index of each, the number of its source."""
     found, clips = answers.found[task], validation_set.clips
     index_of = validation_set.data.index_of(task)
-    asked = sorted(found)
+    known = sorted(found)
     join = np.mean if task == "scene" else np.max
-    scores = np.stack([join(np.stack(found[i]), axis=0) for i in asked]).astype(np.float64)
-    truth = np.array([index_of[clips[i].label] for i in asked])
-    return scores, truth, intervals.number([clips[i].source for i in asked])
+    scores = np.stack([join(np.stack(found[i]), axis=0) for i in known]).astype(np.float64)
+    truth = np.array([index_of[clips[i].label] for i in known])
+    return scores, truth, intervals.number([clips[i].source for i in known])
 
 
-class _Heard(NamedTuple):
+class _SoundscapeResult(NamedTuple):
     """A soundscape's truth, and what was answered.
 
     Attributes:
@@ -200,11 +200,11 @@ class _Heard(NamedTuple):
     sources: frozenset[str]
 
 
-def _soundscapes(answers: Answers, validation_set: ValidationSet) -> list[_Heard]:
+def _soundscapes(answers: Answers, validation_set: ValidationSet) -> list[_SoundscapeResult]:
     duration, found = validation_set.duration, answers.found["event"]
     n_labels = len(validation_set.data.labels["event"])
     per_segment = round(SEGMENT / ROW)
-    heard = []
+    results = []
     for index in sorted(found):
         mixed = validation_set.soundscape(index)
         events = [(event.label, event.onset, event.offset) for event in mixed.events]
@@ -215,13 +215,16 @@ def _soundscapes(answers: Answers, validation_set: ValidationSet) -> list[_Heard
         rows = steps[np.minimum(row // ROWS_PER_STEP, len(steps) - 1)]
         curves = rows.reshape(-1, per_segment, n_labels).max(axis=1)
         sources = frozenset(clip.source for clip in mixed.clips)
-        heard.append(_Heard(events, reference, rows, curves, sources))
-    return heard
+        results.append(_SoundscapeResult(events, reference, rows, curves, sources))
+    return results
 
 
 def _decoded(
-    heard: _Heard, names: Sequence[str], threshold: Mapping[str, float], duration: float
+    results: _SoundscapeResult,
+    names: Sequence[str],
+    threshold: Mapping[str, float],
+    duration: float,
 ) -> list[TimedLabel]:
-    rows = heard.rows[: int(np.ceil(duration / ROW - 1e-6))]
+    rows = results.rows[: int(np.ceil(duration / ROW - 1e-6))]
     events = decode_events(rows, names, ROW, threshold, duration=duration)
     return [(names.index(event.label), event.onset, event.offset) for event in events]

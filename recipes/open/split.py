@@ -45,7 +45,7 @@ class Clip:
         label: ``"folder/label"``.
         source: Recording it was cut from, unique over all folders.
         split: Split that the recording is on.
-        licence: Licence of the clip.
+        license: License of the clip.
         author: Whom to credit.
         title: Title, or the original path where no title is recorded.
         url: Where it was published, if known.
@@ -56,7 +56,7 @@ class Clip:
     label: str
     source: str
     split: Split
-    licence: str
+    license: str
     author: str
     title: str
     url: str = ""
@@ -103,7 +103,7 @@ def read_clips(root: Path, fold: int | None = None) -> list[Clip]:
     Args:
         root: Folder that holds `FOLDERS`, each with ``meta.csv`` and ``audio``.
         fold: For a run of the ESC-50 benchmark, whose weights are not passed on: every clip of
-            ESC-50 whatever its licence, this fold for the test, the four others to train on, but
+            ESC-50 whatever its license, this fold for the test, the four others to train on, but
             for recordings that are in this fold as well.
 
     Returns:
@@ -126,8 +126,8 @@ def read_clips(root: Path, fold: int | None = None) -> list[Clip]:
                 clip = _clip(folder, row, fold)
                 if clip is not None:
                     clips.append(clip)
-    heard = {clip.source for clip in clips if clip.split == "test" and clip.folder == "esc50"}
-    return [c for c in clips if fold is None or c.split == "test" or c.source not in heard]
+    tested = {clip.source for clip in clips if clip.split == "test" and clip.folder == "esc50"}
+    return [c for c in clips if fold is None or c.split == "test" or c.source not in tested]
 
 
 def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
@@ -142,7 +142,7 @@ def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
             label=f"esc50/{row['category']}",
             source=f"fs{row['source_id']}",
             split=split_of_fold(int(row["fold"]), fold),
-            licence=row["license"],
+            license=row["license"],
             author=row["author"],
             title=row["title"],
             url=row["url"],
@@ -154,7 +154,7 @@ def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
             label=f"{folder}/{row['event_label']}",
             source=f"dcase2016:{name}",
             split=split_of_key(name),
-            licence="CC BY 3.0",
+            license="CC BY 3.0",
             author="G. Lafay (IRCCyN), IEEE AASP DCASE 2016 challenge, Task 2",
             title=row["source"],
             url="https://archive.org/details/dcase2016_task2_train_dev",
@@ -165,7 +165,7 @@ def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
         label=f"{folder}/{row['label']}",
         source=row["recording_id"],
         split=split_of_key(row["recording_id"]),
-        licence=row["license"],
+        license=row["license"],
         author=row["author"],
         title=f"{row['source_repository']}: {row['original_path']}",
     )

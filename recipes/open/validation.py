@@ -103,13 +103,13 @@ def _plan(
     for index, clip in enumerate(clips):
         n_samples = min(len(data.store.waveform(clip)), round(LONGEST * rate))
         whole = (0, n_samples)
-        asked: dict[tuple[int, int], list[Task]] = defaultdict(list)
+        wanted_windows: dict[tuple[int, int], list[Task]] = defaultdict(list)
         if clip.label in scene and "scene" in wanted:
             for window in released_windows("scene", n_samples, rate):
-                asked[window].append("scene")
+                wanted_windows[window].append("scene")
         if clip.label in tag and "tag" in wanted:
-            asked[whole].append("tag")
-        for (start, stop), tasks in asked.items():
+            wanted_windows[whole].append("tag")
+        for (start, stop), tasks in wanted_windows.items():
             groups[tuple(tasks), stop - start].append((index, start, stop))
     for (tasks_of_group, _), stretches in groups.items():
         for first in range(0, len(stretches), BATCH):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dcasenet.audio.io import Reader, read
-from dcasenet.batch.workers import hear
+from dcasenet.batch.workers import read_file
 from dcasenet.errors import AudioError, WeightsError
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import ModelSpec
@@ -59,7 +59,7 @@ def test_a_small_file_of_days_is_refused_at_once(tmp_path: Path, tiny_model: Sou
     for verb in ("classify_scene", "tag", "detect_events", "analyze", "embed"):
         with pytest.raises(AudioError, match=message):
             getattr(tiny_model, verb)(path)
-    heard = hear(str(path), SPEC)
+    heard = read_file(str(path), SPEC)
     assert heard.error is not None
     assert "the limit is 24.0 h" in heard.error
     assert time.monotonic() - began < 10

@@ -34,7 +34,7 @@ class FakeModel(SoundVerbs[Floats]):
         return f"sha256:{self.gain}"
 
     def infer(
-        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
         loudness = waveforms.std(axis=1) * 10 * self.gain
         crossings = (np.diff(np.sign(waveforms), axis=1) != 0).mean(axis=1)

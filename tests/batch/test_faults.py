@@ -19,7 +19,7 @@ from dcasenet import SoundModel
 from dcasenet.audio.discovery import list_recordings
 from dcasenet.batch import resume, runner, workers
 from dcasenet.batch.progress import Progress
-from dcasenet.batch.workers import hear
+from dcasenet.batch.workers import read_file
 from dcasenet.errors import JobError
 from dcasenet.spec import ModelSpec
 
@@ -64,8 +64,8 @@ def test_a_job_killed_anywhere_goes_on_where_it_was(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             runner,
-            "hear",
-            lambda source, spec, options: heard.append(source) or hear(source, spec, options),
+            "read_file",
+            lambda source, spec, options: heard.append(source) or read_file(source, spec, options),
         )
         summary = runner.analyze(fake_model, clips, output, workers=0)
     assert summary.n_resumed == n_saved
@@ -217,13 +217,13 @@ def test_what_cannot_be_read(clips: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", denied)
         assert list_recordings([clips]) == [str(clips)]
-    assert f"The folder {clips} cannot be listed" in str(hear(str(clips), SPEC).error)
+    assert f"The folder {clips} cannot be listed" in str(read_file(str(clips), SPEC).error)
     with monkeypatch.context() as patch:
         patch.setattr(workers, "Reader", exhausted)
-        assert "needs more memory" in str(hear(str(clips / "clip0.wav"), SPEC).error)
+        assert "needs more memory" in str(read_file(str(clips / "clip0.wav"), SPEC).error)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", denied)
-        assert "Permission denied" in str(hear(str(clips / "clip0.wav"), SPEC).error)
+        assert "Permission denied" in str(read_file(str(clips / "clip0.wav"), SPEC).error)
 
 
 def test_a_part_that_somebody_deleted_is_made_again(

@@ -93,11 +93,11 @@ def test_an_interruption_leaves_whole_lines(
     write_results(model, recording, whole)
     infer, seen = model.infer, []
 
-    def interrupted(waveforms: Any, tasks: Any, trunk: Any = "tag") -> Any:
+    def interrupted(waveforms: Any, tasks: Any, backbone: Any = "tag") -> Any:
         seen.append(partial.read_text("utf-8"))
         if len(seen) == 30:
             raise KeyboardInterrupt
-        return infer(waveforms, tasks, trunk)
+        return infer(waveforms, tasks, backbone)
 
     monkeypatch.setattr(model, "infer", interrupted)
     with pytest.raises(KeyboardInterrupt):

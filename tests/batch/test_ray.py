@@ -91,7 +91,7 @@ def test_datasets_of_paths_and_of_bytes(
 
 def test_a_dataset_of_something_else(ray: Any, tiny_model: SoundModel) -> None:
     actor = dcasenet.batch.ray._Actor(
-        tiny_model, dcasenet.batch.ray.partial(dcasenet.batch.ray.ask_embedding)
+        tiny_model, dcasenet.batch.ray.partial(dcasenet.batch.ray.embedding_job)
     )
     pa = pytest.importorskip("pyarrow")
     with pytest.raises(ValueError, match=r"columns url\. Accepted are 'path'"):
@@ -108,4 +108,4 @@ def test_a_model_that_cannot_be_sent(fake_model: Any) -> None:
     pytest.importorskip("ray", reason="needs the extra 'ray'")
     fake_model.session = threading.Lock()
     with pytest.raises(ValueError, match=r"FakeModel cannot be sent .* runtime='torch'"):
-        dcasenet.batch.ray._check_sendable(dcasenet.batch.ray.ask_embedding(fake_model))
+        dcasenet.batch.ray._check_sendable(dcasenet.batch.ray.embedding_job(fake_model))

@@ -20,7 +20,7 @@ from dcasenet.audio.discovery import list_recordings
 from dcasenet.audio.io import Reader
 from dcasenet.batch import queries, runner, workers, writers
 from dcasenet.batch.progress import Progress
-from dcasenet.batch.workers import hear
+from dcasenet.batch.workers import read_file
 from dcasenet.spec import ModelSpec
 
 
@@ -110,16 +110,16 @@ def test_a_long_file_is_heard_block_by_block(
 ) -> None:
     long = clips / "clip5.wav"
     soundfile.write(long, np.sin(np.arange(48_000)), 24_000)
-    asked: list[object] = []
+    job: list[object] = []
     monkeypatch.setattr(
-        queries, "Reader", lambda source, **how: asked.append(source) or Reader(source, **how)
+        queries, "Reader", lambda source, **how: job.append(source) or Reader(source, **how)
     )
     expected = fake_model.tag(long).probabilities
     vector = fake_model.embed(long)
     monkeypatch.setattr(workers, "LONG_SECONDS", 1.0)
     runner.analyze(fake_model, clips, tmp_path / "out.jsonl", workers=0)
     runner.embed(fake_model, clips, tmp_path / "e.jsonl", workers=0)
-    assert asked == [str(long)] * 2
+    assert job == [str(long)] * 2
     row = lines(tmp_path / "out.jsonl")[5]
     assert {tag["label"]: tag["probability"] for tag in row["tags"]} == pytest.approx(expected)
     row = lines(tmp_path / "e.jsonl")[5]
@@ -131,10 +131,10 @@ def test_a_header_that_lies_ships_no_long_waveform(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ModelSpec("v3", "fake")
-    heard = hear(str(clips / "clip1.wav"), spec)
+    heard = read_file(str(clips / "clip1.wav"), spec)
     assert heard.prepared is not None
     monkeypatch.setattr(workers, "LONG_SECONDS", 0.1)
-    heard = hear(str(clips / "clip1.wav"), spec)
+    heard = read_file(str(clips / "clip1.wav"), spec)
     assert heard.is_long
     assert heard.duration == pytest.approx(0.2)
 

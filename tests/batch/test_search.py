@@ -41,8 +41,8 @@ def fake_model(job_module: ModuleType) -> Any:
         def weights_digest(self) -> str:
             return f"sha256:{self.gain}"
 
-        def infer(self, waveforms: Any, outputs: Any, trunk: Any = "tag") -> Any:
-            found = super().infer(waveforms, outputs, trunk)
+        def infer(self, waveforms: Any, outputs: Any, backbone: Any = "tag") -> Any:
+            found = super().infer(waveforms, outputs, backbone)
             return {name: np.tile(values, 2) for name, values in found.items()}
 
     return Model()
@@ -89,25 +89,25 @@ def test_every_table_that_embed_writes_is_read(
 def test_a_folder_is_embedded_once_and_again_where_it_changed(
     fake_model: Any, clips: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    job: list[int] = []
 
     def counting(model: Any, files: Any, *rest: Any, **options: Any) -> Any:
-        asked.append(len(files))
+        job.append(len(files))
         return embed(model, files, *rest, **options)
 
     monkeypatch.setattr(module, "embed", counting)
     first = index_recordings(fake_model, clips, workers=0)
-    assert asked == [10]
+    assert job == [10]
     assert len(first.filenames) == 9
     (kept,) = (cache / "search").iterdir()
     again = index_recordings(fake_model, str(clips), workers=0)
-    assert asked == [10]
+    assert job == [10]
     np.testing.assert_array_equal(again.vectors, first.vectors)
     (clips / "clip1.wav").unlink()
     soundfile.write(clips / "clip2.wav", np.ones(4_800), 24_000)  # it was no audio
     soundfile.write(clips / "new.wav", np.zeros(4_800) + 0.1, 24_000)
     changed = index_recordings(fake_model, [clips], workers=0)
-    assert asked == [10, 2]
+    assert job == [10, 2]
     assert "clip1.wav" not in {Path(name).name for name in changed.filenames}
     assert {"clip2.wav", "new.wav"} <= {Path(name).name for name in changed.filenames}
     assert [*changed.filenames] == sorted(changed.filenames)

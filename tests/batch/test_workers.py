@@ -17,11 +17,11 @@ import pytest
 
 from dcasenet.audio.discovery import list_recordings
 from dcasenet.batch import workers as module
-from dcasenet.batch.workers import Workers, hear
+from dcasenet.batch.workers import Workers, read_file
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import ModelSpec
 
-READ = partial(hear, spec=ModelSpec("v3", "fake"))
+READ = partial(read_file, spec=ModelSpec("v3", "fake"))
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 
@@ -107,7 +107,7 @@ def test_ctrl_c_does_not_wait_for_a_file_that_never_comes(clips: Path) -> None:
 
 
 def test_what_reading_raises_is_the_files_error(clips: Path) -> None:
-    with Workers(1, partial(hear, spec=None)) as workers:  # type: ignore[arg-type]
+    with Workers(1, partial(read_file, spec=None)) as workers:  # type: ignore[arg-type]
         (heard,) = workers.read([str(clips / "clip1.wav")])
     assert "AttributeError" in str(heard.error)
 
@@ -116,9 +116,9 @@ def test_a_script_without_a_guard_is_told_what_to_do(clips: Path, tmp_path: Path
     script = tmp_path / "script.py"
     script.write_text(
         "from functools import partial\n"
-        "from dcasenet.batch.workers import hear\n"
+        "from dcasenet.batch.workers import read_file\n"
         "from dcasenet.batch.workers import Workers\n"
-        "Workers(1, hear).__enter__()\n"
+        "Workers(1, read_file).__enter__()\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 1

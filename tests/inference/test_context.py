@@ -53,7 +53,7 @@ class Recorder(SoundVerbs[Floats]):
         self.calls: list[tuple[int, int, tuple[str, ...]]] = []
 
     def infer(
-        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
         n_steps = waveforms.shape[1] // STEP
         steps = waveforms[:, : n_steps * STEP].reshape(len(waveforms), n_steps, STEP)

@@ -38,9 +38,9 @@ class Counting(SoundModel):
         super().__init__(model.spec, model.frontend, model.network)
         self.calls: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
 
-    def infer(self, waveforms, tasks, trunk="tag"):  # type: ignore[no-untyped-def]
+    def infer(self, waveforms, tasks, backbone="tag"):  # type: ignore[no-untyped-def]
         self.calls.append((waveforms.shape, tuple(tasks)))
-        return super().infer(waveforms, tasks, trunk)
+        return super().infer(waveforms, tasks, backbone)
 
 
 def test_events_up_to_the_window_are_one_pass(tiny_model: SoundModel, noise: Noise) -> None:

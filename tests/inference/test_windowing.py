@@ -115,12 +115,12 @@ def test_windows_that_do_not_work_are_refused(window: float, hop: float, message
 
 def joined(parts: list[np.ndarray], firsts: list[int], *, at_once: bool) -> np.ndarray:
     """The joined steps, taken at the end or as soon as they are final."""
-    joiner, taken = OverlapAdd(), []
+    overlap_add, taken = OverlapAdd(), []
     for part, first in zip(parts, firsts, strict=True):
         if not at_once:
-            taken.append(joiner.take(before=first))
-        joiner.add(first, part)
-    taken.append(joiner.take())
+            taken.append(overlap_add.take(before=first))
+        overlap_add.add(first, part)
+    taken.append(overlap_add.take())
     return np.concatenate([steps for steps in taken if len(steps)])
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the fast twin share."""
+"""What the tests of the fused network share."""
 
 from __future__ import annotations
 

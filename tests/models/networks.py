@@ -1,4 +1,4 @@
-"""Networks, inputs and answers that the tests of the fast twin share."""
+"""Networks, inputs and answers that the tests of the fused network share."""
 
 from __future__ import annotations
 

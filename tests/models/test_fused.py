@@ -1,4 +1,4 @@
-"""The fast twin gives the plain network's answers."""
+"""The fused network gives the plain network's answers."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ Noise = Callable[..., np.ndarray]
 def test_float32_is_the_network(networks: ModuleType, name: str, tasks: tuple[Task, ...]) -> None:
     for width in (0.125, 0.3):
         network, log_mel = networks.plain(name, width), networks.log_mels()
-        twin = fuse(network)
-        assert twin is not network
+        fused_network = fuse(network)
+        assert fused_network is not network
         assert (
             networks.difference(
-                networks.answers(twin, log_mel, tasks), networks.answers(network, log_mel, tasks)
+                networks.answers(fused_network, log_mel, tasks),
+                networks.answers(network, log_mel, tasks),
             )
             < 1e-4
         )
@@ -66,10 +67,12 @@ def test_a_batch_in_pieces_is_the_batch(
     network, log_mel = networks.plain(), networks.log_mels(batch, 251)
     monkeypatch.setattr(fused, "PIECE_FRAMES", 600)  # two clips at a time
     heard: list[int] = []
-    twin = fuse(network)
-    twin.trunk.inner[0].register_forward_hook(lambda _, x, __: heard.append(len(x[0])))
+    fused_network = fuse(network)
+    fused_network.trunk.inner[0].register_forward_hook(lambda _, x, __: heard.append(len(x[0])))
     assert (
-        networks.difference(networks.answers(twin, log_mel), networks.answers(network, log_mel))
+        networks.difference(
+            networks.answers(fused_network, log_mel), networks.answers(network, log_mel)
+        )
         < 1e-4
     )
     assert heard == [2] * (batch // 2) + [1] * (batch % 2)
@@ -161,8 +164,8 @@ def test_bfloat16_of_a_trained_checkpoint(shared: Path) -> None:
 
 
 def test_bfloat16_is_of_the_convolutions_but_the_first(networks: ModuleType) -> None:
-    twin = fuse(networks.plain(), torch.bfloat16)
-    kinds = {name: tensor.dtype for name, tensor in twin.named_parameters()}
+    fused_network = fuse(networks.plain(), torch.bfloat16)
+    kinds = {name: tensor.dtype for name, tensor in fused_network.named_parameters()}
     parts = ("trunk", "common", "scene_block", "scene_branch")
     for name, dtype in kinds.items():
         cast = name.startswith(parts) and not name.startswith("trunk.inner.0.conv1")

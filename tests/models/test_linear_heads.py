@@ -1,4 +1,4 @@
-"""Linear heads: part of every architecture, its fast twin, its files and its exports."""
+"""Linear heads: part of every architecture, its fused network, its files and its exports."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def test_a_linear_head_reads_the_embedding(name: str) -> None:
             alone = network(log_mel, tasks=(task,))
             torch.testing.assert_close(getattr(alone, task), layer(heard))
             assert [other for other in TASKS if getattr(alone, other) is not None] == [task]
-        twin = fuse(network)
-        assert twin is not network
+        fused_network = fuse(network)
+        assert fused_network is not network
         for task in TASKS:
             torch.testing.assert_close(
-                getattr(twin(log_mel), task), getattr(whole, task), atol=1e-4, rtol=0
+                getattr(fused_network(log_mel), task), getattr(whole, task), atol=1e-4, rtol=0
             )
 
 

@@ -18,7 +18,7 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.onnx import calibration, runtime
 from dcasenet.onnx.calibration import NAME, shipped_ranges
 from dcasenet.onnx.export import serialized, to_onnx, traced
-from dcasenet.onnx.quantize import best_range, layers, prepared, quantized
+from dcasenet.onnx.quantize import best_range, layers, preprocessed, quantized
 from dcasenet.spec import TASKS
 from dcasenet.weights.sources import PACKAGE
 
@@ -166,7 +166,7 @@ def test_the_shipped_ranges_fit_the_shipped_checkpoint() -> None:
     model = load("v3", stage="open")
     found = shipped_ranges(model.weights_digest)
     assert found is not None, f"Measure them anew: {calibration.COMMAND}"
-    assert found.keys() == layers(prepared(traced(model, model.spec.tasks))).keys()
+    assert found.keys() == layers(preprocessed(traced(model, model.spec.tasks))).keys()
     assert all(math.isfinite(x) for pairs in found.values() for pair in pairs for x in pair)
 
 

@@ -158,9 +158,9 @@ def test_results_are_frozen(scene: Scene, tags: Tags, events: Events) -> None:
 
 def test_results_survive_pickle_and_copy(analysis: Analysis) -> None:
     for result in (analysis, analysis.scene, analysis.tags, analysis.events):
-        for twin in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
-            assert twin.to_dict() == result.to_dict()
-            assert twin.provenance == result.provenance
+        for copied in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+            assert copied.to_dict() == result.to_dict()
+            assert copied.provenance == result.provenance
 
 
 def test_analysis_leaves_out_what_the_model_lacks(events: Events) -> None:

@@ -220,7 +220,7 @@ def published(
 def entry(stage: str, **fields: Any) -> dict[str, Any]:
     """Make a manifest entry for a narrow v3."""
     common = {"name": "v3", "width": WIDTH, "labels": LABELS, "thresholds": 0.3}
-    return {**common, "stage": stage, "licence": "MIT", **fields}
+    return {**common, "stage": stage, "license": "MIT", **fields}
 
 
 class Python:
@@ -273,7 +273,7 @@ def small_model() -> SoundModel:
         events=tuple(LABELS["event"]),
         frontend=FrontEndSettings(max_frequency=8000.0, normalization="fixed"),
         thresholds={"dog": 0.2, "door": 0.3, "siren": 0.4, "speech": 0.5},
-        licence="CC-BY-4.0",
+        license="CC-BY-4.0",
         training_data="Recordings of a park (CC0)",
         datasets=("A walk in the park",),
         metrics={"scene": {"accuracy_percent": 61.5}},

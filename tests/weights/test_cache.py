@@ -37,7 +37,7 @@ def test_a_download_becomes_one_converted_file(published):
     assert cache.is_intact(file.path)
     spec = checkpoint.read_spec(file.path)
     assert spec.stage == "joint-tag"
-    assert spec.licence == "MIT"
+    assert spec.license == "MIT"
     assert spec.file == find("v3", "joint").file
     assert spec == find("v3", "joint")
 

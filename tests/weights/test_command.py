@@ -51,7 +51,7 @@ def test_models(published, run, monkeypatch):
         "stage": "finetuned-asc",
         "tasks": "scene",
         "size": "unknown",
-        "licence": "MIT",
+        "license": "MIT",
         "cached": "yes",
     }
     assert rows["joint-tag"]["cached"] == rows["finetuned"]["cached"] == "no"
@@ -89,7 +89,7 @@ def test_download_what_cannot_be(published, run, monkeypatch):
 
 def test_info(published, run, small_model, tmp_path):
     values = json.loads(run("info", "v3", "--stage", "joint", "--format", "json"))
-    assert values["licence"] == "MIT"
+    assert values["license"] == "MIT"
     assert values["file"]["github"] == published.address[1:]
     assert "threshold" in run("info", "v3", "--stage", "finetuned")
     folder = save_pretrained(small_model, tmp_path / "model")
@@ -112,7 +112,7 @@ def test_convert_recognises_a_published_file(published, run, tmp_path):
     source.write_bytes(published.content)
     assert "v3, stage joint-tag" in run("convert", source, target)
     assert checkpoint.read_spec(target) == find("v3", "joint")
-    assert dcasenet.load(target).spec.licence == "MIT"
+    assert dcasenet.load(target).spec.license == "MIT"
 
 
 def test_convert_another_file(run, small_model, tmp_path):

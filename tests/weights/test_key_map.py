@@ -25,7 +25,7 @@ def test_state_dicts(tmp_path, legacy, layout):
     spec = convert(path, tmp_path / "out.safetensors")
     assert (spec.name, spec.stage, spec.width) == ("v3", "custom", 0.125)
     assert (len(spec.scenes), len(spec.tags), len(spec.events)) == (10, 80, 14)
-    assert spec.licence == "unknown"
+    assert spec.license == "unknown"
     loaded, own = read(tmp_path / "out.safetensors")
     assert own == spec
     assert all(torch.equal(loaded["network." + n], t) for n, t in state.items())

@@ -171,7 +171,7 @@ def test_licenses_by_the_hubs_names(name, known):
         "mine",
         scenes=("park",),
         tasks=("scene",),
-        licence=name,
+        license=name,
         metrics={"scene": {"validation_accuracy": 0.5, "5_fold_accuracy": 0.25}},
     )
     data = ModelCard(model_card(spec, "me/mine")).data
@@ -272,5 +272,5 @@ def test_a_stand_in_end_to_end(server, tmp_path, monkeypatch, released_state, go
         expected = torch.from_numpy(golden["dog/asc_logits"])
         torch.testing.assert_close(outputs.scene[0], expected, atol=1e-4, rtol=0)
     assert len(server.requests) == 1
-    assert model.spec.licence == "MIT"
+    assert model.spec.license == "MIT"
     assert model.spec.selected_for == "tag"

@@ -64,7 +64,7 @@ def test_the_released_files(stage, monkeypatch):
     assert spec.resampler == "sinc"
     assert spec.frontend == dcasenet.FrontEndSettings()
     assert spec.thresholds == dict.fromkeys(spec.events, 0.3)
-    assert spec.licence == "MIT"
+    assert spec.license == "MIT"
     assert "non-commercial" in spec.training_data
     assert "best of 160 epochs" in spec.protocol
     assert list(spec.metrics) == [task]

@@ -107,5 +107,5 @@ def test_a_composed_network_can_be_copied(published, ask_first):
     if ask_first:
         network.member("tag")
     log_mel = torch.randn(1, 128, 40)
-    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        assert torch.allclose(twin(log_mel).tag, network(log_mel).tag, atol=1e-5)
+    for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert torch.allclose(copied(log_mel).tag, network(log_mel).tag, atol=1e-5)

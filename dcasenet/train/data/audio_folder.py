@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from dcasenet.annotations.tables import check_distinct, listed
+from dcasenet.annotations.tables import check_distinct
 from dcasenet.audio.discovery import SUFFIXES, list_recordings
 from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.spec import Task
+from dcasenet.text import shorten_list
 from dcasenet.train.data.dataset import SPLITS, Example, SoundDataset, Split
 from dcasenet.train.data.splits import hold_out
 
@@ -107,7 +108,7 @@ def _classes(
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     loose = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if loose:
-        left_out.append(f"{len(loose)} recordings lie in no class folder: {listed(loose)}.")
+        left_out.append(f"{len(loose)} recordings lie in no class folder: {shorten_list(loose)}.")
     check_distinct((path.name for path in _folders(folder)), folder)
     lost: list[Path] = []
     for path in _folders(folder):
@@ -137,7 +138,9 @@ def _classes(
 def _lost(folder: Path) -> str:
     """Say that a class has nothing to learn from, and what its folder holds instead."""
     suffixes = Counter(path.suffix.lower() for path in folder.rglob("*") if path.is_file())
-    held = listed([f"{n} {suffix or 'without a suffix'}" for suffix, n in suffixes.most_common()])
+    held = shorten_list(
+        [f"{n} {suffix or 'without a suffix'}" for suffix, n in suffixes.most_common()]
+    )
     return (
         f"The class {folder.name!r} has no recording to learn from: {folder} holds "
         f"{held or 'no files'}. Add recordings that end in {', '.join(sorted(SUFFIXES))}, or "
@@ -162,7 +165,7 @@ def _labels(folder: Path, examples: Iterable[Example]) -> list[str]:
         unknown = sorted(found - of_split["train"])
         if unknown:
             raise DcasenetError(
-                f"{folder / split} has classes that training has not: {listed(unknown)}. Add "
+                f"{folder / split} has classes that training has not: {shorten_list(unknown)}. Add "
                 "recordings of them to train, or leave them out."
             )
     return sorted(folders)

@@ -14,12 +14,12 @@ from dcasenet.annotations.tables import (
     Table,
     check_distinct,
     check_label,
-    listed,
     read_table,
     without_repeats,
 )
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import TASKS, Task
+from dcasenet.text import shorten_list
 from dcasenet.train.data.dataset import SPLITS, Example, LabelledEvent, SoundDataset, Split
 from dcasenet.train.data.dataset_info import absent
 from dcasenet.train.data.splits import hold_out
@@ -163,7 +163,7 @@ class _Reading:
             noun = "file" if len(missing) == 1 else "files"
             raise DcasenetError(
                 f"{path} names {len(missing):,} {noun} that do not exist in {self.folder}: "
-                f"{listed(missing)}. File names are relative to the table."
+                f"{shorten_list(missing)}. File names are relative to the table."
             )
 
     def _example(

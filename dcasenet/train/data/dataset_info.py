@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcasenet.annotations.tables import listed
 from dcasenet.errors import DcasenetError
+from dcasenet.text import shorten_list
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class DatasetInfo:
         folders: Names of its own folder: a root that holds one of these is taken for the parent.
         layout: What its folder holds.
         source: Where it can be had.
-        licence: On which terms.
+        license: On which terms.
     """
 
     name: str
     folders: tuple[str, ...]
     layout: str
     source: str
-    licence: str
+    license: str
 
     def locate(self, root: str | os.PathLike[str]) -> Path:
         """Give the data set's folder: the root, or the folder of its name in there.
@@ -54,7 +54,7 @@ class DatasetInfo:
         """Give the error that something is missing."""
         noun = "file is" if len(missing) == 1 else "files are"
         return DcasenetError(
-            f"{self.name}: {len(missing):,} {noun} missing from {folder}: {listed(missing)}. "
+            f"{self.name}: {len(missing):,} {noun} missing from {folder}: {shorten_list(missing)}. "
             f"{self.help}"
         )
 
@@ -63,7 +63,7 @@ class DatasetInfo:
         """What is expected and where it can be had."""
         return (
             f"Give the folder of {self.name} that holds {self.layout}. It can be had from "
-            f"{self.source} ({self.licence})."
+            f"{self.source} ({self.license})."
         )
 
 

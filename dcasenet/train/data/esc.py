@@ -20,7 +20,7 @@ ESC50_INFO = DatasetInfo(
     folders=("ESC-50-master", "ESC-50"),
     layout="meta/esc50.csv (or meta.csv) and the folder audio",
     source="https://github.com/karolpiczak/ESC-50 or https://doi.org/10.7910/DVN/YDEPUT",
-    licence="CC BY-NC 3.0; each clip its own",
+    license="CC BY-NC 3.0; each clip its own",
 )
 TABLES = ("meta/esc50.csv", "meta.csv")
 COLUMNS = {
@@ -48,7 +48,7 @@ ESC10_INFO = DatasetInfo(
     layout=f"a folder per class, {ESC10_CLASSES[0]!r} to {ESC10_CLASSES[-1]!r}, of files such as "
     "1-17092-A.ogg",
     source="https://github.com/karolpiczak/ESC-10 or https://doi.org/10.7910/DVN/YDEPUT",
-    licence="CC BY 3.0",
+    license="CC BY 3.0",
 )
 ESC10_NAME = re.compile(r"([1-5])-(\d+)-[A-Z](?:-\d+)?")
 

@@ -22,7 +22,7 @@ INFO = DatasetInfo(
     "FSDKaggle2019.meta/train_curated_post_competition.csv and "
     "FSDKaggle2019.audio_train_curated/*.wav (as on Zenodo)",
     source="Zenodo, record 3612637, https://doi.org/10.5281/zenodo.3612637",
-    licence="CC BY 4.0; each clip CC0, CC BY, CC BY-NC or Sampling+",
+    license="CC BY 4.0; each clip CC0, CC BY, CC BY-NC or Sampling+",
 )
 # Table, folder of the audio.
 LAYOUTS = (

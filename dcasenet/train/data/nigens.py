@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from dcasenet.annotations.tables import SHOWN, read_text
+from dcasenet.annotations.tables import read_text
 from dcasenet.errors import DcasenetError
+from dcasenet.text import SHOWN
 from dcasenet.train.data.dataset import Example, LabelledEvent, SoundDataset, Split
 from dcasenet.train.data.dataset_info import DatasetInfo
 from dcasenet.weights.manifest import find
@@ -19,7 +20,7 @@ INFO = DatasetInfo(
     folders=("TAU-NIGENS-SSE-2020", "TAU-NIGENS Spatial Sound Events 2020"),
     layout="mic_dev/*.wav (or foa_dev/*.wav) and metadata_dev/*.csv",
     source="Zenodo, record 4064792, https://doi.org/10.5281/zenodo.4064792",
-    licence="CC BY-NC 4.0",
+    license="CC BY-NC 4.0",
 )
 NAME = re.compile(r"fold([1-6])_room\d+_mix\d+_ov\d+")
 SPLITS_OF_FOLDS: dict[int, Split] = {

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dcasenet.annotations.tables import listed
 from dcasenet.errors import DcasenetError
+from dcasenet.text import shorten_list
 from dcasenet.train.data.dataset import SPLITS, Example
 
 
@@ -62,7 +62,9 @@ def hold_out(
     ]
     single = sorted(label for label, n in frequency.items() if n == 1)
     if single:
-        remark = f"Validation has none of {listed(single, shown=20)}: one recording, which trains."
+        remark = (
+            f"Validation has none of {shorten_list(single, shown=20)}: one recording, which trains."
+        )
         return moved, [remark]
     return moved, []
 
@@ -92,7 +94,7 @@ def k_folds(examples: Sequence[Example], n_folds: int, seed: int) -> list[list[E
     if single:
         raise DcasenetError(
             f"Folds need two recordings of each label, to learn from and to evaluate; "
-            f"{listed(single)} has one. Add recordings, or leave the label out."
+            f"{shorten_list(single)} has one. Add recordings, or leave the label out."
         )
     n_recordings = sum(map(len, by_label.values()))
     if n_folds < 2 or n_folds > n_recordings:

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from dcasenet.annotations.tables import check_label, listed, read_table, without_repeats
+from dcasenet.annotations.tables import check_label, read_table, without_repeats
 from dcasenet.errors import DcasenetError
+from dcasenet.text import shorten_list
 from dcasenet.train.data.dataset import Example, SoundDataset, Split
 from dcasenet.train.data.dataset_info import DatasetInfo
 from dcasenet.train.data.splits import hold_out
@@ -19,7 +20,7 @@ INFO = DatasetInfo(
     layout="meta.csv, evaluation_setup/fold1_train.csv, evaluation_setup/fold1_evaluate.csv and "
     "audio/*.wav",
     source="Zenodo, record 3819968 (version 2), https://doi.org/10.5281/zenodo.3819968",
-    licence="free for non-commercial, academic use only",
+    license="free for non-commercial, academic use only",
 )
 SPLIT_OF_LIST: dict[str, Split] = {"fold1_train.csv": "train", "fold1_evaluate.csv": "test"}
 COLUMNS = {
@@ -129,5 +130,5 @@ def _check_splits(folder: Path, examples: list[Example]) -> None:
     if both:
         raise DcasenetError(
             f"{folder}: {len(both)} recordings are both in fold1_train.csv and in "
-            f"fold1_evaluate.csv: {listed(both)}. Leave each in one list."
+            f"fold1_evaluate.csv: {shorten_list(both)}. Leave each in one list."
         )

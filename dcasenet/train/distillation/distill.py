@@ -107,7 +107,7 @@ def distill(
     *,
     sample_rate: int | None = None,
     recipe: DistillRecipe | None = None,
-    work: StrPath | None = None,
+    work_dir: StrPath | None = None,
 ) -> SoundModel:
     """Teach a small network to answer like a large one, on audio that needs no labels.
 
@@ -118,7 +118,7 @@ def distill(
         audio: A folder of recordings, or what the verbs take: a file, an array, or a list of them.
         sample_rate: Rate of arrays, in Hz.
         recipe: Hyperparameters; by default those of `DistillRecipe`.
-        work: Folder for decoded audio, checkpoints and logs, in which an interrupted run goes on;
+        work_dir: Folder for decoded audio, checkpoints and logs, in which an interrupted run goes on;
             by default a temporary one.
 
     Returns:
@@ -132,7 +132,7 @@ def distill(
     recipe = recipe or DistillRecipe()
     with (
         seeded(recipe.seed),
-        nullcontext(work) if work is not None else TemporaryDirectory() as place,
+        nullcontext(work_dir) if work_dir is not None else TemporaryDirectory() as place,
     ):
         folder = Path(place)
         pupil = _student(teacher, student)

@@ -53,7 +53,7 @@ def untrained(
         stage=STAGE,
         frontend=settings,
         resampler="soxr",
-        licence="none: it has learned nothing",
+        license="none: it has learned nothing",
         training_data="nothing",
     )
     return SoundModel(spec, LogMel(settings), network)

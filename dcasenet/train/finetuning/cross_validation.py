@@ -144,7 +144,7 @@ def cross_validate(
     freeze: Freeze = "trunk",
     validation: float = 0.2,
     seed: int = 0,
-    work: str | os.PathLike[str] | None = None,
+    work_dir: str | os.PathLike[str] | None = None,
     **options: Unpack[RecipeOptions],
 ) -> CrossValidation:
     """Fine-tune once for each fold of the recordings, and evaluate the fold that was left out.
@@ -161,7 +161,7 @@ def cross_validate(
         freeze: As for `finetune`.
         validation: Share of a training split that is held out for choices.
         seed: Of everything random.
-        work: As for `finetune`.
+        work_dir: As for `finetune`.
         **options: As for `finetune` without freeze.
 
     Returns:
@@ -190,7 +190,7 @@ def cross_validate(
     dataset = all_to_train(as_dataset(data, task, validation=0.0, seed=seed))
     recipe = recipe_for(model, dataset, seed, options)
     spec, _ = own_network(model, task)
-    with nullcontext(work) if work is not None else TemporaryDirectory() as folder:
+    with nullcontext(work_dir) if work_dir is not None else TemporaryDirectory() as folder:
         whole = gather(dataset, spec, 0.0, seed, Path(folder, "cache"))
         parts = _folds(whole.train, folds, seed)
         rounds = [_round(whole, parts, k, validation, seed) for k in range(folds)]

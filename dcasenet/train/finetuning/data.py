@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.annotations.tables import check_distinct, listed
+from dcasenet.annotations.tables import check_distinct
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import STEP, ModelSpec, Task
+from dcasenet.text import shorten_list
 from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.splits import hold_out, recording_of
 from dcasenet.train.data.store import WaveformStore, decode_examples
@@ -121,7 +122,9 @@ def _check_labels(data: SoundDataset) -> None:
         )
     repeated = [label for label, n in Counter(data.labels).items() if n > 1]
     if repeated:
-        raise DcasenetError(f"{data.name} lists labels twice: {listed(repeated)}. Once is enough.")
+        raise DcasenetError(
+            f"{data.name} lists labels twice: {shorten_list(repeated)}. Once is enough."
+        )
     check_distinct(data.labels, Path(data.name))
 
 
@@ -132,8 +135,8 @@ def _check_examples(data: SoundDataset, examples: Sequence[Example]) -> None:
     if silent_about:
         raise DcasenetError(
             f"{data.name} does not say which {data.task} {len(silent_about)} of its "
-            f"{len(examples)} recordings have: {listed(silent_about)}. Label them, or leave them "
-            f"out."
+            f"{len(examples)} recordings have: {shorten_list(silent_about)}. Label them, or "
+            f"leave them out."
         )
     unknown = Counter(
         label
@@ -142,9 +145,9 @@ def _check_examples(data: SoundDataset, examples: Sequence[Example]) -> None:
         if label not in data.labels
     )
     if unknown:
-        counts = listed([f"{label!r} ({n} recordings)" for label, n in unknown.items()])
+        counts = shorten_list([f"{label!r} ({n} recordings)" for label, n in unknown.items()])
         raise DcasenetError(
-            f"{data.name} has unknown labels: {counts}. Its labels are {listed(data.labels)}."
+            f"{data.name} has unknown labels: {counts}. Its labels are {shorten_list(data.labels)}."
         )
 
 
@@ -157,9 +160,9 @@ def _check_every_label(
         given = Counter(
             label for example in examples for label in set(labels_of(example, data.task) or ())
         )
+        counts = shorten_list([f"{label!r} (usable: 0 of {given[label]})" for label in missing])
         raise DcasenetError(
-            f"{data.name} has nothing to learn some labels from: "
-            f"{listed([f'{label!r} (usable: 0 of {given[label]})' for label in missing])}. Add "
+            f"{data.name} has nothing to learn some labels from: {counts}. Add "
             f"recordings that can be read and are not silent, or leave the labels out."
         )
 

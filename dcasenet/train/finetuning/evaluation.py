@@ -11,7 +11,7 @@ import numpy as np
 
 from dcasenet.audio.preprocess import AudioInfo, LoadedAudio
 from dcasenet.inference.calibration import segments
-from dcasenet.inference.pipeline import answer_prepared
+from dcasenet.inference.pipeline import answer_loaded
 from dcasenet.inference.postprocess import Decoding, Query, event_query, scene_query, tag_query
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Events
@@ -56,7 +56,7 @@ def predict(
     query: Query[Any],
     examples: Sequence[Example],
     store: WaveformStore,
-    trunk: Task = "tag",
+    backbone: Task = "tag",
 ) -> Iterator[Any]:
     """Answer a query about examples, in order, as a verb does about files.
 
@@ -65,10 +65,10 @@ def predict(
         query: What is to be known.
         examples: Examples that the store has.
         store: Their waveforms, at the model's rate.
-        trunk: Whose embedding, where tasks have networks of their own.
+        backbone: Whose embedding, where tasks have networks of their own.
     """
     recordings = (loaded(example, store) for example in examples)
-    return answer_prepared(recordings, query, partial(model.infer, trunk=trunk), model.spec)
+    return answer_loaded(recordings, query, partial(model.infer, backbone=backbone), model.spec)
 
 
 def loaded(example: Example, store: WaveformStore) -> LoadedAudio:

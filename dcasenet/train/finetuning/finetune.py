@@ -42,7 +42,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
     validation: float = 0.2,
     folds: int | CrossValidation | None = None,
     seed: int = 0,
-    work: str | os.PathLike[str] | None = None,
+    work_dir: str | os.PathLike[str] | None = None,
 ) -> SoundModel:
     """Teach a model the labels of somebody's own recordings.
 
@@ -71,11 +71,11 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
             which gives the report), or such a report. Its figures go into the spec, and a linear
             head is then trained on everything.
         seed: Of everything random; the same machine, seed and data give the same model.
-        work: Folder for decoded audio, checkpoints and logs; with it, a run that was interrupted
+        work_dir: Folder for decoded audio, checkpoints and logs; with it, a run that was interrupted
             goes on from its last epoch. By default a temporary one.
 
     Returns:
-        A new model with the new labels. Its spec has the validation figures, and passes licence
+        A new model with the new labels. Its spec has the validation figures, and passes license
         and training data on. `SoundModel.save_pretrained` saves it.
 
     Raises:
@@ -106,7 +106,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
         "backbone_lr_scale": backbone_lr_scale,
         "mixup": mixup,
     }
-    with nullcontext(work) if work is not None else TemporaryDirectory() as folder:
+    with nullcontext(work_dir) if work_dir is not None else TemporaryDirectory() as folder:
         report = folds
         if isinstance(folds, int):
             report = cross_validate(
@@ -117,7 +117,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
                 freeze=freeze,
                 validation=validation,
                 seed=seed,
-                work=folder,
+                work_dir=folder,
                 **options,
             )
         # A head that folds have chosen the decay of needs no validation split.

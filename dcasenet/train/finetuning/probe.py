@@ -155,7 +155,7 @@ def embed(
     """Embed the windows that a verb reads of each example."""
     task = data.task
     embedding = Query({"embedding": query.grids[task]}, partial(_Embedding, task))
-    return predict(model, embedding, examples, data.store, trunk=task)
+    return predict(model, embedding, examples, data.store, backbone=task)
 
 
 class _Embedding(Decoder[Embedded]):

@@ -125,7 +125,7 @@ def described(spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how
     """Give a spec that says what the model was tuned on and how right it is.
 
     Args:
-        spec: With the new labels; its licence is passed on.
+        spec: With the new labels; its license is passed on.
         data: What it was tuned on.
         evaluation: How right it is in the validation split.
         how: What was trained.
@@ -149,7 +149,7 @@ def described(spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how
         protocol=f"{task}, {how}: {measured}, by the verb's own windows.{others}",
         training_data=(
             f"{data.name}: {len(train)} examples of {n_recordings(train)} recordings "
-            f"({task}; their licence is the user's to state), after: {spec.training_data}"
+            f"({task}; their license is the user's to state), after: {spec.training_data}"
         ),
         datasets=tuple(dict.fromkeys((data.name, *spec.datasets))),
         source=f"Fine-tuned by dcasenet.train.finetune from {spec.source or spec.stage}",

@@ -29,10 +29,10 @@ def scene_figures(
     """
     true = truth[:, None] == np.arange(scores.shape[1])
     right = true & (scores.argmax(axis=1) == truth)[:, None]
-    hits, asked = by_recording(right, of), by_recording(true, of)
+    hits, n_true = by_recording(right, of), by_recording(true, of)
     return {
-        "accuracy": ratio(hits.sum(axis=1), asked.sum(axis=1)),
-        "macro_recall": mean_of_ratios(hits, asked),
+        "accuracy": ratio(hits.sum(axis=1), n_true.sum(axis=1)),
+        "macro_recall": mean_of_ratios(hits, n_true),
     }
 
 

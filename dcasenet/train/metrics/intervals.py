@@ -93,8 +93,8 @@ def intervals(
         confidence: Share of the resamples inside.
 
     Example:
-        >>> right, asked = np.array([1.0, 0.0, 2.0, 1.0]), np.array([1.0, 1.0, 2.0, 2.0])
-        >>> intervals({"accuracy": ratio(right, asked)}, n_recordings=4)["accuracy"]
+        >>> right, n_true = np.array([1.0, 0.0, 2.0, 1.0]), np.array([1.0, 1.0, 2.0, 2.0])
+        >>> intervals({"accuracy": ratio(right, n_true)}, n_recordings=4)["accuracy"]
         Interval(low=0.2, high=1.0)
     """
     if n_recordings < 2:

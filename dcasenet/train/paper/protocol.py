@@ -155,10 +155,10 @@ def paper_events(model: SoundVerbs[Any], dataset: SoundDataset, split: Split = "
     by_path: dict[Path, list[Example]] = {}
     for example in examples:
         by_path.setdefault(example.path, []).append(example)
-    heard = [_hear(model, group, index_of) for group in by_path.values()]
+    results = [_evaluate_file(model, group, index_of) for group in by_path.values()]
     of = _recordings([group[0] for group in by_path.values()])
-    paper, standard = _event_figures(heard, of)
-    at_one = np.stack([file.segments(1.0) for file in heard]).sum(axis=0)
+    paper, standard = _event_figures(results, of)
+    at_one = np.stack([file.segments(1.0) for file in results]).sum(axis=0)
     per_label = {
         label: _of_label(at_one[1 + column], at_one[1 + column, 1] > 0)
         for label, column in index_of.items()
@@ -166,26 +166,26 @@ def paper_events(model: SoundVerbs[Any], dataset: SoundDataset, split: Split = "
     incomplete = sum(g[0].channel is not None and len(g) < MICROPHONES for g in by_path.values())
     report = _report(dataset, split, of, (paper, standard), per_label, incomplete)
     score = paper_segment_score(
-        np.concatenate([file.reference for file in heard]),
-        np.concatenate([file.prediction for file in heard]),
+        np.concatenate([file.reference for file in results]),
+        np.concatenate([file.prediction for file in results]),
     )
     report.paper.update(paper_f1=score.f1, paper_error_rate=score.error_rate)
     return report
 
 
 def _event_figures(
-    heard: Sequence[_Heard], of: NDArray[np.int64]
+    results: Sequence[_FileResult], of: NDArray[np.int64]
 ) -> tuple[dict[str, Figure], dict[str, Figure]]:
     """Give the paper's figures and the standard ones as functions of the recordings' weights."""
     standard: dict[str, Figure] = {}
     for name, length in SEGMENTS.items():
-        counts = np.stack([file.segments(length) for file in heard])
+        counts = np.stack([file.segments(length) for file in results])
         standard |= event_figures("segment", name, by_recording(counts, of))
-    n_labels = heard[0].reference.shape[1]
+    n_labels = results[0].reference.shape[1]
     for name, collar in COLLARS.items():
-        counts = np.stack([event_counts(f.events, f.found, n_labels, collar) for f in heard])
+        counts = np.stack([event_counts(f.events, f.found, n_labels, collar) for f in results])
         standard |= event_figures("event", name, by_recording(counts, of))
-    blocks = by_recording(np.stack([paper_counts(f.reference, f.prediction) for f in heard]), of)
+    blocks = by_recording(np.stack([paper_counts(f.reference, f.prediction) for f in results]), of)
     paper: dict[str, Figure] = {
         "paper_f1": lambda weights: paper_f1(np.tensordot(weights, blocks, axes=1)),
         "paper_error_rate": lambda weights: paper_error_rate(np.tensordot(weights, blocks, axes=1)),
@@ -201,7 +201,7 @@ def _of_label(counts: NDArray[np.int64], known: np.bool_) -> dict[str, float]:
     }
 
 
-class _Heard(NamedTuple):
+class _FileResult(NamedTuple):
     """A file: the true events and those found, and the activity of both every 0.1 s."""
 
     events: list[TimedLabel]
@@ -219,18 +219,20 @@ class _Heard(NamedTuple):
         )
 
 
-def _hear(model: SoundVerbs[Any], group: Sequence[Example], index_of: Mapping[str, int]) -> _Heard:
+def _evaluate_file(
+    model: SoundVerbs[Any], group: Sequence[Example], index_of: Mapping[str, int]
+) -> _FileResult:
     """Ask about one file by the channels that the data set lists."""
     recording = read(group[0].path)
-    listed = [e.channel for e in group if e.channel is not None]
-    samples = recording.samples[listed] if listed else mono(recording)
+    channels = [e.channel for e in group if e.channel is not None]
+    samples = recording.samples[channels] if channels else mono(recording)
     answer = model.detect_events(samples, recording.sample_rate, channels="each")
-    share = np.float32(len(listed) / MICROPHONES if listed else 1.0)
+    share = np.float32(len(channels) / MICROPHONES if channels else 1.0)
     probabilities = answer.probabilities * share
     labels, n_labels = model.spec.events, len(model.spec.events)
     found = decode_events(probabilities, labels, answer.hop, THRESHOLD, duration=answer.duration)
     events = [(index_of[e.label], e.onset, e.offset) for e in group[0].events or ()]
-    return _Heard(
+    return _FileResult(
         events=events,
         found=[(labels.index(e.label), e.onset, e.offset) for e in found],
         reference=segment_activity(events, n_labels, answer.duration, answer.hop),

@@ -63,7 +63,7 @@ class Comparison:
 def reproduce(
     rows: Sequence[Row],
     sets: Mapping[Task, SoundDataset],
-    work: Path,
+    work_dir: Path,
     recipe: PaperRecipe,
     *,
     workers: int = 2,
@@ -78,7 +78,7 @@ def reproduce(
         rows: What `dcasenet.train.paper.published.rows` gives.
         sets: Task → data set. A row of Table 2 trains those of its tasks that have one; one of
             Table 3 needs all of them.
-        work: Folder for decoded audio, checkpoints, logs and ``results.json``.
+        work_dir: Folder for decoded audio, checkpoints, logs and ``results.json``.
         recipe: Hyperparameters, but for architecture, tasks and mix-up, which a row says.
         workers: Processes that cut batches ahead of the training.
 
@@ -97,8 +97,8 @@ def reproduce(
         checkpoints = train_paper(
             {task: sets[task] for task in tasks},
             chosen,
-            work / name.replace(":", "_"),
-            cache=work / "cache",
+            work_dir / name.replace(":", "_"),
+            cache=work_dir / "cache",
             initial=initial,
             workers=workers,
         )
@@ -119,7 +119,7 @@ def reproduce(
     for row, training, task, checkpoint in trained:
         model = trained_model(checkpoint, training)
         found_figures += compare(row, training, task, model, sets)
-    write(work / "results.json", found_figures, recipe)
+    write(work_dir / "results.json", found_figures, recipe)
     return found_figures
 
 

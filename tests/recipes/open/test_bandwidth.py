@@ -24,12 +24,12 @@ RECIPE = Recipe()
 
 @pytest.fixture(scope="module")
 def material(
-    data_folder: Path, listed: list[Clip], tmp_path_factory: pytest.TempPathFactory
+    data_folder: Path, clips_listed: list[Clip], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[Clip], list[str], WaveformStore]:
     """Training clips of tags that come from several folders, three of a recording, their tags."""
-    labels, _ = choose(CANDIDATES["tag"], listed, FEWEST["tag"])
+    labels, _ = choose(CANDIDATES["tag"], clips_listed, FEWEST["tag"])
     tag_of = {source: label.name for label in labels for source in label.sources}
-    clips = [clip for clip in listed if clip.split == "train" and clip.label in tag_of]
+    clips = [clip for clip in clips_listed if clip.split == "train" and clip.label in tag_of]
     folders = {(tag_of[clip.label], clip.folder) for clip in clips}
     several = {tag for tag, n in Counter(tag for tag, _ in folders).items() if n > 1}
     seen: Counter[str] = Counter()

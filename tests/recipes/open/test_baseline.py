@@ -8,7 +8,7 @@ from dcasenet.errors import DcasenetError
 from dcasenet.spec import TASKS, FrontEndSettings, ModelSpec
 from dcasenet.weights.checkpoint import write
 from recipes.open import baseline_comparison, export
-from recipes.open.baseline import choose, fit, hear
+from recipes.open.baseline import choose, featurize, fit
 from recipes.open.data import OpenData
 from recipes.open.module import JointTraining, frontend_settings, label_counts
 from recipes.open.recipe import Recipe
@@ -44,30 +44,30 @@ def compared(small: OpenData, checkpoint: str) -> dict[str, baseline_comparison.
 
 def test_features_leave_out_what_the_network_cannot_hear(small: OpenData) -> None:
     validation_set = ValidationSet(small, "train", n_soundscapes=1, duration=4.0)
-    heard = hear(validation_set, SETTINGS)
-    sizes = {f.shape[-1] for of in heard.found.values() for each in of.values() for f in each}
+    features = featurize(validation_set, SETTINGS)
+    sizes = {f.shape[-1] for of in features.found.values() for each in of.values() for f in each}
     (size,) = sizes
     assert 2 * 100 < size < 2 * 128  # mean and deviation of the bins below 8 kHz
-    assert heard.found["event"][0][0].shape == (5, size)
-    every = hear(validation_set, FrontEndSettings())
+    assert features.found["event"][0][0].shape == (5, size)
+    every = featurize(validation_set, FrontEndSettings())
     assert every.found["event"][0][0].shape == (5, 2 * 128)
 
 
 def test_it_learns_what_it_was_trained_on(small: OpenData) -> None:
     validation_set = ValidationSet(small, "train", n_soundscapes=4, duration=20.0)
-    heard = hear(validation_set, SETTINGS)
+    features = featurize(validation_set, SETTINGS)
     for task, name, least in (
         ("scene", "accuracy", 0.95),
         ("tag", "lwlrap", 0.95),
         ("event", "segment_f1_1s", 0.6),
     ):
-        answers = fit(validation_set, heard, task, penalty=1.0).answer(heard)
+        answers = fit(validation_set, features, task, penalty=1.0).answer(features)
         assert grade(answers, validation_set)[task].figures[name] > least
 
 
 def test_the_penalty_is_the_validations_choice(small: OpenData) -> None:
     splits = [ValidationSet(small, split, 2, 10.0) for split in ("train", "validation")]
-    training, validation = ((side, hear(side, SETTINGS)) for side in splits)
+    training, validation = ((side, featurize(side, SETTINGS)) for side in splits)
     baseline, thresholds = choose(training, validation, penalties=(1e-4, 1e-1))
     assert len(thresholds) == len(small.labels["event"])
     for task in ("scene", "tag"):

@@ -57,7 +57,7 @@ def test_the_weights_describe_themselves(output: Path, small: OpenData) -> None:
     )
     assert set(spec.thresholds) == set(spec.events)
     assert spec.frontend.max_frequency == 8_000.0
-    assert spec.licence == "CC BY 4.0"
+    assert spec.license == "CC BY 4.0"
     assert 0 <= spec.metrics["scene"]["test_accuracy"] <= 1
     assert f"epoch 5 of {RECIPE.epochs} of cycle 2" in spec.protocol
 
@@ -81,12 +81,12 @@ def test_tensors_are_float16_and_make_the_network_again(output: Path, small: Ope
 
 def test_every_training_clip_is_credited(output: Path, small: OpenData) -> None:
     text = (output / "ATTRIBUTION.md").read_text("utf-8")
-    heard = small.heard("train")
+    heard = small.used_clips("train")
     assert heard
     for clip in heard:
         line = next(row for row in text.splitlines() if f"`{clip.filename}`" in row)
         assert " ".join(clip.author.split()) in line
-        assert clip.licence in line
+        assert clip.license in line
     assert sum(row.startswith("- `") for row in text.splitlines()) == len(heard)
 
 

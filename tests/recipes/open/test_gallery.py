@@ -68,10 +68,10 @@ def test_agreement_is_of_the_best_environment_or_of_three_tags(
 
 
 def test_every_recording_of_the_gallery_was_kept_from_training(
-    data_folder: Path, listed: list[Clip], model: dcasenet.SoundModel
+    data_folder: Path, clips_listed: list[Clip], model: dcasenet.SoundModel
 ) -> None:
-    drawn = draw(listed, model.spec, gallery.SEED)
-    trained = {clip.source for clip in listed if clip.split == "train"}
+    drawn = draw(clips_listed, model.spec, gallery.SEED)
+    trained = {clip.source for clip in clips_listed if clip.split == "train"}
     assert not trained & {clip.source for clip in drawn}
     pictures = gallery.gallery(data_folder)
     assert [picture.clip for picture in pictures] == drawn

@@ -102,5 +102,5 @@ def test_pretrained_weights_load_and_say_that_they_are_not_to_be_passed_on(
     pretrain(small, RECIPE, tmp_path / "run", target)
     model = dcasenet.load(target)
     assert model.spec.stage == "fold3"
-    assert "not to be passed on" in str(model.spec.licence)
+    assert "not to be passed on" in str(model.spec.license)
     assert model.spec.tags == small.names("tag")

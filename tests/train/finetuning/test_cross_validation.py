@@ -244,7 +244,7 @@ def test_events_are_judged_by_thresholds_chosen_without_the_fold(
 
 def test_a_whole_network_in_folds(model: SoundModel, sounds: Path, tmp_path: Path) -> None:
     options = {"freeze": "none", "epochs": 1, "batch_size": 4}
-    report = cross_validate(model, sounds, "scene", folds=2, work=tmp_path, **options)
+    report = cross_validate(model, sounds, "scene", folds=2, work_dir=tmp_path, **options)
     assert len(report.figures["accuracy"]) == 2
     assert report.confusion is not None
     assert report.confusion.counts.sum() == 12

@@ -76,7 +76,7 @@ def model() -> SoundModel:
         tags=("a", "b", "c"),
         events=("x", "y"),
         thresholds={"x": 0.3, "y": 0.3},
-        licence="CC-BY-4.0",
+        license="CC-BY-4.0",
         training_data="a walk in the park",
         metrics={"tag": {"lwlrap": 0.5}},
         frontend=FrontEndSettings(normalization="fixed"),
@@ -111,7 +111,7 @@ def test_a_probe_learns_answers_and_leaves_the_other_tasks(
         np.testing.assert_allclose(one.tags.values, two.tags.values, atol=1e-6)
         assert one.events.labels == two.events.labels
     assert again.spec.metrics["tag"] == {"lwlrap": 0.5}
-    assert again.spec.licence == "CC-BY-4.0"
+    assert again.spec.license == "CC-BY-4.0"
     assert again.spec.training_data.endswith("a walk in the park")
     assert model.spec.scenes == ("in", "out")  # the model that was given is as it was
     for name, value in model.network.state_dict().items():

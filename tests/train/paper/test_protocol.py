@@ -80,7 +80,7 @@ def biased(model: SoundModel) -> SoundModel:
     copy = SoundModel(model.spec, model.frontend, model.network)
     plain = copy.infer
 
-    def infer(waveforms: np.ndarray, tasks: object, trunk: str = "tag") -> dict[str, np.ndarray]:
+    def infer(waveforms: np.ndarray, tasks: object, backbone: str = "tag") -> dict[str, np.ndarray]:
         given = plain(waveforms, ["event"])["event"]
         return {"event": (given - given.mean(axis=1, keepdims=True)) * 30 - 0.85}
 
@@ -117,9 +117,9 @@ def test_every_microphone_is_heard_by_itself(
     heard: list[int] = []
     plain = model.infer
 
-    def infer(waveforms: np.ndarray, tasks: object, trunk: str = "tag") -> dict[str, np.ndarray]:
+    def infer(waveforms: np.ndarray, tasks: object, backbone: str = "tag") -> dict[str, np.ndarray]:
         heard.append(len(waveforms))
-        return plain(waveforms, tasks, trunk)
+        return plain(waveforms, tasks, backbone)
 
     monkeypatch.setattr(model, "infer", infer)
     paper_events(model, SoundDataset("mine", "event", labels, channels(microphones, labels)))

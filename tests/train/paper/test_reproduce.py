@@ -124,7 +124,7 @@ def test_tiny_scale_runs_the_whole_path_and_says_that_it_means_nothing(
     monkeypatch.setattr(tiny, "tiny_sets", lambda folder, seed: job.paper_sets(paper_folder))
     monkeypatch.setattr(tiny, "tiny_recipe", lambda seed: scale)
     printed = command(
-        "reproduce", "--scale", "tiny", "--rows", "v3:tag+event", "--work", tmp_path / "work"
+        "reproduce", "--scale", "tiny", "--rows", "v3:tag+event", "--work-dir", tmp_path / "work"
     )
     assert printed.count("ITS NUMBERS MEAN NOTHING") == 2
     line = re.search(
