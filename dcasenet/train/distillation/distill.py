@@ -118,8 +118,8 @@ def distill(
         audio: A folder of recordings, or what the verbs take: a file, an array, or a list of them.
         sample_rate: Rate of arrays, in Hz.
         recipe: Hyperparameters; by default those of `DistillRecipe`.
-        work_dir: Folder for decoded audio, checkpoints and logs, in which an interrupted run goes on;
-            by default a temporary one.
+        work_dir: Folder for decoded audio, checkpoints and logs, in which an interrupted run goes
+            on; by default a temporary one.
 
     Returns:
         The student, with the teacher's labels and thresholds.

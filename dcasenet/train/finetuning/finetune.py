@@ -71,8 +71,8 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
             which gives the report), or such a report. Its figures go into the spec, and a linear
             head is then trained on everything.
         seed: Of everything random; the same machine, seed and data give the same model.
-        work_dir: Folder for decoded audio, checkpoints and logs; with it, a run that was interrupted
-            goes on from its last epoch. By default a temporary one.
+        work_dir: Folder for decoded audio, checkpoints and logs; with it, a run that was
+            interrupted goes on from its last epoch. By default a temporary one.
 
     Returns:
         A new model with the new labels. Its spec has the validation figures, and passes license
