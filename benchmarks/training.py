@@ -1,7 +1,7 @@
 """Where a training step's time goes: python benchmarks/training.py [--batch 8,8,6] [--width 1].
 
 The paper's joint training on made-up recordings: cutting a batch from disk, features, forward,
-backward, optimiser. Then what one process can cut, which must be more than training takes, and an
+backward, optimizer. Then what one process can cut, which must be more than training takes, and an
 epoch the size of ESC-50's (1,600 clips of 5 s) at half width.
 """
 
@@ -21,14 +21,14 @@ from torch.utils.data import DataLoader
 
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings, Task
-from dcasenet.train.data.dataset import Example, LabelledEvent
+from dcasenet.train.data.dataset import Example, LabeledEvent
 from dcasenet.train.data.features import extract
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.engine.trainer import precision
 from dcasenet.train.paper.batches import (
     ClipStream,
     EventStream,
-    Labelled,
+    Labeled,
     PaperBatch,
     PaperBatches,
     Stream,
@@ -42,7 +42,7 @@ LABELS: dict[Task, tuple[str, ...]] = {
     "tag": tuple(f"tag {i}" for i in range(80)),
     "event": tuple(f"event {i}" for i in range(14)),
 }
-PARTS = ("data", "features", "forward", "backward", "optimiser")
+PARTS = ("data", "features", "forward", "backward", "optimizer")
 ESC50_CLIPS = 1_600  # the training side of ESC-50, four of its five folds
 CLOCKS = {"wall": time.perf_counter, "core": time.process_time}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -113,7 +113,7 @@ def made_up(folder: Path) -> dict[Task, Stream]:
     """Write noise to disk as training would find it: clips of 10 s, minutes for events."""
     random = np.random.default_rng(0)
     clips = [Example(Path(f"{i}.wav"), scene=f"scene {i % 10}", tags=("tag 1",)) for i in range(40)]
-    events = (LabelledEvent("event 3", 1.0, 50.0),)
+    events = (LabeledEvent("event 3", 1.0, 50.0),)
     minutes = [Example(Path(f"minute {i}.wav"), events=events) for i in range(12)]
 
     def store(name: str, examples: list[Example], seconds: int) -> WaveformStore:
@@ -154,11 +154,11 @@ def split(
 
     def cut(index: int) -> PaperBatch:
         batch = batches[index]
-        return {task: Labelled(*(t.to(DEVICE) for t in given)) for task, given in batch.items()}
+        return {task: Labeled(*(t.to(DEVICE) for t in given)) for task, given in batch.items()}
 
     def featurize(batch: PaperBatch) -> PaperBatch:
         return {
-            task: Labelled(module.frontend(sound) if sound.dim() == 2 else sound, truth)
+            task: Labeled(module.frontend(sound) if sound.dim() == 2 else sound, truth)
             for task, (sound, truth) in batch.items()
         }
 
@@ -172,7 +172,7 @@ def split(
             features = timed("features", lambda batch=batch: featurize(batch))
         loss = timed("forward", lambda features=features: forward(features))
         timed("backward", loss.backward)
-        timed("optimiser", optimizer.step)
+        timed("optimizer", optimizer.step)
         optimizer.zero_grad()
     return {name: median(values[1:]) for name, values in seconds.items()}
 

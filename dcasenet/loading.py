@@ -158,7 +158,7 @@ def _only_runtime(precision: str) -> str | None:
 
 
 def _may_be_onnx(runtime: str, precision: str, device: str | torch.device) -> bool:
-    """Tell whether an exported file may answer: asked for, or no worse and possible here."""
+    """Return whether an exported file may answer: asked for, or no worse and possible here."""
     if runtime != AUTO:
         return runtime == "onnx"
     return str(device) == "cpu" and ("onnx", precision) in BACKENDS

@@ -152,7 +152,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
 
 def recordings(X: Any) -> list[Any]:  # noqa: N803 - scikit-learn's name
-    """Give the recordings that a transformer's X holds.
+    """Return the recordings that a transformer's X holds.
 
     Raises:
         AudioError: It holds none, or is a single one.
@@ -196,7 +196,7 @@ def _of_array(array: NDArray[Any]) -> list[Any]:
 
 
 def _with_rate(audio: Any, sample_rate: int | None) -> Any:
-    """Give an array its rate, as a pair; a list of numbers is an array."""
+    """Pair an array with its rate; a list of numbers is an array."""
     if isinstance(audio, str):
         return str(audio)  # NumPy's are arrays, too
     if isinstance(audio, list):

@@ -28,7 +28,7 @@ LONGEST_NAME, LONGEST_TEXT = 200, 100_000
 
 
 def scaled(size: int, width: float) -> int:
-    """Give a layer's size at a width: the nearest even number, for GRUs hear in two directions.
+    """Return a layer's size at a width: the nearest even number, for GRUs hear in two directions.
 
     Example:
         >>> scaled(256, 0.5), scaled(256, 0.3)
@@ -59,7 +59,7 @@ class FrontEndSettings:
         hop_length: From one frame to the next, in samples (20 ms).
         n_mels: Number of mel bins.
         pre_emphasis: Share of the previous sample that is taken off each sample.
-        max_frequency: Normalised bins that reach above this many Hz are 0.
+        max_frequency: Normalized bins that reach above this many Hz are 0.
         normalization: ``"clip"``: mean and deviation of each bin over the clip (the released
             weights). ``"fixed"``: mean and deviation of each bin stored in the checkpoint.
             ``"level"``: the same, of a log-mel relative to the loudest 0.18 s of the clip, so that
@@ -260,7 +260,7 @@ class ModelSpec:
     file: WeightsFile | None = None
 
     def labels(self, task: Task) -> tuple[str, ...]:
-        """Give the labels of one task, in the order of the network's outputs."""
+        """Return the labels of one task, in the order of the network's outputs."""
         return {"scene": self.scenes, "tag": self.tags, "event": self.events}[task]
 
     @property
@@ -303,7 +303,7 @@ class ModelSpec:
         return 2 * scaled(256, self.width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the spec as plain JSON values, without what only the manifest knows (`file`)."""
+        """Return the spec as plain JSON values, without what only the manifest knows (`file`)."""
         values = dataclasses.asdict(self)
         del values["file"]
         return values
@@ -455,7 +455,7 @@ def with_measured(spec: ModelSpec, stored: ModelSpec | None) -> ModelSpec:
 
 
 def _checks(spec: ModelSpec) -> dict[str, bool]:
-    """Tell of each field whether a model can be built from it; files may say anything."""
+    """Check of each field whether a model can be built from it; files may say anything."""
     f = spec.frontend
     thresholds, members, heads = spec.thresholds, spec.members, spec.heads
     labels = (spec.scenes, spec.tags, spec.events)

@@ -378,7 +378,7 @@ def _run_job_again(
 
 
 def _differences(path: Path, again: Path, tolerance: float) -> Iterator[str]:
-    """Say what is not the same in two files of one kind."""
+    """Describe what is not the same in two files of one kind."""
     if path.suffix == ".html":
         yield from _compare(_page_rows(path), _page_rows(again), tolerance, "row")
     elif path.suffix == ".png":

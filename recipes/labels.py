@@ -419,12 +419,12 @@ group = Group(
 
 
 def background(recording: Recording) -> bool:
-    """Tell whether a recording may lie under a soundscape."""
+    """Return whether a recording may lie under a soundscape."""
     return re.fullmatch(BACKGROUNDS, recording.label) is not None
 
 
 def continuous(recording: Recording) -> bool:
-    """Tell whether a recording may be looped."""
+    """Return whether a recording may be looped."""
     return re.fullmatch(CONTINUOUS, recording.label) is not None
 
 

@@ -278,7 +278,7 @@ class Training:
         log.info("%s", json.dumps(self.history[-1]))
 
     def summary(self) -> dict[str, object]:
-        """Say how much was heard, how fast, and where the time of a step went."""
+        """Log how much was processed, how fast, and where the time of a step went."""
         whole = sum(self.shares.values()) or 1.0
         return {
             "steps": self.n_steps,

@@ -18,7 +18,7 @@ SLACK = 0.1
 
 
 @dataclass(frozen=True)
-class LabelledEvent:
+class LabeledEvent:
     """A true event: its label, onset and offset in seconds."""
 
     label: str
@@ -26,7 +26,7 @@ class LabelledEvent:
     offset: float
 
 
-def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabelledEvent], list[str]]:
+def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabeledEvent], list[str]]:
     """Read the events of one file.
 
     Args:
@@ -45,10 +45,10 @@ def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabelledEvent]
     Example:
         >>> times = {"onset": "0.5", "offset": "1.25", "event_label": "dog"}
         >>> events_of_file(Path("a.wav"), [Row(Path("a.csv"), 2, times)])[0]
-        [LabelledEvent(label='dog', onset=0.5, offset=1.25)]
+        [LabeledEvent(label='dog', onset=0.5, offset=1.25)]
     """
     remarks: list[str] = []
-    found: dict[LabelledEvent, Row] = {}
+    found: dict[LabeledEvent, Row] = {}
     for row in rows:
         event = _event(row)
         earlier = found.setdefault(event, row) if event else row
@@ -71,7 +71,7 @@ def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabelledEvent]
     return sorted(events, key=lambda event: (event.onset, event.offset, event.label)), remarks
 
 
-def _event(row: Row) -> LabelledEvent | None:
+def _event(row: Row) -> LabeledEvent | None:
     """The event of a row; None if it says that there is none."""
     label = row["event_label"]
     if not (label or row["onset"] or row["offset"]):
@@ -81,7 +81,7 @@ def _event(row: Row) -> LabelledEvent | None:
         raise row.fault(f"the event begins at {onset:g} s and ends at {offset:g} s.")
     if not label:
         raise row.fault("the event has no label.")
-    return LabelledEvent(label, onset, offset)
+    return LabeledEvent(label, onset, offset)
 
 
 def _seconds(row: Row, column: str) -> float:
@@ -112,7 +112,7 @@ EVENT_TABLE = {
 }
 
 
-def read_events(path: Path) -> tuple[dict[Path, list[LabelledEvent]], list[str]]:
+def read_events(path: Path) -> tuple[dict[Path, list[LabeledEvent]], list[str]]:
     r"""Read a table of events: filename (relative to the table), onset, offset, event_label.
 
     Args:
@@ -134,7 +134,7 @@ def read_events(path: Path) -> tuple[dict[Path, list[LabelledEvent]], list[str]]
         ...     _ = table.write_text("filename,onset,offset,event_label\na.wav,0.5,1.5,dog\n")
         ...     events, _ = read_events(table)
         >>> list(events.values())
-        [[LabelledEvent(label='dog', onset=0.5, offset=1.5)]]
+        [[LabeledEvent(label='dog', onset=0.5, offset=1.5)]]
     """
     hint = "Accepted are filename, onset, offset (in seconds) and event_label."
     table = read_table(path, EVENT_TABLE, list(EVENT_TABLE), hint)
@@ -145,7 +145,7 @@ def read_events(path: Path) -> tuple[dict[Path, list[LabelledEvent]], list[str]]
         if not row["filename"]:
             raise row.fault("the file name is empty.")
         rows.setdefault(row["filename"], []).append(row)
-    found: dict[Path, list[LabelledEvent]] = {}
+    found: dict[Path, list[LabeledEvent]] = {}
     remarks: list[str] = []
     for name, of_file in rows.items():
         recording = path.parent / name

@@ -16,7 +16,7 @@ TimedLabel = tuple[int, float, float]  # label, onset, offset in seconds
 def segment_activity(
     events: Sequence[TimedLabel], n_labels: int, duration: float, length: float = 1.0
 ) -> NDArray[np.bool_]:
-    """Say in which segments each label is active at any time.
+    """Return in which segments each label is active at any time.
 
     Onsets are rounded down and offsets up to whole segments, but for binary rounding: 0.3 ÷ 0.1
     is 3 here, where sed_eval makes one segment more of it. An event without length fills the

@@ -27,7 +27,7 @@ class Row:
         return self.values.get(column, "")
 
     def fault(self, what: str) -> DcasenetError:
-        """Give the error that something is wrong with this row."""
+        """Return the error that something is wrong with this row."""
         return DcasenetError(f"{self.path}, line {self.line}: {what}")
 
 
@@ -158,7 +158,7 @@ def without_repeats(rows: Iterable[Row], column: str) -> tuple[list[Row], list[s
 
 
 def check_label(row: Row, label: str, labels: Sequence[str]) -> str:
-    """Give the label, if it is one of those that there are.
+    """Return the label, if it is one of those that there are.
 
     Raises:
         DcasenetError: It is not.

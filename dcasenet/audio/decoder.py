@@ -222,7 +222,7 @@ class _Fitted:
 
 @contextlib.contextmanager
 def _reporting(source: str) -> Iterator[None]:
-    """Say of which file an error is."""
+    """Name the file in an error."""
     try:
         yield
     except NotInstalledError as error:

@@ -84,7 +84,7 @@ _WAV_TAGS = {
 
 
 def find_foreign(stream: Stream, start: int = 0) -> Foreign | None:
-    """Tell a format that libsndfile may not decode; None if it is not known either.
+    """Return the name of a format that libsndfile may not decode; None if it is not known either.
 
     Args:
         stream: The file.

@@ -190,7 +190,7 @@ class _File:
         return Sound(kind, encoding, ((place, stop),), stated, self.start, container_stop)
 
     def _is_other(self, position: int, encoding: Encoding) -> bool:
-        """Tell whether the rest of the file is a leftover, zeros, or tags of other formats."""
+        """Return whether the rest of the file is a leftover, zeros, or tags of other formats."""
         n_rest = self.size - position
         if encoding.seconds(n_rest) < LEAST_EXCESS or self.at(position, 8).startswith(TAGS):
             return True

@@ -61,7 +61,7 @@ class Reader:
         source: What messages call it.
         n_samples: Length as far as it has been read, in samples.
         warnings: What is doubtful about it, complete after the last block.
-        place: As given.
+        place: What messages call its place among several audios.
 
     Example:
         >>> with Reader(np.zeros(8_000, np.int16), 8_000) as reader:
@@ -159,7 +159,7 @@ class Reader:
         self.warnings = tuple(finding.message for finding in self.findings())
 
     def findings(self) -> list[Finding]:
-        """Say what is doubtful about it, once all has been read."""
+        """Warn of what is doubtful, once all has been read."""
         of_file = self._file.warnings if self._file else ()
         found = [Finding("file", warning) for warning in of_file]
         return found + self._meter.findings(self.source)
@@ -193,7 +193,7 @@ def placed(place: str) -> Iterator[None]:
 
 
 def is_pair(audio: tuple[Any, ...]) -> bool:
-    """Tell (samples, sample_rate), in either order, from several audios."""
+    """Distinguish (samples, sample_rate), in either order, from several audios."""
     return len(audio) == 2 and any(number(part) is not None for part in audio)
 
 
@@ -356,7 +356,7 @@ class Recording:
 
 
 def is_single(audio: object) -> bool:
-    """Tell one audio from a sequence of them.
+    """Distinguish one audio from a sequence of them.
 
     Args:
         audio: What the caller handed in.

@@ -123,7 +123,7 @@ class Format:
         return (17 if self.is_mono else 32) if self.is_mpeg1 else (9 if self.is_mono else 17)
 
     def starts(self, data: bytes, place: int) -> bool:
-        """Tell whether a frame of this format begins at a place in some bytes."""
+        """Return whether a frame of this format begins at a place in some bytes."""
         return (
             place + 4 <= len(data)
             and data[place] == 0xFF
@@ -429,7 +429,7 @@ def _resync(stream: Stream, start: int, stop: int) -> int | None:
 
 
 def is_chain(stream: Stream, position: int) -> bool:
-    """Tell whether frames follow each other from a position on: 4, or fewer to the file's end."""
+    """Return whether frames follow each other from a position on: 4, or fewer to the file's end."""
     form = Format.of(read_at(stream, position, 4))
     for n_found in range(CHAIN):
         head = read_at(stream, position, 4)

@@ -16,7 +16,7 @@ PATIENCE = 0.1
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item]:
-    """Give items in order, made in a thread of their own.
+    """Yield items in order, made in a thread of their own.
 
     An exception of the items is raised where it belongs: after those before it. When the iterator
     is closed or dropped, the thread has ended before that returns.

@@ -280,7 +280,7 @@ class Downmix:
         return rest if self._channels == "each" else rest[:1]
 
     def findings(self, source: str) -> list[Finding]:
-        """Say in how much of it the channels cancelled each other."""
+        """Warn of how much of it the channels cancelled each other."""
         if not self._n_cancelled:
             return []
         cancelled, all_of_it = self._n_cancelled / self._rate, self._n_samples / self._rate

@@ -130,7 +130,7 @@ class Meter:
         self._n_flat += int(np.count_nonzero(is_flat & jumps))
 
     def findings(self, source: str) -> list[Finding]:
-        """Say what is doubtful, once all has been taken."""
+        """Return what is doubtful, once all has been taken."""
         found: list[tuple[Kind, str]] = []
         if self.n_samples < SHORT * self._rate:
             found.append(("length", f"it is {self.n_samples / self._rate:.3f} s long: {_SHORT}"))

@@ -81,7 +81,7 @@ class Resampler:
         return output
 
     def close(self) -> Floats:
-        """Give the rest, (channels, samples): all in all ceil(samples · target / source)."""
+        """Return the rest, (channels, samples): all in all ceil(samples · target / source)."""
         if self._steps is None:
             return np.zeros((1, 0), np.float32)
         source, target = self._rates
@@ -145,7 +145,7 @@ class _BySinc:
         return self._outputs(stop)
 
     def _outputs(self, stop: int) -> Floats:
-        """Give the outputs up to number `stop`, and let go of the input that only they need."""
+        """Return the outputs up to number `stop`, and let go of the input that only they need."""
         orig, new, start = self._orig, self._new, self._done
         if stop == start:
             return np.zeros((len(self._kept), 0), np.float32)

@@ -14,7 +14,7 @@ MOST = N_HEADER + (2**21 // 30 + 1) * N_PACKET
 
 
 def is_whole(stream: Stream) -> bool:
-    """Tell whether a dump is a header and whole packets whose checksums are true."""
+    """Return whether a dump is a header and whole packets whose checksums are true."""
     data = read_at(stream, N_HEADER, MOST)
     if not data or len(data) % N_PACKET or len(data) > MOST - N_HEADER:
         return False

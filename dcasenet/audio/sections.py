@@ -63,12 +63,12 @@ class Outcome:
         return f"{n_samples:,} frames ({self.seconds(n_samples)})"
 
     def short_of(self, n_stated: int) -> str:
-        """Say that the header promises more."""
+        """Warn that the header promises more."""
         held = f"{self.n_samples:,} ({self.seconds(self.n_samples)})"
         return f"the header promises {self.length(n_stated)} and the file holds {held}"
 
     def more_than(self, n_stated: int) -> str:
-        """Say that the header counts less."""
+        """Warn that the header counts less."""
         more = self.n_samples - n_stated
         return (
             f"the header counts {self.length(n_stated)} and {more:,} more ({self.seconds(more)}) "
@@ -76,7 +76,7 @@ class Outcome:
         )
 
     def left_out(self, n_there: int) -> Iterator[str]:
-        """Say what is there and could not be decoded, if that is so."""
+        """Warn of what is there and could not be decoded, if that is so."""
         n_left = n_there - self.n_samples
         if n_left > 0:
             yield f"{self.length(n_left)} at the end cannot be decoded and are left out."
@@ -101,7 +101,7 @@ class Section(ABC):
 
     @abstractmethod
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Say what is doubtful about it, in sentences about the file, without its name.
+        """Return what is doubtful about it, in sentences about the file, without its name.
 
         Raises:
             Unusable: It is no use.
@@ -412,7 +412,7 @@ def _no_frame() -> list[Section]:
 
 
 def _is_decodable(stream: Stream) -> bool:
-    """Tell whether libsndfile knows what it is."""
+    """Return whether libsndfile knows what it is."""
     try:
         Other(stream).open().close()
     except DecodeError:

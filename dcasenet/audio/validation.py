@@ -28,7 +28,7 @@ def number(value: Any) -> float | None:
 
 
 def whole_rate(value: Any) -> int:
-    """Give a sample rate as an integer.
+    """Return a sample rate as an integer.
 
     Raises:
         AudioError: There is none, or it is no whole number.
@@ -62,7 +62,7 @@ def check_rate(rate: int, source: str) -> None:
 
 
 def as_array(audio: Any) -> NDArray[Any] | None:
-    """Give an array or tensor as an array, sharing its memory where it can; None for the rest.
+    """Return an array or tensor as an array, sharing its memory where it can; None for the rest.
 
     Raises:
         AudioError: Samples are masked, or it is a tensor of a kind that NumPy does not know.
@@ -82,7 +82,7 @@ def as_array(audio: Any) -> NDArray[Any] | None:
         audio = audio.float()
     try:
         array: NDArray[Any] = audio.numpy(force=True)
-    except (TypeError, RuntimeError) as error:  # sparse, quantised, without data ...
+    except (TypeError, RuntimeError) as error:  # sparse, quantized, without data ...
         raise AudioError(
             f"The {audio.dtype} tensor of shape {tuple(audio.shape)} does not convert to NumPy: "
             f"{error}. Pass an ordinary float32 tensor."
@@ -170,7 +170,7 @@ class Levels:
             self._first = self._n_samples + int(np.flatnonzero(bad)[0])
 
     def fault(self, rate: int, source: str) -> AudioError:
-        """Say what is wrong with samples that cannot be used."""
+        """Describe what is wrong with samples that cannot be used."""
         if self._first is not None:
             return AudioError(
                 f"{source} holds {self._n_nan:,} NaN and {self._n_infinite:,} infinite values, the "
@@ -184,7 +184,7 @@ class Levels:
 
 
 def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Give a float32 copy in C order, integers scaled to [-1, 1) by their type."""
+    """Return a float32 copy in C order, integers scaled to [-1, 1) by their type."""
     if values.dtype.kind == "f":
         return np.array(values, np.float32, order="C")
     bits = 8 * values.dtype.itemsize

@@ -133,7 +133,7 @@ class ResultStore:
         self.n_done = stop
 
     def rows(self) -> Iterator[Row]:
-        """Give the finished rows, one at a time, in the order of the files."""
+        """Yield the finished rows, one at a time, in the order of the files."""
         for path in self._saved():
             with path.open(encoding="utf-8") as lines:
                 yield from map(from_line, lines)

@@ -141,7 +141,7 @@ class Index:
             scores[start : start + BLOCK] = block @ vector / np.maximum(lengths, 1e-12)
         return self._best(scores, top, without)
 
-    def labelled(
+    def labeled(
         self, model: SoundVerbs[Any], label: str, top: int = 10, without: Iterable[StrPath] = ()
     ) -> tuple[Match, ...]:
         """Find the recordings to which a model gives a tag the highest probability.

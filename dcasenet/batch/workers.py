@@ -270,7 +270,7 @@ class Workers:
 
 
 def default_workers(n_files: int) -> int:
-    """Give a number of processes that keeps a model fed: half of the cores, 8 at most.
+    """Return a number of processes that keeps a model fed: half of the cores, 8 at most.
 
     Example:
         >>> default_workers(3)  # read before a process would have started

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def arrow() -> Any:
-    """Give pyarrow.
+    """Return pyarrow.
 
     Raises:
         ImportError: It is not installed.
@@ -43,7 +43,7 @@ def arrow() -> Any:
 
 
 def schema(command: str, size: int) -> pa.Schema:
-    """Give the columns of a command's rows, with their types.
+    """Return the columns of a command's rows, with their types.
 
     Args:
         command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
@@ -76,7 +76,7 @@ def schema(command: str, size: int) -> pa.Schema:
 
 
 def to_table(rows: Sequence[Row], columns: pa.Schema) -> pa.Table:
-    """Give rows as an Arrow table."""
+    """Return rows as an Arrow table."""
     pa = arrow()
     return pa.Table.from_arrays(
         [_column(pa, [row[field.name] for row in rows], field) for field in columns],

@@ -133,7 +133,7 @@ class JobProgress:
 
 
 def progress_text(progress: Progress) -> str:
-    """Say how far a job is, in a line.
+    """Return the progress of a job as a line.
 
     Example:
         >>> from dcasenet.batch.progress import Progress

@@ -31,7 +31,7 @@ def check_files(
     strict: Annotated[bool, typer.Option("--strict", help="Fail if anything is doubtful.")] = False,
     form: FormatOption = Format.table,
 ) -> None:
-    """Say what is doubtful about recordings: damage, clipping, silence, telephone sound ..."""
+    """Check recordings for damage, clipping, silence, telephone sound ..."""
     failed = False
     if form is Format.csv:
         sys.stdout.write(csv_text([COLUMNS]))

@@ -130,7 +130,7 @@ def scene(
     to: OutputOptions,
     reject: Reject = True,
 ) -> None:
-    """Say where recordings were made."""
+    """Classify the scene of recordings."""
     from dcasenet.batch import runner
 
     model = of_model.load()
@@ -153,7 +153,7 @@ def tags(
     top: Top = 5,
     reject: Reject = True,
 ) -> None:
-    """Say what sounds anywhere in recordings."""
+    """Tag the sounds of recordings."""
     from dcasenet.batch import runner
 
     model = of_model.load()
@@ -175,7 +175,7 @@ def events(
     reading: ReadingOptions,
     to: OutputOptions,
 ) -> None:
-    """Say which sounds begin and end when."""
+    """Detect the sound events of recordings, with onset and offset."""
     from dcasenet.batch import runner
 
     model = of_model.load()

@@ -53,7 +53,7 @@ class Output(Protocol):
     """Whoever is told what a stream says."""
 
     def publish(self, update: StreamUpdate, now: float, began: datetime) -> None:
-        """Tell an update that came when the stream had heard `now` seconds since `began`."""
+        """Print an update that came when the stream had `now` seconds since `began`."""
 
     def close(self) -> None:
         """Finish what was told."""

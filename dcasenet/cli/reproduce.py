@@ -49,7 +49,7 @@ OnTest = Annotated[
 ]
 Width = Annotated[float, typer.Option(min=1 / 16, max=16, help="Factor on every layer.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Epochs; the paper's are 160.")]
-Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps per epoch; the paper's are 500.")]
+Steps = Annotated[int, typer.Option(min=1, help="Optimizer steps per epoch; the paper's are 500.")]
 Batch = Annotated[
     str, typer.Option(metavar="S,T,E", help="Scene, tag and event batch, in each process.")
 ]
@@ -195,7 +195,7 @@ def data_sets(
 
 
 def recipe_of(tasks: Sequence[Task], batch: str, model: str = "v3", **options: Any) -> PaperRecipe:
-    """Give the paper's recipe with what the options change."""
+    """Return the paper's recipe with what the options change."""
     from dcasenet.train.paper.recipe import PaperRecipe
 
     sizes = batch.split(",")
@@ -242,7 +242,7 @@ def _tasks(names: str) -> tuple[Task, ...]:
 
 
 def _log() -> None:
-    """Say on standard error what training does."""
+    """Log what training does on standard error."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("dcasenet").setLevel(logging.INFO)
     for name in ("lightning.pytorch", "lightning.fabric"):  # on hardware and products

@@ -71,7 +71,7 @@ def search(
     try:
         found = _index(loaded, places, index, workers)
         if query is None:
-            matches = found.labelled(loaded, str(label), top)
+            matches = found.labeled(loaded, str(label), top)
         else:
             matches = found.nearest(loaded.embed(query), top, without=[query])
     except DcasenetError:

@@ -94,7 +94,7 @@ def convert(
     if not overwrite and os.path.lexists(target) and not _is_ours(target):
         raise refusal(target)
     try:
-        spec = checkpoint.convert(source, target, checkpoint.recognise(source, model))
+        spec = checkpoint.convert(source, target, checkpoint.recognize(source, model))
     except OSError as error:
         if isinstance(error, WeightsError):
             raise
@@ -158,7 +158,7 @@ def _spec_of(model: str | None, stage: str | None) -> ModelSpec:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether a file is a safetensors file that describes itself."""
+    """Return whether a file is a safetensors file that describes itself."""
     from dcasenet.weights import checkpoint
 
     try:

@@ -118,7 +118,7 @@ class EventDecoder:
         return self._named(self._filtered(np.concatenate((self._context, probabilities))))
 
     def close(self, duration: float | None = None) -> list[Event]:
-        """Give the events that are left; no offset exceeds `duration`, in seconds."""
+        """Return the events that are left; no offset exceeds `duration`, in seconds."""
         found: list[tuple[int, Run]] = []
         if self._context is not None:
             last = np.repeat(self._context[-1:], self._half, axis=0)
@@ -171,7 +171,7 @@ class _Track:
         self._n_frames = 0
 
     def push(self, active: NDArray[np.bool_], curve: NDArray[np.floating]) -> list[Run]:
-        """Give the runs that cannot change any more."""
+        """Return the runs that cannot change any more."""
         final, done = [], 0  # frames of this piece whose sum is accounted for
         for start, stop in runs(active):
             first, last = self._n_frames + start, self._n_frames + stop
@@ -190,12 +190,12 @@ class _Track:
         return final
 
     def close(self) -> list[Run]:
-        """Give the latest run, if there is one."""
+        """Return the latest run, if there is one."""
         final, self._run = [self._run] if self._run else [], None
         return final
 
     def _reaches(self, frame: int) -> bool:
-        """Tell whether the latest run would be one with a run that starts at a frame."""
+        """Return whether the latest run would be one with a run that starts at a frame."""
         gap = frame - self._run[1] if self._run else np.inf
         return gap == 0 or _is_short(gap, self._min_gap)
 
@@ -205,7 +205,7 @@ def thresholds_for(
     threshold: float | Mapping[str, float] | None,
     default: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """Give every label its threshold.
+    """Assign every label its threshold.
 
     Args:
         labels: The labels, in order.
@@ -262,7 +262,7 @@ def _sum(curve: NDArray[np.floating]) -> float:
 
 
 def runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Give (start, stop) of each run of True."""
+    """Return (start, stop) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], active, [False]))))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 

@@ -150,7 +150,7 @@ def explain(
     steps: int = 16,
     channels_last: bool = False,
 ) -> Explanation:
-    """Say what in a recording speaks for a label; see `SoundModel.explain`."""
+    """Explain a label by saliency; see `SoundModel.explain`."""
     if steps < 1:
         raise ValueError(f"steps={steps} is out of range; give 1 or more.")
     task, index = _find(model.spec, label, task)

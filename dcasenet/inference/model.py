@@ -213,7 +213,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         return {**self.__dict__, "_fused": {}}  # it can be made again
 
     def as_array(self, values: Floats) -> Tensor:
-        """Give an embedding as a tensor on the CPU."""
+        """Return an embedding as a tensor on the CPU."""
         return torch.from_numpy(values)
 
     def tag_head(self, embeddings: Floats) -> Floats:
@@ -235,7 +235,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         steps: int = 16,
         channels_last: bool = False,
     ) -> Explanation:
-        """Say what in a recording speaks for a label: which bins of the log-mel, which seconds.
+        """Explain a label: which bins of the log-mel, and which seconds, speak for it.
 
         Integrated gradients of the label's log-odds, from a quiet version of the recording (each
         mel bin at its lowest tenth, or at the training's average where that is less) to itself.

@@ -180,7 +180,7 @@ def frame_embedding_query(
 
 
 def is_fine(spec: ModelSpec, options: Decoding) -> bool:
-    """Tell whether events are wanted at finer steps than the network's own."""
+    """Return whether events are wanted at finer steps than the network's own."""
     return options.resolution == "fine" and spec.time_pooling > 1
 
 

@@ -358,7 +358,7 @@ class Stream:
         return update
 
     def close(self) -> StreamUpdate:
-        """Give what is left: nothing of a stream without samples, or the second time."""
+        """Return what is left: nothing of a stream without samples, or the second time."""
         if self._is_closed:
             return StreamUpdate()
         self._is_closed = True
@@ -385,7 +385,7 @@ class Stream:
         self._is_closed = True
 
     def _is_time_to_look(self, n_new: int, interval: float) -> bool:
-        """Tell whether the next look would be late after one more block like this one."""
+        """Return whether the next look would be late after one more block like this one."""
         self._n_unseen += n_new
         if not n_new or self._n_unseen + n_new <= interval:
             return False

@@ -491,7 +491,7 @@ class SoundVerbs(ABC, Generic[Array]):
         max_duration: float | None = MAX_DURATION,
         strict: bool = False,
     ) -> Array | Embedding[Array] | list[Any]:
-        """Give what the frozen backbone gives, for a classifier of your own.
+        """Return the embedding of the frozen backbone, for a classifier of your own.
 
         Args:
             audio: One audio or a sequence of them.

@@ -1,4 +1,4 @@
-"""Tell an MQTT broker what is heard, in a form that Home Assistant discovers by itself.
+"""Publish what is detected to an MQTT broker, in a form that Home Assistant discovers by itself.
 
 Topics, below ``dcasenet/<node>``:
 
@@ -142,7 +142,7 @@ class MqttPublisher:
         self._client = self._connect()
 
     def publish(self, update: StreamUpdate, now: float, began: datetime) -> None:
-        """Tell what an update holds.
+        """Publish what an update holds.
 
         Args:
             update: What `Stream.push` or `Stream.close` gave.
@@ -184,7 +184,7 @@ class MqttPublisher:
                 self._retain(f"active/{slug(label)}", changed)
 
     def _state(self, task: str, scored: Scene | Tags | None, now: float) -> None:
-        """Tell a state when it changes, and else now and then."""
+        """Publish a state when it changes, and else now and then."""
         if scored is None:
             return
         said, sent = self._state_sent[task]
@@ -194,7 +194,7 @@ class MqttPublisher:
             self._retain(task, _scored(scored, now))
 
     def _retain(self, name: str, payload: str) -> None:
-        """Tell what the broker keeps; while it is away, the latest of it is enough."""
+        """Publish what the broker keeps; while it is away, the latest of it is enough."""
         with self._retaining:
             self._retained[name] = payload
             if self._client.is_connected():

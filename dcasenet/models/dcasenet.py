@@ -60,7 +60,7 @@ class DcaseNetV1(ThreeTasks):
             leaves time alone (0.16 s).
 
     Shape:
-        - Input: (batch, 128, frames) normalised log-mel, at least 40 frames.
+        - Input: (batch, 128, frames) normalized log-mel, at least 40 frames.
         - Output: see `Outputs`; steps = frames // (8 × time_pooling).
 
     Example:
@@ -140,7 +140,7 @@ class DcaseNetV2(ThreeTasks):
             leaves time alone (0.16 s).
 
     Shape:
-        - Input: (batch, 128, frames) normalised log-mel, at least 40 frames.
+        - Input: (batch, 128, frames) normalized log-mel, at least 40 frames.
         - Output: see `Outputs`; steps = frames // (8 × time_pooling).
 
     Example:
@@ -222,7 +222,7 @@ class DcaseNetV3(ThreeTasks):
             leaves time alone (0.16 s).
 
     Shape:
-        - Input: (batch, 128, frames) normalised log-mel, at least 40 frames.
+        - Input: (batch, 128, frames) normalized log-mel, at least 40 frames.
         - Output: see `Outputs`; steps = frames // (8 × time_pooling).
 
     Example:

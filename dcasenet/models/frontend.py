@@ -1,4 +1,4 @@
-"""The front end: a waveform becomes the normalised log-mel spectrogram that a network reads.
+"""The front end: a waveform becomes the normalized log-mel spectrogram that a network reads.
 
 Every number here is the authors' (their ``utils.py`` and ``dataloaders.py``; paper, Section 4.2)
 and is carried by each checkpoint as a `FrontEndSettings`.
@@ -30,9 +30,9 @@ MIN_FRAMES = 40
 
 
 class LogMel(nn.Module):
-    """Waveform to normalised log-mel spectrogram, batched, on any device, always float32.
+    """Waveform to normalized log-mel spectrogram, batched, on any device, always float32.
 
-    Steps: pre-emphasis (the first sample goes) → power STFT → mel → logarithm → normalisation of
+    Steps: pre-emphasis (the first sample goes) → power STFT → mel → logarithm → normalization of
     each bin → bins above ``max_frequency`` set to 0. With ``normalization="clip"`` the mean and
     deviation of a bin are those over the clip itself; with ``"fixed"`` they are the buffers
     ``mean`` and ``deviation`` that a checkpoint stores. With ``"level"`` they are stored too, the
@@ -87,11 +87,11 @@ class LogMel(nn.Module):
         return self
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give the normalised log-mel of each waveform of a batch."""
+        """Return the normalized log-mel of each waveform of a batch."""
         return self.normalize(self.log_mel(waveform))
 
     def log_mel(self, waveform: Tensor) -> Tensor:
-        """Give the log-mel before normalisation, (batch, n_mels, frames) float32."""
+        """Return the log-mel before normalization, (batch, n_mels, frames) float32."""
         if waveform.dim() != 2 or waveform.shape[1] == 0:
             raise ValueError(
                 f"The waveform has the shape {tuple(waveform.shape)}; give (batch, samples), at "
@@ -156,7 +156,7 @@ def loudest_level(mel: Tensor) -> Tensor:
 
 
 def mel_filterbank(n_mels: int, n_fft: int, sample_rate: int) -> tuple[Tensor, Tensor]:
-    """Give triangular filters, evenly spaced on the HTK mel scale from 0 Hz to Nyquist.
+    """Return triangular filters, evenly spaced on the HTK mel scale from 0 Hz to Nyquist.
 
     The triangles are not scaled by their width (torchaudio's ``norm=None``).
 

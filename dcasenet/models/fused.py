@@ -143,7 +143,7 @@ def fuse(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 
 def fold(convolution: Convolution, norm: Any) -> Convolution:
-    """Give one convolution that does what a convolution and its batch norm do in evaluation.
+    """Return one convolution that does what a convolution and its batch norm do in evaluation.
 
     Args:
         convolution: Kept as it is.
@@ -191,7 +191,7 @@ def _fused(module: nn.Module) -> nn.Module:
 
 
 def _convolutional(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Give the children of a network that hold convolutions: what a fused one has copies of."""
+    """Return the children of a network that hold convolutions: what a fused one has copies of."""
     for name, part in network.named_children():
         if any(isinstance(module, nn.Conv1d | nn.Conv2d) for module in part.modules()):
             yield name, part

@@ -27,7 +27,7 @@ class ComposedNetwork(nn.Module):
         loaders: Task → what loads its network, on the CPU.
 
     Shape:
-        - Input: (batch, 128, frames) normalised log-mel, at least 40 frames.
+        - Input: (batch, 128, frames) normalized log-mel, at least 40 frames.
         - Output: see `Outputs`. Its embedding is that of one member: the tags' if they or nothing
           were asked for, else the events', else the scene's. `member` gives any of them.
 
@@ -54,7 +54,7 @@ class ComposedNetwork(nn.Module):
         return tuple(self.loaders)
 
     def member(self, task: Task) -> nn.Module:
-        """Give the network of one task, loading it if need be.
+        """Return the network of one task, loading it if need be.
 
         Raises:
             TaskNotAvailableError: The task has no member.

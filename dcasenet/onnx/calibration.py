@@ -28,7 +28,7 @@ COMMAND = "python -m recipes.open.activation_ranges DATA"
 
 
 def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None) -> Ranges:
-    """Give the activation ranges of a model: measured now, or those that ship with it.
+    """Return the activation ranges of a model: measured now, or those that ship with it.
 
     Args:
         model: The model.
@@ -62,7 +62,7 @@ def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None)
 
 
 def shipped_ranges(digest: str) -> Ranges | None:
-    """Give the ranges that ship with the weights of a digest, None if none do."""
+    """Return the ranges that ship with the weights of a digest, None if none do."""
     for path in sorted(PACKAGE.glob(f"data/*/{NAME}")):
         content = json.loads(path.read_text("utf-8"))
         if content["weights"] == digest:
@@ -107,7 +107,7 @@ def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -
 
 
 def _waveforms(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
-    """Give each recording as the model hears it."""
+    """Yield each recording as the model takes it."""
     for recording in read_each(recordings, None):
         audio = prepare(recording, model.spec)
         waveform = audio.waveforms[:, : grid_of(model.spec, "tag").size]

@@ -100,7 +100,7 @@ def to_onnx(
 
 
 def _is_exported(path: Path) -> bool:
-    """Tell whether a file was written by `to_onnx`."""
+    """Return whether a file was written by `to_onnx`."""
     onnx = _onnx()
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -121,7 +121,7 @@ def serialized(
     precision: str = "float32",
     calibrate: Sequence[Audio] | None = None,
 ) -> bytes:
-    """Give the content of the file that `to_onnx` writes; arguments and errors are the same."""
+    """Return the content of the file that `to_onnx` writes; arguments and errors are the same."""
     wanted = _checked(model, tasks)
     if precision not in PRECISIONS:
         raise ValueError(

@@ -64,7 +64,7 @@ class GraphLogMel(nn.Module):
         self.to(frontend.window.device)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Give the normalised log-mel of each waveform of a batch."""
+        """Return the normalized log-mel of each waveform of a batch."""
         return self.frontend.normalize(self.frontend.compress(_doubled(self.mel(waveform))))
 
     def mel(self, waveform: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class GraphLogMel(nn.Module):
         return mel.reshape(s.n_mels, waveform.shape[0], -1).transpose(0, 1)
 
     def _power(self, padded: Tensor) -> Tensor:
-        """Give the power spectrum of every frame, (bins as `_reordered`, batch × frames)."""
+        """Return the power spectrum of every frame, (bins as `_reordered`, batch × frames)."""
         s = self.frontend.settings
         # Frames end within the samples, but whole blocks may not: what they read is weighted 0.
         n_frames = (padded.shape[1] - s.win_length) // s.hop_length + 1
@@ -99,7 +99,7 @@ class GraphLogMel(nn.Module):
         return (real + imaginary).reshape(self.filters.shape[1], -1)
 
     def _first(self) -> Tensor:
-        """Give the windowed cosines and sines, (2, stride, bins, samples of a stride)."""
+        """Return the windowed cosines and sines, (2, stride, bins, samples of a stride)."""
         n_fft = self.frontend.settings.n_fft
         # Whole turns are taken off while the phase is a whole number, so that none is rounded.
         turns = (self.bins[:, None] * self.samples[:, None]) % n_fft
@@ -108,7 +108,7 @@ class GraphLogMel(nn.Module):
         return torch.stack((phase.cos() * window, -(phase.sin() * window)))
 
     def _second(self) -> Tensor:
-        """Give the matrix over the strides, (2 × stride, 2 × stride): real parts above."""
+        """Return the matrix over the strides, (2 × stride, 2 × stride): real parts above."""
         turns = (self.strides[:, None] * self.strides) % self.stride
         phase = turns.float() * (2 * torch.pi / self.stride)
         cos, sin = phase.cos(), phase.sin()
@@ -164,7 +164,7 @@ class Graph(nn.Module):
 
 
 def _whole(network: nn.Module) -> nn.Module:
-    """Give a network as a graph has it: batch norm folded, a batch never cut in pieces."""
+    """Return a network as a graph has it: batch norm folded, a batch never cut in pieces."""
     fused = fuse(network)
     if fused is network:
         shared = {id(t): t for t in (*network.parameters(), *network.buffers())}

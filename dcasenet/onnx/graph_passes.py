@@ -43,7 +43,7 @@ def without_idle_casts(proto: Any) -> Any:
 
 
 def with_own_biases(proto: Any) -> Any:
-    """Give each layer its own bias: equal ones are traced as one, but have scales of their own.
+    """Copy shared biases: equal ones are traced as one, but each has a scale of its own.
 
     Args:
         proto: A graph as traced; it is changed.
@@ -109,13 +109,13 @@ def with_pools_as_convolutions(proto: Any) -> Any:
 
 
 def is_pool(node: Any) -> bool:
-    """Tell whether a node is one that `with_pools_as_convolutions` has made."""
+    """Return whether a node is one that `with_pools_as_convolutions` has made."""
     groups = [attribute.i for attribute in node.attribute if attribute.name == "group"]
     return node.op_type == "Conv" and groups not in ([], [1])
 
 
 def with_finer_input(proto: Any, ranges: dict[str, tuple[float, float]]) -> Any:
-    """Tell the log-mel more finely than 8 bits can, as two channels that a convolution adds up.
+    """Pass the log-mel more finely than 8 bits can, as two channels that a convolution adds up.
 
     The first channel is the log-mel on the grid of its 8 bits; the second is what that leaves,
     enlarged `FINER` times, with weights as many times smaller. One convolution of two channels
@@ -141,7 +141,7 @@ def with_finer_input(proto: Any, ranges: dict[str, tuple[float, float]]) -> Any:
 
 
 def _split(proto: Any, node: Any, weight: Any, span: tuple[float, float]) -> Iterator[Any]:
-    """Give the nodes that make two channels of what a convolution reads; it then reads those."""
+    """Return the nodes that make two channels of what a convolution reads; it then reads those."""
     from onnx import helper, numpy_helper
 
     low, high = span

@@ -58,7 +58,7 @@ class Layer:
 
 
 def preprocessed(proto: Any) -> Any:
-    """Give a copy of a traced graph in which everything that can be is a layer.
+    """Return a copy of a traced graph in which everything that can be is a layer.
 
     Args:
         proto: The float32 graph; it is not changed.
@@ -131,7 +131,7 @@ def measure(proto: Any, waveforms: Iterable[Floats], n_waveforms: int) -> Ranges
 
 
 def best_range(values: Floats) -> Range:
-    """Give the range in which 256 steps are nearest to the values, by the mean square.
+    """Return the range in which 256 steps are nearest to the values, by the mean square.
 
     Args:
         values: A sample of one tensor's values, of any shape.
@@ -165,7 +165,7 @@ def best_range(values: Floats) -> Range:
 
 
 def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
-    """Give a graph that computes in 8 bits.
+    """Return a graph that computes in 8 bits.
 
     Args:
         proto: The float32 graph; it is not changed.

@@ -100,7 +100,7 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         return dict(zip(names, arrays, strict=True))
 
     def as_array(self, values: Floats) -> Floats:
-        """Give an embedding as it is: an array."""
+        """Return an embedding as it is: an array."""
         return values
 
     def tag_head(self, embeddings: Floats) -> Floats:
@@ -245,7 +245,7 @@ def session(source: Path | bytes, threads: int | None = None) -> Any:
 
 
 def has_vnni(cpu: Path = Path("/proc/cpuinfo")) -> bool:
-    """Tell whether an x86-64 processor adds products of 8 bits up without overflow.
+    """Return whether an x86-64 processor adds products of 8 bits up without overflow.
 
     Args:
         cpu: Where Linux describes the processor; elsewhere nobody can tell, and the answer is no.

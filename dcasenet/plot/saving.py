@@ -39,5 +39,5 @@ def save_figure(figure: Figure, path: Path, provenance: Provenance | None = None
 
 
 def is_plot(path: Path) -> bool:
-    """Tell whether a picture was written by `save_figure`: its metadata say so."""
+    """Return whether a picture was written by `save_figure`: its metadata say so."""
     return path.is_file() and re.search(rb"dcasenet \d+\.\d+", path.read_bytes()) is not None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dcasenet.train.data.audio_folder import AudioFolder
     from dcasenet.train.data.audio_table import AudioTable
-    from dcasenet.train.data.dataset import Example, LabelledEvent, SoundDataset
+    from dcasenet.train.data.dataset import Example, LabeledEvent, SoundDataset
     from dcasenet.train.data.esc import ESC10, ESC50
     from dcasenet.train.data.fsdkaggle import FSDKaggle2019Curated
     from dcasenet.train.data.nigens import TAUNigens2020
@@ -48,7 +48,7 @@ _HOME = {
     "decode_examples": "data.store",
     "distill": "distillation.distill",
     "Example": "data.dataset",
-    "LabelledEvent": "data.dataset",
+    "LabeledEvent": "data.dataset",
     "SoundDataset": "data.dataset",
     "finetune": "finetuning.finetune",
     "untrained": "engine.untrained",
@@ -65,7 +65,7 @@ __all__ = [
     "DistillRecipe",
     "Example",
     "FSDKaggle2019Curated",
-    "LabelledEvent",
+    "LabeledEvent",
     "SoundDataset",
     "TAUNigens2020",
     "TAUUrban2020Mobile",

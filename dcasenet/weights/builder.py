@@ -89,7 +89,7 @@ def _n_outputs(task: Task, spec: ModelSpec, tensors: Mapping[str, Tensor]) -> in
 
 
 def tensors_of(frontend: nn.Module, network: nn.Module) -> dict[str, Tensor]:
-    """Give a model's tensors under the names that they have in a file, on the CPU."""
+    """Return a model's tensors under the names that they have in a file, on the CPU."""
     parts = ((FRONTEND, frontend), (NETWORK, network))
     return {
         prefix + name: tensor.detach().cpu().contiguous()

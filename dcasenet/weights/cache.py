@@ -47,7 +47,7 @@ logger = logging.getLogger("dcasenet")
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Give the cache folder: the argument, else ``$DCASENET_HOME``, else the platform's.
+    """Return the cache folder: the argument, else ``$DCASENET_HOME``, else the platform's.
 
     Example:
         >>> cache_folder("/data/models").name
@@ -62,7 +62,7 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def checkpoint_folder(spec: ModelSpec, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Give the folder of one checkpoint inside the cache."""
+    """Return the folder of one checkpoint inside the cache."""
     return cache_folder(cache_dir) / f"{spec.name}-{spec.stage}"
 
 
@@ -72,7 +72,7 @@ def is_intact(path: Path) -> bool:
 
 
 def obtain(spec: ModelSpec, access: Access) -> Path:
-    """Give a verified safetensors file of a checkpoint, from the first source that has it.
+    """Return a verified safetensors file of a checkpoint, from the first source that has it.
 
     Sources, in order: the package, the cache (converted, or the published file put there by
     hand), the Hugging Face Hub, GitHub. Every byte is hashed each time.
@@ -113,7 +113,7 @@ def obtain(spec: ModelSpec, access: Access) -> Path:
 
 
 def lock(folder: Path, timeout: float = -1.0) -> BaseFileLock:
-    """Give the lock of a checkpoint's folder, which everybody who can write there can take.
+    """Return the lock of a checkpoint's folder, which everybody who can write there can take.
 
     Args:
         folder: The folder, which exists: made under the user's umask, it tells who may write.
@@ -218,7 +218,7 @@ def _short(file: WeightsFile) -> str:
 
 
 def _stuck(spec: ModelSpec, file: WeightsFile, folder: Path) -> WeightsError:
-    """Say why a checkpoint cannot be had offline, and how to get it there by hand."""
+    """Return the error that a checkpoint cannot be had offline, and how to get it there by hand."""
     name, addresses = published_name(file), urls(file)
     how = (
         f"Fetch {name} from {' or '.join(addresses) or 'a complete installation'} on another "
@@ -302,7 +302,7 @@ def clear(cache_dir: str | os.PathLike[str] | None = None) -> int:
 
     root, freed = cache_folder(cache_dir), 0
     try:
-        # Only what is recognisably ours goes: the folder may be somebody's home by mistake.
+        # Only what is recognizably ours goes: the folder may be somebody's home by mistake.
         for folder in sorted(path for path in root.glob("*") if OUR_FOLDER.fullmatch(path.name)):
             if folder.is_symlink():  # what it points to is not ours
                 folder.unlink()

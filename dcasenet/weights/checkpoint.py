@@ -2,7 +2,7 @@
 
 A file of this package is a safetensors file whose metadata hold the whole `ModelSpec` as JSON under
 ``spec``, so that it needs nothing else. Its tensors are ``network.<name in the state dict>`` and,
-where the front end normalises by stored numbers, ``frontend.mean`` and ``frontend.deviation``.
+where the front end normalizes by stored numbers, ``frontend.mean`` and ``frontend.deviation``.
 PyTorch files are read as bare state dicts only, never as pickles that could run code.
 """
 
@@ -83,7 +83,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Tell a safetensors file by its content, eight bytes of length and a JSON object, or name."""
+    """Return whether a file is safetensors: by its length field and JSON object, or its name."""
     with path.open("rb") as stream:
         return stream.read(9)[8:] == b"{" or path.suffix == ".safetensors"
 
@@ -175,8 +175,8 @@ def convert(source: Path, target: Path, spec: ModelSpec | None = None) -> ModelS
     return spec
 
 
-def recognise(path: Path, name: str) -> ModelSpec | None:
-    """Give the spec of a bare state dict: that of the released file it is, or of a custom one.
+def recognize(path: Path, name: str) -> ModelSpec | None:
+    """Return the spec of a bare state dict: that of the released file it is, or of a custom one.
 
     Args:
         path: A weights file.

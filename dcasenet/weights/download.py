@@ -154,7 +154,7 @@ def _stream(job: Job) -> None:
 
 
 def _accept(job: Job, answer: Answer, have: int) -> bool:
-    """Tell whether the answer goes on where the file ends; raise if it is not the file at all."""
+    """Return whether the answer goes on where the file ends; raise if it is not the file at all."""
     status = answer.status
     if status == 206:
         if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -205,7 +205,7 @@ def _retry_after(value: str) -> float:
 
 
 def _is_plain(path: Path) -> bool:
-    """Tell whether a file is one that may be written to: neither a link nor shared by another name.
+    """Return whether a file may be written to: it is no link, and has no other name.
 
     In a cache that others can write to, such a file may be anybody's.
     """

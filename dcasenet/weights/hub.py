@@ -152,7 +152,7 @@ def refusal(path: Path) -> WeightsError:
 
 
 def member_spec(spec: ModelSpec, task: Task) -> ModelSpec:
-    """Give the spec of one member of a composed model, which its own file carries."""
+    """Return the spec of one member of a composed model, which its own file carries."""
     metrics: dict[str, Mapping[str, float]] = {}
     if task in spec.metrics:
         metrics[task] = spec.metrics[task]
@@ -196,7 +196,7 @@ def read_config(folder: Path) -> Config | None:
 
 
 def verified(folder: Path, config: Config, name: str) -> Path:
-    """Give the path of a weights file whose content the configuration vouches for.
+    """Return the path of a weights file whose content the configuration vouches for.
 
     Raises:
         ChecksumError: Its content is another.

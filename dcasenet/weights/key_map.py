@@ -34,7 +34,7 @@ FINGERPRINT = frozenset({"conv_block4_2.conv1.weight", "fc_ASC.weight"})
 
 
 def is_released_layout(state: Mapping[str, object]) -> bool:
-    """Tell whether a state dict has the authors' names.
+    """Return whether a state dict has the authors' names.
 
     Example:
         >>> is_released_layout({"trunk.0.conv1.weight": 0})
@@ -44,7 +44,7 @@ def is_released_layout(state: Mapping[str, object]) -> bool:
 
 
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give a released state dict under the names of `DcaseNetV3`, tensors untouched.
+    """Return a released state dict under the names of `DcaseNetV3`, tensors untouched.
 
     Args:
         state: The authors' state dict; names that the table does not know pass unchanged.

@@ -23,7 +23,7 @@ LABEL_FIELDS = {"scene": "scenes", "tag": "tags", "event": "events"}
 
 
 def manifest_path() -> Path:
-    """Give the path of the manifest: inside an installed package, else at a checkout's top.
+    """Return the path of the manifest: inside an installed package, else at a checkout's top.
 
     Raises:
         WeightsError: It is in neither place.
@@ -135,7 +135,7 @@ def find(name: str, stage: str) -> ModelSpec:
 
 
 def released_spec(name: str, width: float) -> ModelSpec:
-    """Give the spec that a bare state dict is read with: the released labels and front end.
+    """Return the spec that a bare state dict is read with: the released labels and front end.
 
     Args:
         name: Architecture that the state dict belongs to.

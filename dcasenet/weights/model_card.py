@@ -190,5 +190,5 @@ def _front_end(spec: ModelSpec) -> str:
     return (
         "## Front end\n\n"
         f"{s.sample_rate} Hz, {s.n_mels} mel bins up to {s.max_frequency:g} Hz, windows of "
-        f"{s.win_length} samples every {s.hop_length}, normalised by {s.normalization}.{active}"
+        f"{s.win_length} samples every {s.hop_length}, normalized by {s.normalization}.{active}"
     )

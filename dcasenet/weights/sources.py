@@ -38,7 +38,7 @@ class Access:
 
 
 def is_offline(local_files_only: bool = False) -> bool:
-    """Tell whether downloading is off: the argument, ``DCASENET_OFFLINE`` or ``HF_HUB_OFFLINE``.
+    """Return whether downloading is off: the argument, ``DCASENET_OFFLINE`` or ``HF_HUB_OFFLINE``.
 
     Example:
         >>> is_offline(local_files_only=True)
@@ -48,7 +48,7 @@ def is_offline(local_files_only: bool = False) -> bool:
 
 
 def offline_reason(local_files_only: bool = False) -> str | None:
-    """Say what switched downloading off, None if nothing did."""
+    """Return what switched downloading off, None if nothing did."""
     if local_files_only:
         return "local_files_only=True"
     on = ("1", "true", "yes", "on")
@@ -64,7 +64,7 @@ def describe(spec: ModelSpec) -> str:
 
 
 def published(spec: ModelSpec) -> WeightsFile:
-    """Give the published file of a checkpoint.
+    """Return the published file of a checkpoint.
 
     Raises:
         WeightsError: It is made of other checkpoints, or the manifest names no file.
@@ -75,18 +75,18 @@ def published(spec: ModelSpec) -> WeightsFile:
 
 
 def packaged_path(file: WeightsFile) -> Path | None:
-    """Give the path of a file that ships with the package, None if it does not."""
+    """Return the path of a file that ships with the package, None if it does not."""
     path = PACKAGE / file.package if file.package else None
     return path if path is not None and path.is_file() else None
 
 
 def published_name(file: WeightsFile) -> str:
-    """Give the name under which a file was published, such as ``best_lwlrap.pt``."""
+    """Return the name under which a file was published, such as ``best_lwlrap.pt``."""
     return PurePosixPath(file.github or file.hub or file.package or "model.safetensors").name
 
 
 def urls(file: WeightsFile) -> list[str]:
-    """Give the addresses that have a file, in the order to try: the Hub, then GitHub.
+    """Return the addresses that have a file, in the order to try: the Hub, then GitHub.
 
     Example:
         >>> urls(WeightsFile("sha256:0", github="owner/repository/commit/file.pt"))
@@ -105,7 +105,7 @@ def urls(file: WeightsFile) -> list[str]:
 
 
 def largest_size(spec: ModelSpec) -> int:
-    """Give the most bytes that a checkpoint's file can have, where its size is not known.
+    """Return the most bytes that a checkpoint's file can have, where its size is not known.
 
     Twice its float32 parameters (which grow with the square of its width, those of narrow networks
     more slowly) and a mebibyte: room for any labels and names, none for a server without end.

@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 
 
 def http_client() -> Any:
-    """Give the module of the HTTP client that this version of huggingface_hub uses."""
+    """Return the module of the HTTP client that this version of huggingface_hub uses."""
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
     return httpx

@@ -148,7 +148,7 @@ def measure_events(
 
 
 def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
-    """Say what a checkpoint was trained on and by what."""
+    """Describe what a checkpoint was trained on and by what."""
     minutes = sum(len(clip.waveform) for clip in train) / SAMPLE_RATE / 60.0
     taught = len(spec.tags) == N_TAUGHT_TAGS
     return {

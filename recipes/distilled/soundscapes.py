@@ -1,4 +1,4 @@
-"""Soundscapes with exact onsets from the recordings of one Split."""
+"""Soundscapes with exact onsets from the recordings of one split."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def accuracy_of(row: str, fold: int, options: argparse.Namespace) -> float:
 def four_folds(
     dataset: SoundDataset, model: SoundModel, cache: Path
 ) -> tuple[FinetuningData, list[Example]]:
-    """Give four folds to train on, and the fifth to be tested on, decoded once for all folds."""
+    """Return four folds to train on, and the fifth to be tested on, decoded once for all folds."""
     # In an order of their own and whole, so that every fold finds the same cache.
     examples = sorted(dataset, key=lambda example: example.path)
     store = decode_all(examples, model, cache)
@@ -153,7 +153,7 @@ def decode_all(examples: Sequence[Example], model: SoundModel, cache: Path) -> W
 
 
 def table(results: Results, settings: dict[str, object]) -> str:
-    """Give the accuracies as a Markdown table.
+    """Return the accuracies as a Markdown table.
 
     Example:
         >>> print(table({"probe": {"1": 0.5, "2": 0.75}}, {"set": "esc10", "epochs": 2}))

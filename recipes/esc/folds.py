@@ -215,7 +215,7 @@ def _accuracy(frontend: LogMel, model: nn.Module, clips: EscClips) -> float:
 
 
 def mean_and_folds(accuracies: Sequence[float]) -> str:
-    """Say the mean and each fold.
+    """Return the mean and each fold.
 
     Example:
         >>> mean_and_folds([0.9, 0.8])

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def training_clips(data: Path) -> list[Clip]:
-    """Give the clips of ESC-50 that the open checkpoint may have been trained on."""
+    """Return the clips of ESC-50 that the open checkpoint may have been trained on."""
     return [clip for clip in read_clips(data) if clip.folder == FOLDER and clip.split == "train"]
 
 

@@ -30,7 +30,7 @@ log = logging.getLogger("recipes.open.baseline")
 
 # Inverse strengths of the L2 penalty that validation chooses from, a decade apart.
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-ITERATIONS = 2000  # of lbfgs, at most; a few hundred are enough on standardised features
+ITERATIONS = 2000  # of lbfgs, at most; a few hundred are enough on standardized features
 
 Features = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class BaselineFeatures:
 
 
 def statistics(log_mel: NDArray[np.float32]) -> Features:
-    """Give mean and deviation of each bin over time.
+    """Return mean and deviation of each bin over time.
 
     Args:
         log_mel: (…, bins, frames).
@@ -67,11 +67,11 @@ def statistics(log_mel: NDArray[np.float32]) -> Features:
 
 @torch.inference_mode()
 def featurize(validation_set: ValidationSet, settings: FrontEndSettings) -> BaselineFeatures:
-    """Give the features of every batch: of a window, or of each step of 0.8 s.
+    """Return the features of every batch: of a window, or of each step of 0.8 s.
 
     Args:
         validation_set: What is asked.
-        settings: The front end; its log-mel is taken before normalisation, without the bins above
+        settings: The front end; its log-mel is taken before normalization, without the bins above
             ``max_frequency``.
     """
     frontend = LogMel(settings)
@@ -97,7 +97,7 @@ def _by_step(log_mel: NDArray[np.float32], frames: int) -> Features:
 
 @dataclass
 class Baseline:
-    """Standardised logistic regressions: one for scenes, one for tags, one for each event.
+    """Standardized logistic regressions: one for scenes, one for tags, one for each event.
 
     Attributes:
         penalties: Task → inverse strength of the penalty that it was fitted with.
@@ -166,7 +166,7 @@ def _regression(penalty: float) -> Any:
 def _design_matrix(
     validation_set: ValidationSet, features: BaselineFeatures, task: Task
 ) -> tuple[Features, NDArray[Any]]:
-    """Give features (rows, size) and truth: index of the label, or activity (rows, labels)."""
+    """Return features (rows, size) and truth: index of the label, or activity (rows, labels)."""
     data, found = validation_set.data, features.found[task]
     if task == "event":
         n_labels = len(data.labels[task])

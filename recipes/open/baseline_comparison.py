@@ -139,7 +139,7 @@ def constant_events(validation_set: ValidationSet, *, active: bool) -> Answers:
 
 
 def uniform(data: OpenData) -> dict[Task, dict[str, float]]:
-    """Give what answers at an even chance would score on average."""
+    """Return what answers at an even chance would score on average."""
     n_scenes, n_tags = len(data.labels["scene"]), len(data.labels["tag"])
     # One true tag at an even chance of every rank: the mean of 1 / rank.
     lwlrap = sum(1 / rank for rank in range(1, n_tags + 1)) / n_tags
@@ -150,7 +150,7 @@ def uniform(data: OpenData) -> dict[Task, dict[str, float]]:
 
 
 def table(rows: Rows, model: str) -> str:
-    """Give the figures as Markdown: the checkpoint's with intervals, the baseline's, chance.
+    """Return the figures as Markdown: the checkpoint's with intervals, the baseline's, chance.
 
     Args:
         rows: Of one split.

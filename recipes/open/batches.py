@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     Attributes:
         clips: (clips, samples): those of the scene stream, then those of the tag stream.
         scene: Index of each clip's scene, (clips,), or `UNKNOWN`.
-        tag: 1 where a clip has a tag, (clips, tags); a row of zeros means not labelled.
+        tag: 1 where a clip has a tag, (clips, tags); a row of zeros means not labeled.
         soundscapes: (soundscapes, samples).
         event: Share of each step that an event takes up, (soundscapes, steps, events).
     """

@@ -48,7 +48,7 @@ class OpenData:
     gated: tuple[Clip, ...]
 
     def names(self, task: Task) -> tuple[str, ...]:
-        """Give the labels of a task as people read them."""
+        """Return the labels of a task as people read them."""
         return tuple(label.name for label in self.labels[task])
 
     def index_of(self, task: Task) -> dict[str, int]:
@@ -56,16 +56,16 @@ class OpenData:
         return {source: i for i, label in enumerate(self.labels[task]) for source in label.sources}
 
     def backgrounds(self, split: Split) -> list[Clip]:
-        """Give the clips that soundscapes of a split are laid over."""
+        """Return the clips that soundscapes of a split are laid over."""
         return [clip for clip in self.clips if clip.split == split and clip.label in BACKGROUNDS]
 
     def mixer(self, split: Split, mix: Mix) -> Mixer[Clip]:
-        """Give the mixer of a split's own events and backgrounds."""
+        """Return the mixer of a split's own events and backgrounds."""
         events = [burst for burst in self.bursts if burst.clip.split == split]
         return Mixer(events, self.backgrounds(split), self.store, mix)
 
     def used_clips(self, split: Split) -> list[Clip]:
-        """Give the clips of a split that any task hears: as itself, as event or as background."""
+        """Return the clips of a split that any task hears: as itself, as event or as background."""
         sources = {*self.index_of("scene"), *self.index_of("tag"), *BACKGROUNDS}
         cut = {burst.clip for burst in self.bursts}
         return [c for c in self.clips if c.split == split and (c.label in sources or c in cut)]

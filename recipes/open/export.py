@@ -36,7 +36,7 @@ Licenses: {licenses}.
 
 
 def half(module: JointTraining) -> dict[str, Tensor]:
-    """Give the tensors that are shipped.
+    """Return the tensors that are shipped.
 
     Returns:
         ``network.<name>`` for the network's state, floating point as float16, and

@@ -64,7 +64,7 @@ class Picture:
         return [scored.label for scored in (self.analysis.tags or ())[:TOP]]
 
     def row(self) -> str:
-        """Give the row of the table, in Markdown."""
+        """Return the row of the table, in Markdown."""
         clip = self.clip
         title = " ".join(clip.title.split()).replace("|", "/")
         name = f"[{title}]({clip.url})" if clip.url else title
@@ -131,7 +131,7 @@ def draw(clips: Sequence[Clip], spec: ModelSpec, seed: int) -> list[Clip]:
 
 
 def _true(clip: Clip, spec: ModelSpec) -> frozenset[str]:
-    """Say what the model calls a clip's label, by the table of labels, as scene and as tag."""
+    """Return what the model calls a clip's label, by the table of labels, as scene and as tag."""
     return frozenset(
         candidate.into if candidate.name not in names and candidate.into else candidate.name
         for task, names in (("scene", spec.scenes), ("tag", spec.tags))

@@ -42,10 +42,10 @@ the best epoch of the one before. A cycle: {epochs} epochs of {steps} steps, a s
 {n_scene_clips} + {n_tag_clips} clips of {clip_seconds:g} s and soundscapes of
 {soundscape_seconds:g} s ({n_soundscapes} in all), AdamW, a learning rate that rises to
 {learning_rate:g} and falls, mix-up {mixup:g}, SpecAugment, random low-pass, gain and noise floor,
-seed {seed} in the last. Front end: normalisation "{normalization}", deaf above
+seed {seed} in the last. Front end: normalization "{normalization}", deaf above
 {max_frequency:g} Hz, as nothing in ESC-50 reaches higher. The epoch was chosen on validation: mean
 of scene accuracy, tag lwlrap and event segment F1. The command is
-`python -m recipes.open.checkpoint`; `training_log.csv` is its log. Normalisation and the
+`python -m recipes.open.checkpoint`; `training_log.csv` is its log. Normalization and the
 clips' length were chosen in short trials of one seed, trained without fold 1 of ESC-50 and graded
 on it, never in the test split; `python -m recipes.open.task_comparison` makes trials like them.
 

@@ -63,7 +63,7 @@ class JointTraining(Training):
             nn.init.constant_(head.bias, float(np.log(prior / (1 - prior))))
 
     def losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
-        """Give the losses of the streams that are heard."""
+        """Return the losses of the streams that are heard."""
         losses: dict[str, Tensor] = {}
         if len(batch.clips):
             losses |= self.clip_losses(batch, random)
@@ -83,7 +83,7 @@ class JointTraining(Training):
         return augmentation.mask(self.frontend(waveforms), recipe.masks, random)
 
     def clip_losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
-        """Give the scene's and the tags' loss on the clips, mixed up in pairs."""
+        """Return the scene's and the tags' loss on the clips, mixed up in pairs."""
         with torch.no_grad():
             log_mel = self.features(batch.clips, random)
             other = torch.from_numpy(random.permutation(len(log_mel))).to(log_mel.device)
@@ -111,13 +111,13 @@ class JointTraining(Training):
 
     def _tag_loss(self, tag: Tensor, batch: Batch, other: Tensor, own: Tensor) -> Tensor:
         truth = augmentation.mixed(batch.tag, own, other)
-        labelled = batch.tag.any(dim=1)
-        both = (labelled & labelled[other]).float()
+        labeled = batch.tag.any(dim=1)
+        both = (labeled & labeled[other]).float()
         binary = nnf.binary_cross_entropy_with_logits(tag, truth, reduction="none").sum(dim=1)
         return (binary * both).sum() / both.sum().clamp(min=1.0)
 
     def event_loss(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
-        """Give the events' loss on the soundscapes."""
+        """Return the events' loss on the soundscapes."""
         with torch.no_grad():
             log_mel = self.features(batch.soundscapes, random)
         event = self.network(log_mel, ("event",)).event.float()
@@ -144,7 +144,7 @@ class JointTraining(Training):
         self.log_dict(figures | {"score": float(np.mean(first))}, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Give AdamW on one cycle."""
+        """Return AdamW on one cycle."""
         return one_cycle(self.network, self.recipe)
 
 
@@ -165,7 +165,7 @@ def trained(checkpoint: Path, data: OpenData) -> tuple[JointTraining, int]:
 
 
 def frontend_settings(recipe: Recipe) -> FrontEndSettings:
-    """Give the front end that a recipe trains with."""
+    """Return the front end that a recipe trains with."""
     return FrontEndSettings(normalization=recipe.normalization, max_frequency=recipe.max_frequency)
 
 

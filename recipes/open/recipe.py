@@ -24,7 +24,7 @@ class Recipe:
         normalization: Of the front end, see `dcasenet.models.frontend.LogMel`.
         max_frequency: Hz above which the front end is deaf: nothing in ESC-50 reaches higher.
         epochs: Number of epochs; validated after each.
-        steps: Optimiser steps per epoch.
+        steps: Optimizer steps per epoch.
         n_scene_clips: Clips of the scene stream in a step.
         n_tag_clips: Clips of the tag stream in a step.
         n_soundscapes: Soundscapes of the event stream in a step.

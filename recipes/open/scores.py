@@ -83,7 +83,7 @@ def tune_thresholds(answers: Answers, validation_set: ValidationSet) -> tuple[fl
     """Choose each event's threshold so that the overall segment-based F1 is highest.
 
     From the best common threshold, each label's own is chosen in turn, until none changes. (By
-    each label's own F1, labels that are hardly recognised get low thresholds, and their many false
+    each label's own F1, labels that are hardly recognized get low thresholds, and their many false
     alarms spoil the whole.) Of equally good thresholds, the highest.
     """
     results = _soundscapes(answers, validation_set)
@@ -172,7 +172,7 @@ def _count(of: NDArray[np.int64]) -> int:
 def _clip_scores(
     answers: Answers, validation_set: ValidationSet, task: Task
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Give the scores (examples, labels), the true index of each, the number of its source."""
+    """Return the scores (examples, labels), the true index of each, the number of its source."""
     found, clips = answers.found[task], validation_set.clips
     index_of = validation_set.data.index_of(task)
     known = sorted(found)

@@ -172,7 +172,7 @@ def _clip(folder: str, row: Mapping[str, str], fold: int | None) -> Clip | None:
 
 
 def split_of_fold(fold: int, test_fold: int | None = None) -> Split:
-    """Give the Split of an ESC-50 fold, 1 to 5.
+    """Return the split of an ESC-50 fold, 1 to 5.
 
     Args:
         fold: The fold.
@@ -184,7 +184,7 @@ def split_of_fold(fold: int, test_fold: int | None = None) -> Split:
 
 
 def split_of_key(key: str) -> Split:
-    """Give the Split of a recording's name: 60, 20 and 20 % by hash.
+    """Return the split of a recording's name: 60, 20 and 20 % by hash.
 
     Example:
         >>> split_of_key("precise-eltocino")

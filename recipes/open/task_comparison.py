@@ -135,7 +135,7 @@ def evaluate(data: OpenData, recipe: Recipe, checkpoint: Path) -> dict[str, floa
 
 
 def table(found: Figures, split: str) -> str:
-    """Give the rows as Markdown: mean and standard deviation over the seeds."""
+    """Return the rows as Markdown: mean and standard deviation over the seeds."""
     columns = [
         (f"{split}/{t}/{n}", head) for t, names in SHOWN.items() for n, head in names.items()
     ]

@@ -40,7 +40,7 @@ class OpenBatches(lightning.LightningDataModule):
         self._validation_set, self._workers = validation_set, workers
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Give the batches of the trainer's current epoch."""
+        """Return the batches of the trainer's current epoch."""
         epoch, rank = 0, 0
         if self.trainer:
             epoch, rank = self.trainer.current_epoch, self.trainer.global_rank

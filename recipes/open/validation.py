@@ -1,4 +1,4 @@
-"""Ask a network about the recordings of one Split, by the verbs' context rules."""
+"""Ask a network about the recordings of one split, by the verbs' context rules."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ValidationSet(Dataset[ValidationBatch]):
 
 
 def _few_per_source(data: OpenData, split: Split) -> Iterator[Clip]:
-    """Give the labelled clips of a split, at most so many of one recording and label."""
+    """Return the labeled clips of a split, at most so many of one recording and label."""
     scene, tag = data.index_of("scene"), data.index_of("tag")
     seen: Counter[tuple[str, str]] = Counter()
     for clip in data.clips:

@@ -163,13 +163,13 @@ def test_strangers_files_stay_as_they_are(fake_model: Any, clips: Path, tmp_path
 
 def test_by_label_the_tags_own_probabilities_decide(tiny_model: SoundModel, clips: Path) -> None:
     index = index_recordings(tiny_model, clips, workers=0)
-    found = index.labelled(tiny_model, "siren", top=20)
+    found = index.labeled(tiny_model, "siren", top=20)
     assert len(found) == 9
     for match in found:
         wanted = tiny_model.tag(match.filename).probabilities["siren"]
         assert match.score == pytest.approx(wanted, abs=1e-4)
     assert [match.score for match in found] == sorted((m.score for m in found), reverse=True)
-    without = index.labelled(tiny_model, "siren", top=20, without=[found[0].filename])
+    without = index.labeled(tiny_model, "siren", top=20, without=[found[0].filename])
     assert without == found[1:]
 
 
@@ -182,7 +182,7 @@ def test_by_label_in_onnx(tiny_model: SoundModel, clips: Path, precision: str) -
     sounds = None if precision == "float32" else sorted(clips.rglob("clip[3-6].wav"))
     content = serialized(tiny_model, precision=precision, calibrate=sounds)
     model = model_of(content, "tiny.onnx")
-    found = index_recordings(model, clips, workers=0).labelled(model, "siren", top=3)
+    found = index_recordings(model, clips, workers=0).labeled(model, "siren", top=3)
     assert len(found) == 3
     for match in found:
         wanted = model.tag(match.filename).probabilities["siren"]
@@ -202,7 +202,7 @@ def test_by_label_a_linear_head_decides_where_there_is_one(
     network.give_linear_head("tag", 2, spec.embedding_size)
     model = SoundModel(spec, tiny_model.frontend, network)
     index = index_recordings(model, clips, workers=0)
-    (best,) = index.labelled(model, "b", top=1)
+    (best,) = index.labeled(model, "b", top=1)
     assert best.score == pytest.approx(model.tag(best.filename).probabilities["b"], abs=1e-4)
 
 
@@ -217,12 +217,12 @@ def test_what_cannot_be_searched(
     with pytest.raises(ValueError, match="top=0 is out of range"):
         index.nearest(np.ones(4), top=0)
     with pytest.raises(ValueError, match=r"no tag 'sirens'\. Did you mean 'siren'"):
-        index.labelled(tiny_model, "sirens")
+        index.labeled(tiny_model, "sirens")
     with pytest.raises(DcasenetError, match="cannot run its tag head alone"):
-        Index(("a.wav",), np.ones((1, 4), np.float32)).labelled(fake_model, "low")
+        Index(("a.wav",), np.ones((1, 4), np.float32)).labeled(fake_model, "low")
     no_tags = dataclasses.replace(tiny_model.spec, tasks=("scene",))
     with pytest.raises(TaskNotAvailableError):
-        index.labelled(SoundModel(no_tags, tiny_model.frontend, tiny_model.network), "siren")
+        index.labeled(SoundModel(no_tags, tiny_model.frontend, tiny_model.network), "siren")
     for name, content, says in (
         ("table.txt", b"", "no table of embeddings"),
         ("table.npz", b"broken", "cannot be read as a table of embeddings"),

@@ -25,7 +25,7 @@ WriteWav = Callable[..., Path]
 # ---------------------------------------------------------------- context rules
 
 
-def test_scene_is_the_mean_softmax_of_crops_normalised_each_by_itself(
+def test_scene_is_the_mean_softmax_of_crops_normalized_each_by_itself(
     tiny_model: SoundModel, noise: Noise
 ) -> None:
     waveform = noise(10 * RATE)

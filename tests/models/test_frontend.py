@@ -30,8 +30,8 @@ def test_published_fixture(frontend: LogMel) -> None:
     assert log_mel.shape == (128, 251)
     points = torch.stack((log_mel[0, 0], log_mel[64, 100], log_mel[127, 250]))
     assert points.tolist() == pytest.approx([-4.37760, 2.52165, 6.33955], abs=2e-5)
-    normalised = frontend(waveform)[0]
-    points = torch.stack((normalised[0, 0], normalised[64, 100], normalised[127, 250]))
+    normalized = frontend(waveform)[0]
+    points = torch.stack((normalized[0, 0], normalized[64, 100], normalized[127, 250]))
     assert points.tolist() == pytest.approx([4.7272, -0.0706, -14.3598], abs=5e-4)
 
 

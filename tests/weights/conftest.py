@@ -263,7 +263,7 @@ def python(published: Published) -> Python:
 
 @pytest.fixture
 def small_model() -> SoundModel:
-    """A narrow model with labels of its own and a front end that stores its normalisation."""
+    """A narrow model with labels of its own and a front end that stores its normalization."""
     spec = ModelSpec(
         name="v2",
         stage="mine",

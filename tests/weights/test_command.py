@@ -107,7 +107,7 @@ def test_info(published, run, small_model, tmp_path):
         run("info", bare)
 
 
-def test_convert_recognises_a_published_file(published, run, tmp_path):
+def test_convert_recognizes_a_published_file(published, run, tmp_path):
     source, target = tmp_path / "best.pt", tmp_path / "out.safetensors"
     source.write_bytes(published.content)
     assert "v3, stage joint-tag" in run("convert", source, target)

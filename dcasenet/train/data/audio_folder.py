@@ -136,7 +136,7 @@ def _classes(
 
 
 def _lost(folder: Path) -> str:
-    """Say that a class has nothing to learn from, and what its folder holds instead."""
+    """Return the error that a class has no recording, and what its folder holds instead."""
     suffixes = Counter(path.suffix.lower() for path in folder.rglob("*") if path.is_file())
     held = shorten_list(
         [f"{n} {suffix or 'without a suffix'}" for suffix, n in suffixes.most_common()]

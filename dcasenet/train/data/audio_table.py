@@ -20,7 +20,7 @@ from dcasenet.annotations.tables import (
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import TASKS, Task
 from dcasenet.text import shorten_list
-from dcasenet.train.data.dataset import SPLITS, Example, LabelledEvent, SoundDataset, Split
+from dcasenet.train.data.dataset import SPLITS, Example, LabeledEvent, SoundDataset, Split
 from dcasenet.train.data.dataset_info import absent
 from dcasenet.train.data.splits import hold_out
 
@@ -171,7 +171,7 @@ class _Reading:
         row: Row,
         scene: str | None = None,
         tags: tuple[str, ...] | None = None,
-        events: tuple[LabelledEvent, ...] | None = None,
+        events: tuple[LabeledEvent, ...] | None = None,
     ) -> Example:
         if not row["filename"]:
             raise row.fault("the file name is empty.")

@@ -45,7 +45,7 @@ class Gate:
 
 
 def levels(waveform: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
-    """Give the level of each frame of 20 ms every 10 ms, in dBFS, (frames,).
+    """Return the level of each frame of 20 ms every 10 ms, in dBFS, (frames,).
 
     Frame k covers the time from k × 10 ms to k × 10 ms + 20 ms; the end is padded with silence.
     """

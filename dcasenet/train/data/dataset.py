@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dcasenet.annotations.events import LabelledEvent as LabelledEvent
+from dcasenet.annotations.events import LabeledEvent as LabeledEvent
 from dcasenet.spec import Task
 
 Split = Literal["train", "validation", "test"]
@@ -34,7 +34,7 @@ class Example:
     split: Split = "train"
     scene: str | None = None
     tags: tuple[str, ...] | None = None
-    events: tuple[LabelledEvent, ...] | None = None
+    events: tuple[LabeledEvent, ...] | None = None
     channel: int | None = None
     recording: str = ""
     fold: int | None = None
@@ -50,18 +50,11 @@ class SoundDataset(Sequence[Example]):
 
     Args:
         name: What it is called.
-        task: What the examples are labelled for.
+        task: What the examples are labeled for.
         labels: Its labels, in the order of a network's outputs.
         examples: The examples.
         left_out: What is in the data but not among the examples, and what could not be held out
             for validation: a sentence each.
-
-    Attributes:
-        name: As given.
-        task: As given.
-        labels: As given.
-        examples: As given.
-        left_out: As given.
 
     Example:
         >>> data = SoundDataset("mine", "scene", ("park",), [Example(Path("a.wav"), scene="park")])
@@ -91,5 +84,5 @@ class SoundDataset(Sequence[Example]):
         return iter(self.examples)
 
     def split(self, split: Split) -> list[Example]:
-        """Give the examples of one Split."""
+        """Return the examples of one split."""
         return [example for example in self.examples if example.split == split]

@@ -30,7 +30,7 @@ class DatasetInfo:
     license: str
 
     def locate(self, root: str | os.PathLike[str]) -> Path:
-        """Give the data set's folder: the root, or the folder of its name in there.
+        """Return the data set's folder: the root, or the folder of its name in there.
 
         Raises:
             DcasenetError: The root is not a folder.
@@ -51,7 +51,7 @@ class DatasetInfo:
             raise self.incomplete(folder, missing)
 
     def incomplete(self, folder: Path, missing: Sequence[str]) -> DcasenetError:
-        """Give the error that something is missing."""
+        """Return the error that something is missing."""
         noun = "file is" if len(missing) == 1 else "files are"
         return DcasenetError(
             f"{self.name}: {len(missing):,} {noun} missing from {folder}: {shorten_list(missing)}. "
@@ -68,7 +68,7 @@ class DatasetInfo:
 
 
 def absent(paths: Iterable[Path]) -> list[Path]:
-    """Give the paths at which there is no file; each folder is listed once.
+    """Return the paths at which there is no file; each folder is listed once.
 
     Example:
         >>> [path.name for path in absent([Path(__file__), Path("nowhere/a.wav")])]

@@ -1,4 +1,4 @@
-"""Normalised log-mels of whole recordings, made once, in one file that is mapped into memory."""
+"""Normalized log-mels of whole recordings, made once, in one file that is mapped into memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BATCH_SECONDS = 480.0
 class FeatureStore:
     """Log-mels by example, read from disk as they are needed.
 
-    Half precision is enough: its step is a thousandth of a value that is itself normalised.
+    Half precision is enough: its step is a thousandth of a value that is itself normalized.
 
     Args:
         path: The file: float16, (frames, n_mels), one recording after the other.
@@ -46,12 +46,12 @@ class FeatureStore:
         return type(self), (self._path, self._spans, self._n_mels)
 
     def n_frames(self, example: Example) -> int:
-        """Give the length of a recording."""
+        """Return the length of a recording."""
         start, stop = self._spans[example.key]
         return stop - start
 
     def crop(self, example: Example, first: int, n_frames: int) -> NDArray[np.float32]:
-        """Give a stretch of a recording's log-mel, (n_mels, n_frames)."""
+        """Return a stretch of a recording's log-mel, (n_mels, n_frames)."""
         start = self._spans[example.key][0] + first
         return np.asarray(self._frames[start : start + n_frames].T, np.float32)
 
@@ -65,7 +65,7 @@ def extract(
         examples: Recordings, all of them in the store.
         store: Their waveforms.
         frontend: What makes a log-mel, on the device that shall make it; each recording is
-            normalised as a whole.
+            normalized as a whole.
         folder: Where the cache is, made if need be.
 
     Raises:
@@ -122,7 +122,7 @@ def _write(
 def batches(
     examples: Sequence[Example], store: WaveformStore, seconds: float = BATCH_SECONDS
 ) -> Iterator[list[Example]]:
-    """Give examples of one length together, so that nothing is padded, at most so many seconds.
+    """Yield examples of one length together, so that nothing is padded, at most so many seconds.
 
     Args:
         examples: Examples that the store has.

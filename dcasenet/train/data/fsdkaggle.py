@@ -56,7 +56,7 @@ class FSDKaggle2019Curated(SoundDataset):
         keep_known_bad: Train on those clips as well, as the authors did.
 
     Attributes:
-        mislabelled: Those of this data, by name.
+        mislabeled: Those of this data, by name.
         silent: Likewise.
 
     Raises:
@@ -92,7 +92,7 @@ class FSDKaggle2019Curated(SoundDataset):
         INFO.demand(folder, (audio / row["filename"] for row in rows))
         labels = find("v3", "joint").tags
         names = [row["filename"] for row in rows]
-        self.mislabelled = tuple(name for name in names if name in MISLABELLED)
+        self.mislabeled = tuple(name for name in names if name in MISLABELLED)
         self.silent = tuple(name for name in names if name in SILENT)
         examples = []
         for row, fold in zip(rows, folds(len(rows)).tolist(), strict=True):

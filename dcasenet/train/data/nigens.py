@@ -11,7 +11,7 @@ from typing import Literal
 from dcasenet.annotations.tables import read_text
 from dcasenet.errors import DcasenetError
 from dcasenet.text import SHOWN
-from dcasenet.train.data.dataset import Example, LabelledEvent, SoundDataset, Split
+from dcasenet.train.data.dataset import Example, LabeledEvent, SoundDataset, Split
 from dcasenet.train.data.dataset_info import DatasetInfo
 from dcasenet.weights.manifest import find
 
@@ -130,7 +130,7 @@ def _recordings(folder: Path, format: str) -> tuple[list[str], list[str]]:
     return sorted(audio), [f"{name} is not named like a recording of the set." for name in strange]
 
 
-def read_events(path: Path, labels: Sequence[str]) -> tuple[LabelledEvent, ...]:
+def read_events(path: Path, labels: Sequence[str]) -> tuple[LabeledEvent, ...]:
     r"""Read the events of one recording.
 
     Args:
@@ -150,7 +150,7 @@ def read_events(path: Path, labels: Sequence[str]) -> tuple[LabelledEvent, ...]:
         ...     path = Path(folder, "fold1_room1_mix001_ov1.csv")
         ...     _ = path.write_text("7,3,0,10,20\n8,3,0,10,20\n")
         ...     read_events(path, find("v3", "joint").events)
-        (LabelledEvent(label='dog', onset=0.7, offset=0.9),)
+        (LabeledEvent(label='dog', onset=0.7, offset=0.9),)
     """
     frames: dict[tuple[int, int], set[int]] = {}
     for line, text in enumerate(read_text(path).splitlines(), start=1):
@@ -159,7 +159,7 @@ def read_events(path: Path, labels: Sequence[str]) -> tuple[LabelledEvent, ...]:
         frame, label, track = _row(path, line, text, labels)
         frames.setdefault((label, track), set()).add(frame)
     events = [
-        LabelledEvent(labels[label], start / FRAMES_PER_SECOND, stop / FRAMES_PER_SECOND)
+        LabeledEvent(labels[label], start / FRAMES_PER_SECOND, stop / FRAMES_PER_SECOND)
         for (label, _), active in frames.items()
         for start, stop in _runs(active)
     ]

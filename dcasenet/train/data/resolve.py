@@ -26,7 +26,7 @@ def as_dataset(
     seed: int = 0,
     group: Callable[[Path], str] | None = None,
 ) -> SoundDataset:
-    """Give data as a data set for a task.
+    """Return data as a data set for a task.
 
     Args:
         data: A folder, which is read as `AudioFolder`; a file, read as `AudioTable`; or a data
@@ -37,7 +37,7 @@ def as_dataset(
         group: Gives the recording that a file was cut from; those of one stay together.
 
     Raises:
-        DcasenetError: There is nothing there, it cannot be read, or it is labelled for another
+        DcasenetError: There is nothing there, it cannot be read, or it is labeled for another
             task.
         ValueError: There is no such task.
         TypeError: It is none of the three.
@@ -53,7 +53,7 @@ def as_dataset(
         data = _read(data, task, validation, seed, group)
     if data.task != task:
         raise DcasenetError(
-            f"{data.name} is labelled for {data.task}, and the task is {task}. Say "
+            f"{data.name} is labeled for {data.task}, and the task is {task}. Say "
             f"task={data.task!r}, or give data with {task} labels."
         )
     return data

@@ -209,7 +209,7 @@ class Mixer(Generic[AnyClip]):
 def loop(
     samples: NDArray[np.float32], n_samples: int, overlap: int, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Give a stretch of this length, repeating the samples with a crossfade if they are too short.
+    """Return a stretch of this length, samples repeated with a crossfade if they are too short.
 
     Args:
         samples: (samples,), at least one.

@@ -129,12 +129,12 @@ def _by_rarest_label(examples: Iterable[Example]) -> tuple[dict[str, list[str]],
 
 
 def recording_of(example: Example) -> str:
-    """Give the recording that an example was cut from."""
+    """Return the recording that an example was cut from."""
     return example.recording or str(example.path)
 
 
 def labels(example: Example) -> set[str]:
-    """Give every label that an example carries.
+    """Return every label that an example carries.
 
     Example:
         >>> from pathlib import Path

@@ -38,10 +38,6 @@ class WaveformStore:
         spans: Key → (start, stop) in samples.
         sample_rate: In Hz.
         left_out: What has no waveform: its key, and why.
-
-    Attributes:
-        sample_rate: As given.
-        left_out: As given.
     """
 
     def __init__(
@@ -74,7 +70,7 @@ class WaveformStore:
         return len(self._spans)
 
     def waveform(self, item: Keyed) -> NDArray[np.float32]:
-        """Give one waveform, (samples,), read-only.
+        """Return one waveform, (samples,), read-only.
 
         Raises:
             KeyError: It was left out, or never asked for.

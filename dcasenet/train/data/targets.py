@@ -23,7 +23,7 @@ class TrueEvent:
 def step_targets(
     events: Sequence[TrueEvent], n_events: int, duration: float, step: float = STEP
 ) -> NDArray[np.float32]:
-    """Give the truth at the network's steps: overlap ÷ the most that the event could overlap.
+    """Return the truth at the network's steps: overlap ÷ the most that the event could overlap.
 
     A step that an event fills, or that holds all of a short event, is 1; where an event spans two
     steps, each has its share.

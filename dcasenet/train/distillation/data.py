@@ -76,7 +76,7 @@ class WindowData(lightning.LightningDataModule):
         self._given = waveforms, n_samples, recipe
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Give the batches of the trainer's current epoch, those of this process."""
+        """Return the batches of the trainer's current epoch, those of this process."""
         epoch, rank = 0, 0
         if self.trainer is not None:
             epoch, rank = self.trainer.current_epoch, self.trainer.global_rank

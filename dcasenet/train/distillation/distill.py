@@ -54,7 +54,7 @@ class Distillation(Training):
         )
 
     def losses(self, batch: Tensor, random: np.random.Generator) -> dict[str, Tensor]:
-        """Give each task's divergence."""
+        """Return each task's divergence."""
         n = len(batch)
         share = np.where(random.random(n) < self.recipe.mixed, random.uniform(0.5, 1.0, n), 1.0)
         own = torch.from_numpy(share).float().to(batch.device)
@@ -74,12 +74,12 @@ class Distillation(Training):
         }
 
     def configure_optimizers(self) -> Any:
-        """Give AdamW on one cycle."""
+        """Return AdamW on one cycle."""
         return one_cycle(self.network, self.recipe)
 
 
 def divergence(task: Task, logits: Tensor, truth: Tensor) -> Tensor:
-    """Give how far a student's answers are from the teacher's, 0 and up.
+    """Return how far a student's answers are from the teacher's, 0 and up.
 
     Args:
         task: The scene's labels exclude each other, those of tags and events do not.
@@ -157,7 +157,7 @@ def distill(
 
 
 def _student(teacher: SoundVerbs[Any], student: SoundModel | float) -> SoundModel:
-    """Give the student before its lessons: a new one, or a copy."""
+    """Return the student before its lessons: a new one, or a copy."""
     spec: ModelSpec = teacher.spec
     if isinstance(student, SoundModel):
         own = student.spec

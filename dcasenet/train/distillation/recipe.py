@@ -11,7 +11,7 @@ class DistillRecipe:
 
     Attributes:
         epochs: Number of epochs.
-        steps: Optimiser steps per epoch.
+        steps: Optimizer steps per epoch.
         batch: Windows in a step.
         seconds: Length of a window, the scene's by default; at least 1.6.
         learning_rate: Peak of AdamW's one cycle.

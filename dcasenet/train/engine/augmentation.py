@@ -60,7 +60,7 @@ def noise_floor(
 
 
 def mask(log_mel: Tensor, widest: tuple[int, int], random: np.random.Generator) -> Tensor:
-    """Set a stretch of mel bins and one of frames of each example to 0, the normalised mean.
+    """Set a stretch of mel bins and one of frames of each example to 0, the normalized mean.
 
     SpecAugment (Park et al., 2019) with one mask of each kind.
 

@@ -46,10 +46,10 @@ class Training(lightning.LightningModule, ABC):
 
     @abstractmethod
     def losses(self, batch: Any, random: np.random.Generator) -> Mapping[str, Tensor]:
-        """Give the losses of a batch by name; their sum is what the optimiser sees."""
+        """Return the losses of a batch by name; their sum is what the optimizer sees."""
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Give the summed loss.
+        """Return the summed loss.
 
         Raises:
             DcasenetError: It is not finite; the message says at which batch.
@@ -98,7 +98,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def one_cycle(network: nn.Module, recipe: Any) -> dict[str, Any]:
-    """Give AdamW, and a learning rate that rises and falls once, as Lightning takes them.
+    """Return AdamW, and a learning rate that rises and falls once, as Lightning takes them.
 
     Args:
         network: What is trained.

@@ -29,7 +29,7 @@ def set_statistics(frontend: LogMel, batches: Iterable[Tensor]) -> None:
 
 
 def needs_statistics(frontend: LogMel) -> bool:
-    """Tell whether a front end is fixed and has never been given its mean and deviation."""
+    """Return whether a front end is fixed and has never been given its mean and deviation."""
     return (
         frontend.settings.normalization == "fixed"
         and not frontend.mean.any()

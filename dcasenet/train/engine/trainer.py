@@ -70,7 +70,7 @@ def world_size() -> int:
 
 
 def is_first() -> bool:
-    """Tell whether this is the process that writes results."""
+    """Return whether this is the process that writes results."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -94,7 +94,7 @@ def fit(  # noqa: PLR0913 - what a run consists of
         data: Its batches, made anew each epoch.
         folder: Where checkpoints and logs go.
         epochs: Epoch to stop after.
-        steps: Optimiser steps per epoch.
+        steps: Optimizer steps per epoch.
         watch: Name of a checkpoint → figure that it is the best by.
         gradient_norm: Gradients are scaled down to this norm.
         arithmetic: Lightning's precision; by default what `precision` chooses.
@@ -138,7 +138,7 @@ def fit(  # noqa: PLR0913 - what a run consists of
 
 
 def devices(on_gpu: bool, idle_parts: bool = False) -> dict[str, Any]:
-    """Give the trainer's devices: one, or those of the processes that ``torchrun`` started.
+    """Return the trainer's devices: one, or those of the processes that ``torchrun`` started.
 
     Args:
         on_gpu: Whether there are GPUs.
@@ -156,7 +156,7 @@ def devices(on_gpu: bool, idle_parts: bool = False) -> dict[str, Any]:
 
 
 def loggers(folder: Path) -> list[Logger]:
-    """Give the CSV log and, where TensorBoard's writer is installed, TensorBoard's."""
+    """Return the CSV log and, where TensorBoard's writer is installed, TensorBoard's."""
     found: list[Logger] = [CSVLogger(folder, name="log")]
     if any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
         found.append(TensorBoardLogger(folder, name="tensorboard"))

@@ -22,7 +22,7 @@ def untrained(
     frontend: FrontEndSettings | None = None,
     seed: int = 0,
 ) -> SoundModel:
-    """Give a model with random weights, to be trained by ``finetune(..., freeze="none")``.
+    """Return a model with random weights, to be trained by ``finetune(..., freeze="none")``.
 
     Its labels are those of the released checkpoints, until `finetune` puts others in their place,
     and its answers are noise.

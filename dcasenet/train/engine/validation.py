@@ -65,7 +65,7 @@ class Answers:
                 self.found[task].setdefault(index, []).append(value)
 
     def gathered(self) -> Answers:
-        """Give the answers of every process that trains together: each had its own batches."""
+        """Return the answers of every process that trains together: each had its own batches."""
         if not torch.distributed.is_initialized():
             return self
         everyone: list[Any] = [None] * torch.distributed.get_world_size()

@@ -128,7 +128,7 @@ class TuningDataModule(lightning.LightningDataModule):
         self._data, self._recipe = data, recipe
 
     def train_dataloader(self) -> DataLoader[TuningBatch]:
-        """Give the batches of the trainer's current epoch."""
+        """Return the batches of the trainer's current epoch."""
         epoch, rank = 0, 0
         if self.trainer:
             epoch, rank = self.trainer.current_epoch, self.trainer.global_rank
@@ -136,7 +136,7 @@ class TuningDataModule(lightning.LightningDataModule):
         return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[list[int]]:
-        """Give the numbers of validation examples, some at a time; one empty lot if none."""
+        """Return the numbers of validation examples, some at a time; one empty lot if none."""
         numbers = range(len(self._data.validation))
         batches = [
             [*numbers[first : first + VALIDATION_BATCH]]
@@ -146,7 +146,7 @@ class TuningDataModule(lightning.LightningDataModule):
 
 
 def steps_per_epoch(data: FinetuningData, recipe: FinetuneRecipe) -> int:
-    """Give the optimiser's steps in an epoch: as many draws as there are recordings, or nearly."""
+    """Return the optimizer's steps in an epoch: as many draws as recordings, or nearly."""
     return max(1, round(len(data.train) / recipe.batch_size))
 
 

@@ -35,7 +35,7 @@ from dcasenet.train.finetuning.probe import (
     answered,
     choose_head,
     embed,
-    labelled,
+    labeled,
     train_head,
 )
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
@@ -271,7 +271,7 @@ def _probes(
     query = verb(model.spec, data.task)
     found = zip(every, embed(model, query, every, data), strict=True)
     embedded: dict[str, Embedded] = {example.key: one for example, one in found}
-    answering = verb(labelled(model.spec, data), data.task)
+    answering = verb(labeled(model.spec, data), data.task)
     for own, part in zip(rounds, parts, strict=True):
         head, evaluation = choose_head(
             model.spec,

@@ -29,7 +29,7 @@ class FinetuningData:
 
     Attributes:
         name: What the data is called.
-        task: What they are labelled for.
+        task: What they are labeled for.
         labels: Its labels, in the order of the outputs.
         train: What is learned from.
         validation: What decides when to stop; may be empty.
@@ -48,7 +48,7 @@ class FinetuningData:
     step: float = STEP
 
     def targets(self, example: Example) -> list[int]:
-        """Give the indices of the labels that an example carries."""
+        """Return the indices of the labels that an example carries."""
         return [self.labels.index(label) for label in labels_of(example, self.task) or ()]
 
     def step_truth(self, example: Example, start: int, seconds: float) -> NDArray[np.float32]:
@@ -104,7 +104,7 @@ def gather(
 
 
 def labels_of(example: Example, task: Task) -> list[str] | None:
-    """Give the labels that an example carries for one task; None if nobody said."""
+    """Return the labels that an example carries for one task; None if nobody said."""
     if task == "scene":
         return None if example.scene is None else [example.scene]
     if task == "tag":

@@ -80,7 +80,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
 
     Raises:
         ValueError: The task, `freeze` or a number is none.
-        DcasenetError: The data cannot be trained on or is labelled for another task, or the loss is
+        DcasenetError: The data cannot be trained on or is labeled for another task, or the loss is
             not finite.
         AudioError, WeightsError: See `dcasenet.load`.
 

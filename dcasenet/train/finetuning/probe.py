@@ -118,7 +118,7 @@ def choose_head(
     if not data.validation:
         return train_head(spec, data, train, (DECAY,))[0], Evaluation({})
     task = data.task
-    answering = verb(labelled(spec, data), task)
+    answering = verb(labeled(spec, data), task)
     trials: list[tuple[Head, Evaluation]] = []
     for head in train_head(spec, data, train, DECAYS):
         results = [answered(item, head, answering, task) for item in held]
@@ -184,8 +184,8 @@ def answered(embedded: Embedded, head: Head, query: Query[Any], task: Task) -> A
     return decoder.result(embedded.info)
 
 
-def labelled(spec: ModelSpec, data: FinetuningData) -> ModelSpec:
-    """Give a spec with the data's labels in place of its task's."""
+def labeled(spec: ModelSpec, data: FinetuningData) -> ModelSpec:
+    """Return a spec with the data's labels in place of its task's."""
     names = {"scene": "scenes", "tag": "tags", "event": "events"}
     return dataclasses.replace(spec, **{names[data.task]: data.labels})  # type: ignore[arg-type]
 
@@ -234,7 +234,7 @@ def solve(inputs: Tensor, targets: Tensor, task: Task, decay: float) -> Head:
 
 
 def _targets(item: Embedded, example: Example, data: FinetuningData) -> NDArray[np.float32]:
-    """Give the truth of each window, or of each step of each window, (…, labels)."""
+    """Return the truth of each window, or of each step of each window, (…, labels)."""
     if data.task != "event":
         row = np.zeros((len(item.chunks), len(data.labels)), np.float32)
         row[:, data.targets(example)] = 1.0

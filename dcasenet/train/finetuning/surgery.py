@@ -31,7 +31,7 @@ RAREST, COMMONEST = 1e-3, 0.5
 
 
 def own_network(model: SoundModel, task: Task) -> tuple[ModelSpec, nn.Module]:
-    """Give the network that a task has, with its spec: the model's, or one of its members.
+    """Return the network that a task has, with its spec: the model's, or one of its members.
 
     Raises:
         TaskNotAvailableError: The model has networks per task, and none for this one.
@@ -45,7 +45,7 @@ def own_network(model: SoundModel, task: Task) -> tuple[ModelSpec, nn.Module]:
 def with_linear_head(
     model: SoundModel, head: Head, data: FinetuningData, evaluation: Evaluation
 ) -> SoundModel:
-    """Give a model whose task is answered by a linear head; all else is a copy.
+    """Return a model whose task is answered by a linear head; all else is a copy.
 
     Args:
         model: Any model.
@@ -56,7 +56,7 @@ def with_linear_head(
     task = data.task
     spec, network = own_network(model, task)
     note = "a linear head on the frozen trunk"
-    own = described(_relabelled(spec, data, "linear"), data, evaluation, note)
+    own = described(_relabeled(spec, data, "linear"), data, evaluation, note)
     gone = (f"{NETWORK}linear.{task}.", *(f"{NETWORK}{n}." for n in NETWORKS[spec.name].own[task]))
     tensors = {
         name: tensor.clone()
@@ -72,13 +72,13 @@ def with_linear_head(
         return SoundModel(own, frontend, network, model.precision).to(model.device)
     loaders = dict(model.network.loaders)
     loaders[task] = partial(copy.deepcopy, network)
-    whole = described(_relabelled(model.spec, data, "linear"), data, evaluation, note)
+    whole = described(_relabeled(model.spec, data, "linear"), data, evaluation, note)
     whole = dataclasses.replace(whole, members={**model.spec.members, task: own.stage})
     return SoundModel(whole, frontend, ComposedNetwork(loaders), model.precision).to(model.device)
 
 
 def with_new_layer(model: SoundModel, data: FinetuningData, recipe: FinetuneRecipe) -> SoundModel:
-    """Give a copy of a task's own network with a new last layer, ready to be trained.
+    """Return a copy of a task's own network with a new last layer, ready to be trained.
 
     The new layer's biases start at how often each label is true, so that the first steps need not
     learn it.
@@ -91,7 +91,7 @@ def with_new_layer(model: SoundModel, data: FinetuningData, recipe: FinetuneReci
     task = data.task
     spec, network = own_network(model, task)
     labels = {FIELDS[other]: () for other in TASKS}
-    spec = _relabelled(dataclasses.replace(spec, metrics={}, **labels), data, None)  # type: ignore[arg-type]
+    spec = _relabeled(dataclasses.replace(spec, metrics={}, **labels), data, None)  # type: ignore[arg-type]
     spec = dataclasses.replace(spec, tasks=(task,), members={}, selected_for=None)
     sizes: dict[str, int] = dict.fromkeys(("n_scenes", "n_tags", "n_events"), 1)
     sizes[f"n_{FIELDS[task]}"] = len(data.labels)
@@ -122,7 +122,7 @@ def last_layer(spec: ModelSpec, task: Task) -> str:
 
 
 def described(spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how: str) -> ModelSpec:
-    """Give a spec that says what the model was tuned on and how right it is.
+    """Return a spec that says what the model was tuned on and how right it is.
 
     Args:
         spec: With the new labels; its license is passed on.
@@ -156,8 +156,8 @@ def described(spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how
     )
 
 
-def _relabelled(spec: ModelSpec, data: FinetuningData, head: Literal["linear"] | None) -> ModelSpec:
-    """Give a spec with the data's labels for its task, and a name of its own."""
+def _relabeled(spec: ModelSpec, data: FinetuningData, head: Literal["linear"] | None) -> ModelSpec:
+    """Return a spec with the data's labels for its task, and a name of its own."""
     task = data.task
     heads = dict(spec.heads)
     if head:
@@ -177,7 +177,7 @@ def _relabelled(spec: ModelSpec, data: FinetuningData, head: Literal["linear"] |
 
 
 def _shares(data: FinetuningData) -> torch.Tensor:
-    """Give the share of the training examples, or of their seconds, that each label is true in."""
+    """Return the share of training examples, or of their seconds, that each label is true in."""
     store, n_labels = data.store, len(data.labels)
     seconds = torch.zeros(n_labels)
     total = 0.0

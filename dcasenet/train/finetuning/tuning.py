@@ -56,7 +56,7 @@ class Tuning(Training):
         self._results: list[Any] = []
 
     def losses(self, batch: TuningBatch, random: Generator) -> dict[str, Tensor]:
-        """Give the loss of a batch, mixed up in pairs unless it is of events."""
+        """Return the loss of a batch, mixed up in pairs unless it is of events."""
         recipe, targets = self.recipe, batch.targets
         with torch.no_grad():
             log_mel = augmentation.mask(self.frontend(batch.waveforms), recipe.masks, random)
@@ -96,7 +96,7 @@ class Tuning(Training):
         return layer
 
     def configure_optimizers(self) -> Any:
-        """Give AdamW on one cycle, the last layer at its own rate."""
+        """Return AdamW on one cycle, the last layer at its own rate."""
         recipe = self.recipe
         last = {id(parameter) for parameter in self._last_layer().parameters()}
         groups = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def accuracy(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
-    """Give the share of examples whose highest score is the true label.
+    """Return the share of examples whose highest score is the true label.
 
     Of equal scores the first label counts as the highest.
 
@@ -90,7 +90,7 @@ class Lwlrap:
 
 
 def label_precisions(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the precision at the rank of each true label, (examples, labels); nan elsewhere.
+    """Return the precision at the rank of each true label, (examples, labels); nan elsewhere.
 
     That is the share of true labels among those ranked at or above it. Ties count against: equal
     scores all take the lowest of their ranks, so the answer never depends on a sort.
@@ -108,7 +108,7 @@ def label_precisions(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> 
 
 
 def lwlrap_by_label(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> Lwlrap:
-    """Give lwlrap, and what each label adds to it.
+    """Return lwlrap, and what each label adds to it.
 
     Args:
         scores: (examples, labels).
@@ -123,7 +123,7 @@ def lwlrap_by_label(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> L
 
 
 def lwlrap(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
-    """Give the label-weighted label-ranking average precision.
+    """Return the label-weighted label-ranking average precision.
 
     For each true label of an example: the share of true labels among those ranked at or above it;
     the mean over all (example, true label) pairs. Ties count against: equal scores all take the
@@ -151,7 +151,7 @@ def average_precisions(
     truth: NDArray[np.bool_],
     weights: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
-    """Give the average precision of each label; nan for a label that no example has.
+    """Return the average precision of each label; nan for a label that no example has.
 
     The mean over a label's examples of the precision at each one's score, equal scores being one
     threshold, as in scikit-learn's ``average_precision_score``.
@@ -183,12 +183,12 @@ def average_precisions(
 
 
 def mean_average_precision(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
-    """Give the mean of the labels' average precisions, labels that no example has left out."""
+    """Return the mean of the labels' average precisions, labels that no example has left out."""
     return float(nanmean(average_precisions(scores, truth)))
 
 
 def nanmean(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the mean over the last axis, nan left out; nan, and no warning, of nothing but nan."""
+    """Return the mean over the last axis, nan left out; nan, and no warning, of nothing but nan."""
     known = np.isfinite(values)
     return _share(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1))
 

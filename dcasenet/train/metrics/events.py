@@ -90,13 +90,13 @@ class EventScore:
 
 
 def f1(counts: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give F1 of counts (…, 4), 0 to 1; 1 where nothing is in reference and prediction."""
+    """Return F1 of counts (…, 4), 0 to 1; 1 where nothing is in reference and prediction."""
     total = counts[..., 1] + counts[..., 2]
     return np.where(total > 0, 2 * counts[..., 0] / np.maximum(total, 1), 1.0)
 
 
 def error_rate(counts: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the error rate of counts (…, 4), 0 and up; without a reference, the insertions."""
+    """Return the error rate of counts (…, 4), 0 and up; without a reference, the insertions."""
     hits, reference, predicted, substitutions = np.moveaxis(counts, -1, 0)
     errors = reference + predicted - 2 * hits - substitutions
     return np.asarray(errors / np.maximum(reference, 1), dtype=np.float64)
@@ -105,7 +105,7 @@ def error_rate(counts: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np
 def macro(
     figure: NDArray[np.float64], counts: NDArray[np.integer] | NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Give the plain mean over the labels that the reference has.
+    """Return the plain mean over the labels that the reference has.
 
     A label that is never predicted counts with F1 0 (sed_eval's ``zero_score``). nan without a
     label in the reference.
@@ -121,7 +121,7 @@ def macro(
 
 
 def score_of(counts: NDArray[np.integer]) -> EventScore:
-    """Give the figures of four counts."""
+    """Return the figures of four counts."""
     return EventScore(*(int(value) for value in counts))
 
 

@@ -15,7 +15,7 @@ from dcasenet.train.metrics.intervals import Figure, Weights, by_recording, mean
 def scene_figures(
     scores: NDArray[np.floating], truth: NDArray[np.integer], of: NDArray[np.int64]
 ) -> dict[str, Figure]:
-    """Give ``accuracy`` (micro) and ``macro_recall`` (mean over the labels).
+    """Return ``accuracy`` (micro) and ``macro_recall`` (mean over the labels).
 
     Args:
         scores: (examples, labels).
@@ -39,7 +39,7 @@ def scene_figures(
 def tag_figures(
     scores: NDArray[np.floating], truth: NDArray[np.bool_], of: NDArray[np.int64]
 ) -> dict[str, Figure]:
-    """Give ``lwlrap``, ``map`` and ``top1_accuracy`` (the highest score is one of the true tags).
+    """Return ``lwlrap``, ``map`` and ``top1_accuracy`` (the highest score is one of the true tags).
 
     A resample repeats recordings and may lose a label's only ones; of labels with few recordings
     the interval of ``map`` therefore lies somewhat high about its value.
@@ -69,7 +69,7 @@ def tag_figures(
 def event_figures(
     kind: str, suffix: str, counts: NDArray[np.integer] | NDArray[np.floating]
 ) -> dict[str, Figure]:
-    """Give F1 and error rate over all labels, and F1 averaged over the labels.
+    """Return F1 and error rate over all labels, and F1 averaged over the labels.
 
     Args:
         kind: What the names begin with: ``segment`` or ``event``.

@@ -57,7 +57,7 @@ def draws(n_recordings: int, n_resamples: int = RESAMPLES, seed: int = SEED) -> 
 
 
 def percentile(values: NDArray[np.floating], confidence: float = CONFIDENCE) -> Interval:
-    """Give the middle share of values, those that are nan left out; nan if no value is left."""
+    """Return the middle share of values, those that are nan left out; nan if no value is left."""
     known = values[np.isfinite(values)]
     if known.size == 0:
         return Interval(float("nan"), float("nan"))
@@ -67,7 +67,7 @@ def percentile(values: NDArray[np.floating], confidence: float = CONFIDENCE) -> 
 
 
 def values(figures: Mapping[str, Figure], n_recordings: int) -> dict[str, float]:
-    """Give each figure with every recording counted once."""
+    """Return each figure with every recording counted once."""
     once = np.ones((1, n_recordings))
     return {name: float(figure(once)[0]) for name, figure in figures.items()}
 
@@ -79,7 +79,7 @@ def intervals(
     seed: int = SEED,
     confidence: float = CONFIDENCE,
 ) -> dict[str, Interval]:
-    """Give each figure's interval; all figures are resampled by the same draws.
+    """Return each figure's interval; all figures are resampled by the same draws.
 
     Of fewer than two recordings nothing can be said, and a figure that is nan in every resample
     has no interval: they are left out. Of few recordings (under about 20) percentile intervals
@@ -111,7 +111,7 @@ def interval_by_index(
     seed: int = SEED,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Give the interval of any figure of examples, called once for each resample.
+    """Return the interval of any figure of examples, called once for each resample.
 
     Slower than a `Figure`; the draws are the same.
 
@@ -160,7 +160,7 @@ def by_recording(values: NDArray[np.generic], of: NDArray[np.int64]) -> NDArray[
 
 
 def ratio(numerator: NDArray[np.floating], denominator: NDArray[np.floating]) -> Figure:
-    """Give the figure sum ÷ sum of two sums by recording, (recordings, …); nan of nothing."""
+    """Return the figure sum ÷ sum of two sums by recording, (recordings, …); nan of nothing."""
 
     def figure(weights: Weights) -> NDArray[np.float64]:
         below = weights @ denominator
@@ -170,7 +170,7 @@ def ratio(numerator: NDArray[np.floating], denominator: NDArray[np.floating]) ->
 
 
 def mean_of_ratios(numerators: NDArray[np.floating], denominators: NDArray[np.floating]) -> Figure:
-    """Give the figure mean of each label's `ratio`, labels left out that nothing drawn has.
+    """Return the figure mean of each label's `ratio`, labels left out that nothing drawn has.
 
     Args:
         numerators: Sums by recording, (recordings, labels).

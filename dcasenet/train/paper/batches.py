@@ -28,11 +28,11 @@ Floats = NDArray[np.float32]
 FRAMES_PER_ROW = MIN_FRAMES // ROWS_PER_STEP  # 5 frames of 20 ms are a row of 0.1 s
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """What one task hears in a step, and its truth.
 
     Attributes:
-        sound: Waveforms (batch, samples), or normalised log-mels (batch, n_mels, frames).
+        sound: Waveforms (batch, samples), or normalized log-mels (batch, n_mels, frames).
         truth: Scene: 1 at the true one, (batch, scenes). Tag: 1 at each, (batch, tags). Event:
             share of each step's rows of 0.1 s in which it is active, (batch, steps, events).
     """
@@ -41,7 +41,7 @@ class Labelled(NamedTuple):
     truth: Tensor
 
 
-PaperBatch = dict[Task, Labelled]
+PaperBatch = dict[Task, Labeled]
 
 
 class Stream(Protocol):
@@ -51,7 +51,7 @@ class Stream(Protocol):
         """Count the examples."""
 
     def draw(self, index: int, random: np.random.Generator) -> tuple[Floats, Floats]:
-        """Give a random crop of an example, and its truth."""
+        """Return a random crop of an example, and its truth."""
 
 
 class ClipStream:
@@ -87,13 +87,13 @@ class ClipStream:
         return len(self._examples)
 
     def draw(self, index: int, random: np.random.Generator) -> tuple[Floats, Floats]:
-        """Give a random crop of a clip, and its truth."""
+        """Return a random crop of a clip, and its truth."""
         waveform = doubled(self._store.waveform(self._examples[index]), self._n_samples)
         return crop(waveform, self._n_samples, random), self._truth[index]
 
 
 class EventStream:
-    """Event recordings: 30 s of a log-mel that was normalised over the whole recording.
+    """Event recordings: 30 s of a log-mel that was normalized over the whole recording.
 
     A crop of 1,500 frames has 37 steps of 0.8 s; its last 4 of 300 rows have none and are not
     learned from. The authors repeat each step's output 8 times, and average the loss over the rows:
@@ -140,7 +140,7 @@ class EventStream:
         return len(self._examples)
 
     def draw(self, index: int, random: np.random.Generator) -> tuple[Floats, Floats]:
-        """Give a random crop of a recording's log-mel, and its truth at the steps."""
+        """Return a random crop of a recording's log-mel, and its truth at the steps."""
         active = self._active[index]
         first = int(random.integers(max(1, len(active) - self._n_rows)))
         n_steps = self._n_rows // ROWS_PER_STEP
@@ -188,7 +188,7 @@ class PaperBatches(Dataset[PaperBatch]):
             size = self._recipe.batch_size(task)
             drawn = [self._draw(task, stream, step * size + i) for i in range(size)]
             sounds, truths = (np.stack(values) for values in zip(*drawn, strict=True))
-            batch[task] = Labelled(torch.from_numpy(sounds), torch.from_numpy(truths))
+            batch[task] = Labeled(torch.from_numpy(sounds), torch.from_numpy(truths))
         return batch
 
     def _draw(self, task: Task, stream: Stream, position: int) -> tuple[Floats, Floats]:

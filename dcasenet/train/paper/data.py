@@ -116,7 +116,7 @@ class PaperModule(lightning.LightningDataModule):
         self._data, self._recipe, self._workers = data, recipe, workers
 
     def train_dataloader(self) -> DataLoader[PaperBatch]:
-        """Give the batches of the trainer's current epoch, those of this process."""
+        """Return the batches of the trainer's current epoch, those of this process."""
         trainer = self.trainer
         epoch, rank, n_ranks = 0, 0, 1
         if trainer is not None:

@@ -71,7 +71,7 @@ class PaperTraining(Training):
             self.load_state_dict(begun["state_dict"])
 
     def losses(self, batch: PaperBatch, random: np.random.Generator) -> dict[str, Tensor]:
-        """Give the loss of each task that the batch has."""
+        """Return the loss of each task that the batch has."""
         alpha = self.recipe.mixup if self.current_epoch >= self.recipe.mixup_from else 0.0
         found: dict[str, Tensor] = {}
         for task, (sound, truth) in batch.items():
@@ -103,7 +103,7 @@ class PaperTraining(Training):
             self.log_dict(self.validation_set.figures(answers), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Give Adam, and a cosine that restarts."""
+        """Return Adam, and a cosine that restarts."""
         recipe = self.recipe
         optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(

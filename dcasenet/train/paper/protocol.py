@@ -176,7 +176,7 @@ def paper_events(model: SoundVerbs[Any], dataset: SoundDataset, split: Split = "
 def _event_figures(
     results: Sequence[_FileResult], of: NDArray[np.int64]
 ) -> tuple[dict[str, Figure], dict[str, Figure]]:
-    """Give the paper's figures and the standard ones as functions of the recordings' weights."""
+    """Return the paper's figures and the standard ones as functions of the recordings' weights."""
     standard: dict[str, Figure] = {}
     for name, length in SEGMENTS.items():
         counts = np.stack([file.segments(length) for file in results])
@@ -251,7 +251,7 @@ def _tag_logits(model: SoundVerbs[Any], path: Path) -> NDArray[np.float32]:
 def _examples(dataset: SoundDataset, split: Split, task: Task) -> list[Example]:
     if dataset.task != task:
         raise DcasenetError(
-            f"{dataset.name} is labelled for the task {dataset.task}; give a data set for {task}."
+            f"{dataset.name} is labeled for the task {dataset.task}; give a data set for {task}."
         )
     examples = dataset.split(split)
     if not examples:

@@ -105,7 +105,7 @@ class Row:
         return tuple(task for task in TASKS if self.table == 2 or task in named)
 
     def published(self, training: str) -> dict[tuple[Task, str], float]:
-        """Give the paper's figures of a training: (task, figure) → percent or error rate.
+        """Return the paper's figures of a training: (task, figure) → percent or error rate.
 
         Args:
             training: ``"single"`` (Table 2), ``"joint"`` or ``"fine-tuned"`` (Table 3).
@@ -119,7 +119,7 @@ class Row:
 
 
 def rows(table: int, names: Sequence[str] = ()) -> list[Row]:
-    """Give rows of a table.
+    """Return rows of a table.
 
     Args:
         table: 2 or 3.

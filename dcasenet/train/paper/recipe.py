@@ -20,7 +20,7 @@ class PaperRecipe:
         tasks: What is trained, one to three; the losses are added.
         width: Factor on every layer.
         epochs: Number of epochs; validated after each.
-        steps: Optimiser steps per epoch.
+        steps: Optimizer steps per epoch.
         n_scene: Clips of a step's scene batch.
         n_tag: Clips of a step's tag batch.
         n_event: Channels of recordings of a step's event batch.
@@ -55,5 +55,5 @@ class PaperRecipe:
     seed: int = 0
 
     def batch_size(self, task: Task) -> int:
-        """Give the number of examples of a task in a step."""
+        """Return the number of examples of a task in a step."""
         return {"scene": self.n_scene, "tag": self.n_tag, "event": self.n_event}[task]

@@ -166,7 +166,7 @@ def compare(
 
 
 def percent(name: str, value: float) -> float:
-    """Give a share in percent, as the paper does; error rates stay as they are."""
+    """Return a share in percent, as the paper does; error rates stay as they are."""
     return value if "error_rate" in name else 100.0 * value
 
 

@@ -30,7 +30,7 @@ class PaperScore(NamedTuple):
 def paper_blocks(
     frames: NDArray[np.bool_], block: int = BLOCK, *, whole: bool
 ) -> NDArray[np.bool_]:
-    """Say which labels are active in each block, its last frame left out.
+    """Return which labels are active in each block, its last frame left out.
 
     Args:
         frames: (frames, labels).
@@ -53,7 +53,7 @@ def paper_blocks(
 def paper_segment_score(
     reference: NDArray[np.bool_], prediction: NDArray[np.bool_], block: int = BLOCK
 ) -> PaperScore:
-    """Give the authors' F1 (over all blocks) and error rate (over whole blocks).
+    """Return the authors' F1 (over all blocks) and error rate (over whole blocks).
 
     Nothing is decided where they did not: with nothing in the reference the error rate is nan, or
     infinite if something is predicted, and F1 is 0.
@@ -98,14 +98,14 @@ def paper_counts(
 
 
 def paper_f1(counts: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the authors' F1 of `paper_counts`, (…, 2, 4); 0 with nothing in the reference."""
+    """Return the authors' F1 of `paper_counts`, (…, 2, 4); 0 with nothing in the reference."""
     hits, reference, predicted, _ = np.moveaxis(counts[..., 0, :], -1, 0)
     precision, recall = hits / (predicted + EPSILON), hits / (reference + EPSILON)
     return np.asarray(2 * precision * recall / (precision + recall + EPSILON))
 
 
 def paper_error_rate(counts: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the authors' error rate of `paper_counts`, (…, 2, 4); nan or inf without reference."""
+    """Return the authors' error rate of `paper_counts`, (…, 2, 4); nan or inf without reference."""
     hits, reference, predicted, substitutions = np.moveaxis(counts[..., 1, :], -1, 0)
     errors = reference + predicted - 2 * hits - substitutions
     with np.errstate(divide="ignore", invalid="ignore"):

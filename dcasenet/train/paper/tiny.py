@@ -33,7 +33,7 @@ def tiny_sets(folder: Path, seed: int = 0) -> dict[Task, SoundDataset]:
 
 
 def tiny_recipe(seed: int = 0) -> PaperRecipe:
-    """Give the paper's recipe, but for a narrow network, two epochs of two steps, small batches."""
+    """Return the paper's recipe for a narrow network, two epochs of two steps, small batches."""
     return PaperRecipe(
         width=1 / 16,
         epochs=2,

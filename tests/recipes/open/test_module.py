@@ -78,9 +78,9 @@ def test_statistics_centre_and_scale_every_bin(small: OpenData, module: JointTra
             for waveforms in (batch.clips, batch.soundscapes)
         ]
     )
-    normalised = (values - frontend.mean) / frontend.deviation
-    assert normalised.mean(dim=0).abs().max() < 1e-3
-    assert (normalised.std(dim=0) - 1).abs().max() < 1e-2
+    normalized = (values - frontend.mean) / frontend.deviation
+    assert normalized.mean(dim=0).abs().max() < 1e-3
+    assert (normalized.std(dim=0) - 1).abs().max() < 1e-2
 
 
 def test_losses_are_the_definition_without_mixup(small: OpenData, module: JointTraining) -> None:

@@ -153,5 +153,5 @@ def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no task 'noise'"):
         as_dataset(tmp_path, "noise")  # type: ignore[arg-type]
     tags = SoundDataset("mine", "tag", (), [])
-    with pytest.raises(DcasenetError, match="mine is labelled for tag, and the task is scene"):
+    with pytest.raises(DcasenetError, match="mine is labeled for tag, and the task is scene"):
         as_dataset(tags, "scene")

@@ -4,7 +4,7 @@ from types import ModuleType
 import pytest
 
 from dcasenet.errors import DcasenetError
-from dcasenet.train import AudioTable, LabelledEvent
+from dcasenet.train import AudioTable, LabeledEvent
 
 TAGS = ("filename,tags", 'a.wav,"rain, wind"', "b.wav,rain;dog", "c.wav,")
 EVENTS = "filename,onset,offset,event_label"
@@ -41,7 +41,7 @@ def test_events_are_joined_by_file(miniatures: ModuleType, tmp_path: Path) -> No
     rows = ("a.wav,1.5,2,dog", "b.wav,,,", "a.wav,0.25,1,cat")
     data = AudioTable(miniatures.table(tmp_path, EVENTS, *rows))
     assert (data.task, data.labels) == ("event", ("cat", "dog"))
-    assert data[0].events == (LabelledEvent("cat", 0.25, 1.0), LabelledEvent("dog", 1.5, 2.0))
+    assert data[0].events == (LabeledEvent("cat", 0.25, 1.0), LabeledEvent("dog", 1.5, 2.0))
     assert data[1].events == ()
     assert data.left_out == ("Validation has none of cat, dog: one recording, which trains.",)
 
@@ -120,7 +120,7 @@ def test_faults_are_named(
 def test_an_event_beyond_the_end_is_cut_and_said(miniatures: ModuleType, tmp_path: Path) -> None:
     rows = ("a.wav,1,3.5,dog", "b.wav,1,2.04,dog")
     data = AudioTable(miniatures.table(tmp_path, EVENTS, *rows))
-    assert [e.events for e in data] == [(LabelledEvent("dog", 1.0, 2.0),)] * 2
+    assert [e.events for e in data] == [(LabeledEvent("dog", 1.0, 2.0),)] * 2
     assert len(data.left_out) == 1
     assert "line 2: what lies beyond the end of a.wav" in data.left_out[0]
 
@@ -132,7 +132,7 @@ def test_repeated_rows_are_said(miniatures: ModuleType, tmp_path: Path) -> None:
     assert data.left_out == (f"{scenes}, line 4: a.wav again, as in 2.",)
     events = miniatures.table(tmp_path, EVENTS, "a.wav,1,2,dog", "a.wav,1,2,dog")
     data = AudioTable(events, validation=0)
-    assert data[0].events == (LabelledEvent("dog", 1.0, 2.0),)
+    assert data[0].events == (LabeledEvent("dog", 1.0, 2.0),)
     assert data.left_out == (f"{events}, line 3: the event of line 2 again.",)
 
 

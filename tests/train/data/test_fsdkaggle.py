@@ -68,7 +68,7 @@ def test_a_tenth_of_the_training_rows_is_for_validation(paper_sets: Miniatures) 
     assert data.examples != FSDKaggle2019Curated(paper_sets.tag, seed=1).examples
 
 
-def test_silent_and_mislabelled_clips_are_listed_and_do_not_train(folder: Path) -> None:
+def test_silent_and_mislabeled_clips_are_listed_and_do_not_train(folder: Path) -> None:
     header, *rows = (folder / "train_curated.csv").read_text().splitlines()
     trains, tests = np.flatnonzero(folds(100) != 0)[0], np.flatnonzero(folds(100) == 0)[0]
     for number, name in ((trains, "f76181c4.wav"), (tests, "77b925c2.wav")):
@@ -77,7 +77,7 @@ def test_silent_and_mislabelled_clips_are_listed_and_do_not_train(folder: Path) 
         (folder / "train_curated" / old).rename(folder / "train_curated" / name)
     rewrite(folder, [header, *rows])
     data = FSDKaggle2019Curated(folder)
-    assert {*data.mislabelled} == {"f76181c4.wav", "77b925c2.wav"}
+    assert {*data.mislabeled} == {"f76181c4.wav", "77b925c2.wav"}
     assert data.silent == ("1d44b0bd.wav",)
     names = {example.path.name: example.split for example in data}
     assert names["77b925c2.wav"] == "test"

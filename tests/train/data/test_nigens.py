@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from dcasenet.errors import DcasenetError
-from dcasenet.train import LabelledEvent, TAUNigens2020
+from dcasenet.train import LabeledEvent, TAUNigens2020
 from dcasenet.train.data.nigens import read_events
 from dcasenet.train.paper.miniature import Miniatures
 from dcasenet.weights.manifest import find
@@ -61,10 +61,10 @@ def test_consecutive_frames_of_a_class_and_track_are_one_event(tmp_path: Path) -
     path = tmp_path / "a.csv"
     path.write_bytes(b"0,3,0,10,20\r\n1,3,0,12,20\r\n1,3,1,-50,0\r\n2,7,0,0,0\r\n\r\n4,3,0,10,20")
     assert read_events(path, LABELS) == (
-        LabelledEvent("dog", 0.0, 0.2),
-        LabelledEvent("dog", 0.1, 0.2),
-        LabelledEvent("fire", 0.2, 0.3),
-        LabelledEvent("dog", 0.4, 0.5),
+        LabeledEvent("dog", 0.0, 0.2),
+        LabeledEvent("dog", 0.1, 0.2),
+        LabeledEvent("fire", 0.2, 0.3),
+        LabeledEvent("dog", 0.4, 0.5),
     )
 
 

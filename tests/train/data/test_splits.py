@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dcasenet.train.data.dataset import Example, LabelledEvent
+from dcasenet.train.data.dataset import Example, LabeledEvent
 from dcasenet.train.data.splits import hold_out, keep_apart
 
 
@@ -48,7 +48,7 @@ def test_a_recording_counts_under_its_rarest_label() -> None:
 
 
 def test_events_are_labels_too() -> None:
-    examples = [clip(f"e{i}", events=(LabelledEvent("dog", 0, 1),)) for i in range(2)]
+    examples = [clip(f"e{i}", events=(LabeledEvent("dog", 0, 1),)) for i in range(2)]
     nothing = [clip(f"n{i}", events=()) for i in range(2)]
     assert [name[0] for name in held([*examples, *nothing])] == ["e", "n"]
 

@@ -24,7 +24,7 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings, ModelSpec
 from dcasenet.train import (
     Example,
-    LabelledEvent,
+    LabeledEvent,
     SoundDataset,
     cross_validate,
     finetune,
@@ -228,7 +228,7 @@ def test_events_are_judged_by_thresholds_chosen_without_the_fold(
         onset = 0.8 * (1 + take % 3)
         audio[round(onset * RATE) :][: round(1.6 * RATE)] += sound("hiss", take, 1.6)
         soundfile.write(tmp_path / f"{take}.wav", audio, RATE)
-        events = (LabelledEvent("hiss", onset, onset + 1.6),)
+        events = (LabeledEvent("hiss", onset, onset + 1.6),)
         examples.append(Example(tmp_path / f"{take}.wav", events=events))
     data = SoundDataset("hisses", "event", ("hiss",), examples)
     report = cross_validate(model, data, "event", folds=3)

@@ -19,7 +19,7 @@ from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
-from dcasenet.train import Example, LabelledEvent, SoundDataset, finetune, untrained
+from dcasenet.train import Example, LabeledEvent, SoundDataset, finetune, untrained
 
 # Lightning speaks to interactive users, and lags behind torch's deprecations.
 pytestmark = [
@@ -61,7 +61,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> SoundDataset:
         for onset in onsets:
             audio[round(onset * RATE) :][: round(1.6 * RATE)] += sound("hiss", take, 1.6)
         soundfile.write(folder / f"{take}.wav", audio, RATE)
-        events = tuple(LabelledEvent("hiss", onset, onset + 1.6) for onset in onsets)
+        events = tuple(LabeledEvent("hiss", onset, onset + 1.6) for onset in onsets)
         examples.append(Example(folder / f"{take}.wav", events=events))
     return SoundDataset("hisses", "event", ("hiss",), examples)
 
@@ -219,7 +219,7 @@ def test_arguments_that_cannot_be(model: SoundModel, sounds: Path) -> None:
     ):
         with pytest.raises(ValueError, match=says):
             finetune(model, **{"data": sounds, **options})  # type: ignore[arg-type]
-    with pytest.raises(DcasenetError, match="labelled for scene, and the task is tag"):
+    with pytest.raises(DcasenetError, match="labeled for scene, and the task is tag"):
         finetune(model, dataset(sounds), "tag")
 
 

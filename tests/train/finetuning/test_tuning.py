@@ -13,7 +13,7 @@ import torch
 import dcasenet
 from dcasenet import DcasenetError, SoundModel, TaskNotAvailableError, UnknownModelError
 from dcasenet.spec import FrontEndSettings
-from dcasenet.train import Example, LabelledEvent, SoundDataset, finetune, untrained
+from dcasenet.train import Example, LabeledEvent, SoundDataset, finetune, untrained
 from dcasenet.train.engine import checkpoints, trainer
 from dcasenet.train.finetuning.batches import TuningBatches, balanced, steps_per_epoch
 from dcasenet.train.finetuning.data import FinetuningData, gather
@@ -216,7 +216,7 @@ def test_events_are_cut_with_their_times(tmp_path: Path, model: SoundModel) -> N
     soundfile.write(tmp_path / "long.wav", audio, RATE)
     soundfile.write(tmp_path / "short.wav", audio[: 3 * RATE], RATE)
     examples = [
-        Example(tmp_path / "long.wav", events=(LabelledEvent("burst", 40.0, 44.0),)),
+        Example(tmp_path / "long.wav", events=(LabeledEvent("burst", 40.0, 44.0),)),
         Example(tmp_path / "short.wav", events=()),
     ]
     data = SoundDataset("bursts", "event", ("burst",), examples)

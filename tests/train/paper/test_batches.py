@@ -97,7 +97,7 @@ def test_short_clips_are_doubled_and_long_ones_cut_anywhere(
     assert len(starts) == 5
 
 
-def test_events_are_normalised_as_a_whole_and_then_cut(
+def test_events_are_normalized_as_a_whole_and_then_cut(
     job: ModuleType, paper_folder: Path, event_store: WaveformStore, features: FeatureStore
 ) -> None:
     examples = job.paper_sets(paper_folder)["event"].split("train")

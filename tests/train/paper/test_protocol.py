@@ -8,7 +8,7 @@ import pytest
 from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import DcasenetError
 from dcasenet.inference.model import SoundModel
-from dcasenet.train.data.dataset import Example, LabelledEvent, SoundDataset
+from dcasenet.train.data.dataset import Example, LabeledEvent, SoundDataset
 from dcasenet.train.paper.protocol import paper_events, paper_scene, paper_tags
 from dcasenet.train.paper.segment_score import paper_segment_score
 
@@ -71,7 +71,7 @@ def microphones(
 
 
 def channels(paths: tuple[Path, ...], labels: tuple[str, ...], n: int = 4) -> list[Example]:
-    events = tuple(LabelledEvent(label, 1.0, 4.0) for label in labels[:2])
+    events = tuple(LabeledEvent(label, 1.0, 4.0) for label in labels[:2])
     return [Example(p, "test", events=events, channel=c) for p in paths for c in range(n)]
 
 
@@ -152,7 +152,7 @@ def test_a_file_without_channels_is_heard_as_it_is(
     [
         (("park", "moon"), "test", "scene", "does not know moon"),
         (("park",), "train", "scene", "nothing in the split train.*one of test"),
-        (("park",), "test", "tag", "labelled for the task tag"),
+        (("park",), "test", "tag", "labeled for the task tag"),
     ],
 )
 def test_what_does_not_fit_is_refused(
