@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from dcasenet.cli.options import Overwrite
+from dcasenet.cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_STAGE,
+    Model,
+    Overwrite,
+    Stage,
+    TaskName,
+    Weights,
+)
 from dcasenet.cli.output import say
 from dcasenet.spec import TASKS
-
-
-class TaskName(StrEnum):
-    """A task, as the command line takes it."""
-
-    scene = "scene"
-    tag = "tag"
-    event = "event"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,13 +27,9 @@ def register(app: typer.Typer) -> None:
 
 def export(
     target: Annotated[Path, typer.Argument(help="The file to write, such as open.onnx.")],
-    model: Annotated[
-        str, typer.Option("--model", help="Architecture, folder, file or Hub repository.")
-    ] = "v3",
-    stage: Annotated[str, typer.Option(help="Which training; see 'dcasenet models'.")] = "open",
-    weights: Annotated[
-        Path | None, typer.Option(help="A file of weights, instead of a stage.")
-    ] = None,
+    model: Model = DEFAULT_MODEL,
+    stage: Stage = DEFAULT_STAGE,
+    weights: Weights = None,
     task: Annotated[
         list[TaskName] | None,
         typer.Option(help="A task to export, again for each; by default all of them."),

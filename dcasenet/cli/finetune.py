@@ -11,20 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dcasenet.cli.options import CheckpointOptions, Overwrite, with_options
+from dcasenet.cli.options import CheckpointOptions, Overwrite, TaskName, with_options
 from dcasenet.cli.output import say, shown
 from dcasenet.spec import ModelSpec, Task
 
 # Task → the command that answers it.
 COMMANDS: dict[Task, str] = {"scene": "scene", "tag": "tags", "event": "events"}
-
-
-class TaskName(StrEnum):
-    """A task, as the command line takes it."""
-
-    scene = "scene"
-    tag = "tag"
-    event = "event"
 
 
 class Freeze(StrEnum):

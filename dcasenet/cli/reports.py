@@ -9,6 +9,7 @@ import typer
 
 from dcasenet.cli.batch import count, interruptible
 from dcasenet.cli.options import (
+    DEFAULT_STAGE,
     CheckpointOptions,
     ModelOptions,
     Overwrite,
