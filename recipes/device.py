@@ -63,13 +63,15 @@ class Phase:
 def phases(options: argparse.Namespace) -> tuple[Phase, ...]:
     """Return the phases that have students, as `students` and `esc_students` name them."""
     students = [settings(text) for text in options.students]
-    examined = [settings(f"{text.replace(':', '-esc50:')}") for text in options.esc_students]
+    evaluated = [settings(f"{text.replace(':', '-esc50:')}") for text in options.esc_students]
     if options.smoke:
-        students, examined = ([replace(s, width=1 / 16) for s in of] for of in (students, examined))
-    share = options.esc_share if examined else 0.0
+        students, evaluated = (
+            [replace(s, width=1 / 16) for s in of] for of in (students, evaluated)
+        )
+    share = options.esc_share if evaluated else 0.0
     found = (
         Phase("main", tuple(students), 1.0 - share if students else 0.0),
-        Phase("esc50", tuple(examined), share if students else 1.0, with_esc50=False),
+        Phase("esc50", tuple(evaluated), share if students else 1.0, with_esc50=False),
     )
     return tuple(phase for phase in found if phase.students)
 

@@ -92,12 +92,12 @@ def test_an_embedding_lies_where_its_timestamp_says(model: hear.HearModel) -> No
     audio = 1e-3 * white_noise(1, 3.0, rate)
     still, timestamps = hear.get_timestamp_embeddings(audio, model)
     audio[:, round(at * rate) : round((at + 0.01) * rate)] += white_noise(1, 0.01, rate, seed=1)
-    heard, _ = hear.get_timestamp_embeddings(audio, model)
+    seen, _ = hear.get_timestamp_embeddings(audio, model)
     n_bands = _fine.BANDS * model.fine.network.trunk[1].conv2.out_channels
-    change = (heard - still)[0, :, :n_bands].abs().sum(dim=1)
+    change = (seen - still)[0, :, :n_bands].abs().sum(dim=1)
     assert abs(float(timestamps[0, change.argmax()]) / 1_000 - at) <= 0.04
     # So does the embedding of the network's own steps: it changes around the click.
-    change = (heard - still)[0, :, n_bands:].abs().sum(dim=1)
+    change = (seen - still)[0, :, n_bands:].abs().sum(dim=1)
     assert change.isfinite().all()
     assert change.max() > 0
 

@@ -37,11 +37,11 @@ def main():
             continue
         case = {"reference": reference, "prediction": prediction, "segment": [], "event": []}
         for length in SEGMENTS:
-            judge = sed_eval.sound_event.SegmentBasedMetrics(LABELS, time_resolution=length)
-            judge.evaluate(shorten_list(reference), shorten_list(prediction), DURATION)
-            case["segment"].append(figures(judge))
+            metrics = sed_eval.sound_event.SegmentBasedMetrics(LABELS, time_resolution=length)
+            metrics.evaluate(shorten_list(reference), shorten_list(prediction), DURATION)
+            case["segment"].append(figures(metrics))
         for onset, share in COLLARS:
-            orders = [judged(case, onset, share, shuffle) for shuffle in range(6)]
+            orders = [evaluated(case, onset, share, shuffle) for shuffle in range(6)]
             # Its substitutions can depend on the order of the events: a tie, so to speak.
             alike = all(order == orders[0] for order in orders)
             case["event"].append({**orders[0], "free_of_ties": alike})
@@ -74,27 +74,27 @@ def shorten_list(events):
     return [{"event_label": LABELS[k], "onset": a, "offset": b} for k, a, b in events]
 
 
-def judged(case, onset, share, shuffle):
+def evaluated(case, onset, share, shuffle):
     """Give the event-based figures for one order of the events."""
     reference, prediction = list(case["reference"]), list(case["prediction"])
     random.Random(shuffle).shuffle(reference)
     random.Random(shuffle + 100).shuffle(prediction)
-    judge = sed_eval.sound_event.EventBasedMetrics(
+    metrics = sed_eval.sound_event.EventBasedMetrics(
         LABELS,
         t_collar=onset,
         percentage_of_length=share or 0.5,
         evaluate_offset=share is not None,
         event_matching_type="optimal",
     )
-    judge.evaluate(shorten_list(reference), shorten_list(prediction))
-    return figures(judge)
+    metrics.evaluate(shorten_list(reference), shorten_list(prediction))
+    return figures(metrics)
 
 
-def figures(judge):
+def figures(metrics):
     """Give the figures of a judge; None where they are not finite."""
-    micro = judge.results_overall_metrics()
+    micro = metrics.results_overall_metrics()
     found = {**micro["f_measure"], **micro["error_rate"]}
-    for label, own in judge.results_class_wise_metrics().items():
+    for label, own in metrics.results_class_wise_metrics().items():
         found["f1_" + label] = own["f_measure"]["f_measure"]
         found["er_" + label] = own["error_rate"]["error_rate"]
     return {

@@ -249,17 +249,17 @@ def until_interrupted(blocks: Iterator[Any]) -> Iterator[Iterator[Any]]:
     While a block is waited for, that ends at once; while one is answered, the answer is finished,
     so that nothing that has been heard is lost.
     """
-    is_waiting = is_asked = False
+    is_waiting = is_requested = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal is_asked
-        is_asked = True
+        nonlocal is_requested
+        is_requested = True
         if is_waiting:
             raise KeyboardInterrupt
 
     def until_then() -> Iterator[Any]:
         nonlocal is_waiting
-        while not is_asked:
+        while not is_requested:
             try:
                 is_waiting = True
                 block = next(blocks, None)

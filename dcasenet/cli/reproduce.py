@@ -159,8 +159,8 @@ def reproduce(
     if evaluate_released:
         found = again.evaluate_released(sets)
     else:
-        rows_asked = rows_of(table, rows or ())
-        chosen = [row for row in rows_asked if table == 2 or set(row.tasks) <= set(sets)]
+        chosen_rows = rows_of(table, rows or ())
+        chosen = [row for row in chosen_rows if table == 2 or set(row.tasks) <= set(sets)]
         if not chosen:
             raise DcasenetError(
                 f"No row of Table {table} that was asked for has only the tasks "

@@ -239,9 +239,9 @@ def calibration(
     truth, values = truth[:, known], values[:, known]
     bins = np.minimum((values * N_BINS).astype(np.int64), N_BINS - 1).reshape(-1)
     counts = np.bincount(bins, minlength=N_BINS)
-    some = np.maximum(counts, 1)
-    predicted = np.bincount(bins, values.reshape(-1).astype(np.float64), N_BINS) / some
-    observed = np.bincount(bins, truth.reshape(-1).astype(np.float64), N_BINS) / some
+    at_least_one = np.maximum(counts, 1)
+    predicted = np.bincount(bins, values.reshape(-1).astype(np.float64), N_BINS) / at_least_one
+    observed = np.bincount(bins, truth.reshape(-1).astype(np.float64), N_BINS) / at_least_one
     return Calibration(
         labels=named,
         curves={

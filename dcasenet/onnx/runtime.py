@@ -64,10 +64,10 @@ class OnnxSoundModel(SoundVerbs[Floats]):
 
     runtime: ClassVar[str] = "onnx"
 
-    def __init__(self, spec: ModelSpec, session: Any, origin: _Loaded) -> None:
+    def __init__(self, spec: ModelSpec, session: Any, loaded: _Loaded) -> None:
         self.spec = spec
         self.session = session
-        self._loaded = origin
+        self._loaded = loaded
         described = session.get_modelmeta().custom_metadata_map
         self.source = described.get(SOURCE)
         self.precision = described.get(PRECISION, "unknown")

@@ -97,7 +97,7 @@ def evaluate(
     other = dcasenet.load("v3", stage="open")
     of_tag = shared_classes(other, tags)
     shared = {"student": Answers(own.tag, None), "teacher": taught}
-    shared["open"] = ask_other(other, test, of_tag)
+    shared["open"] = predict_by_other(other, test, of_tag)
     for name, answers in shared.items():
         figures = clip_figures(answers, test, labels, tags, set(of_tag.values()))
         table[f"{name}, tags of open"] = figures
@@ -166,7 +166,9 @@ def shared_classes(other: SoundModel, tags: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def ask_other(other: SoundModel, clips: Sequence[Decoded], of_tag: Mapping[str, int]) -> Answers:
+def predict_by_other(
+    other: SoundModel, clips: Sequence[Decoded], of_tag: Mapping[str, int]
+) -> Answers:
     """Ask a model with labels of its own: its tags in the columns of the AudioSet classes."""
     rows = np.zeros((len(clips), N_TAUGHT_TAGS))
     for row, clip in enumerate(clips):

@@ -36,8 +36,8 @@ def measure(
         seed: Of the choice of recordings, of stretches of them, and of synthetic sounds.
     """
     rng = np.random.default_rng(seed)
-    own = [_stretch(clip, window, rng) for clip in _some(train, N_TRAIN, rng)]
-    others = [_stretch(clip, window, rng) for clip in _some(watched, N_WATCHED, rng)]
+    own = [_stretch(clip, window, rng) for clip in _subset(train, N_TRAIN, rng)]
+    others = [_stretch(clip, window, rng) for clip in _subset(watched, N_WATCHED, rng)]
     synthetic = [draw_synthetic(window, rng) for _ in range(N_SYNTHETIC)]
     sides = [_embed(model, waveforms) for waveforms in (own, others, synthetic)]
     return fit(*sides, limit=LIMIT)
@@ -61,7 +61,7 @@ def draw_synthetic(longest: float, rng: np.random.Generator) -> NDArray[np.float
     return np.asarray(level * sound / np.abs(sound).max(), dtype=np.float32)
 
 
-def _some(clips: Sequence[Decoded], most: int, rng: np.random.Generator) -> list[Decoded]:
+def _subset(clips: Sequence[Decoded], most: int, rng: np.random.Generator) -> list[Decoded]:
     return [clips[index] for index in rng.permutation(len(clips))[:most]]
 
 

@@ -171,7 +171,7 @@ _DOOR_SLAM = (
     "events_extra/gate",
 )
 _IMPACT = tuple(
-    f"events_extra/{material}_hit" for material in ("wood", "masonry", "metal", "plastic", "glass")
+    f"events_extra/{source}_hit" for source in ("wood", "masonry", "metal", "plastic", "glass")
 )
 
 TAGS: tuple[Candidate, ...] = (

@@ -74,9 +74,9 @@ def test_mono_is_what_a_model_gets() -> None:
     recording = read(np.stack([LEFT, -LEFT]), RATE)
     np.testing.assert_array_equal(mono(recording), LEFT)
     np.testing.assert_array_equal(mono(recording, channels=1), -LEFT)
-    prepared = prepare(recording, SPEC)
-    np.testing.assert_array_equal(prepared.waveforms, LEFT[None])
-    assert "cancel each other" in prepared.info.warnings[0]
+    loaded = prepare(recording, SPEC)
+    np.testing.assert_array_equal(loaded.waveforms, LEFT[None])
+    assert "cancel each other" in loaded.info.warnings[0]
 
 
 def test_low_rates_are_resampled_in_pieces() -> None:

@@ -59,9 +59,9 @@ def test_a_small_file_of_days_is_refused_at_once(tmp_path: Path, tiny_model: Sou
     for verb in ("classify_scene", "tag", "detect_events", "analyze", "embed"):
         with pytest.raises(AudioError, match=message):
             getattr(tiny_model, verb)(path)
-    heard = read_file(str(path), SPEC)
-    assert heard.error is not None
-    assert "the limit is 24.0 h" in heard.error
+    read = read_file(str(path), SPEC)
+    assert read.error is not None
+    assert "the limit is 24.0 h" in read.error
     assert time.monotonic() - began < 10
 
 

@@ -60,16 +60,16 @@ def test_a_job_killed_anywhere_goes_on_where_it_was(
     killed = subprocess.run(words, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     assert not output.exists()
-    heard: list[str] = []
+    read: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             runner,
             "read_file",
-            lambda source, spec, options: heard.append(source) or read_file(source, spec, options),
+            lambda source, spec, options: read.append(source) or read_file(source, spec, options),
         )
         summary = runner.analyze(fake_model, clips, output, workers=0)
     assert summary.n_resumed == n_saved
-    assert len(heard) == 10 - n_saved
+    assert len(read) == 10 - n_saved
     assert output.read_bytes() == whole.read_bytes()
     left = [p for p in tmp_path.iterdir() if not p.name.endswith("provenance.json")]
     assert sorted(left) == [clips, output, whole]

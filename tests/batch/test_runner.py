@@ -131,12 +131,12 @@ def test_a_header_that_lies_ships_no_long_waveform(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ModelSpec("v3", "fake")
-    heard = read_file(str(clips / "clip1.wav"), spec)
-    assert heard.prepared is not None
+    read = read_file(str(clips / "clip1.wav"), spec)
+    assert read.audio is not None
     monkeypatch.setattr(workers, "LONG_SECONDS", 0.1)
-    heard = read_file(str(clips / "clip1.wav"), spec)
-    assert heard.is_long
-    assert heard.duration == pytest.approx(0.2)
+    read = read_file(str(clips / "clip1.wav"), spec)
+    assert read.is_long
+    assert read.duration == pytest.approx(0.2)
 
 
 def test_listing(clips: Path, tmp_path: Path) -> None:

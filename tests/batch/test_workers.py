@@ -62,10 +62,10 @@ def test_order_and_a_worker_that_is_killed_at_every_try(
     files = list_recordings([clips])
     with Workers(1, READ) as workers:
         thread = when_read(fifo, kill_readers, times=2)
-        heard = list(workers.read(files))
+        read = list(workers.read(files))
         thread.join()
-    assert [item.source for item in heard] == files
-    failed = {Path(item.source).name: str(item.error) for item in heard if item.error}
+    assert [item.source for item in read] == files
+    failed = {Path(item.source).name: str(item.error) for item in read if item.error}
     assert set(failed) == {"clip2.wav", "clip3b.wav"}
     assert "was killed, 2 times" in failed["clip3b.wav"]
 
@@ -81,9 +81,9 @@ def test_a_file_whose_process_was_killed_once_is_read_again(clips: Path) -> None
 
     with Workers(1, READ) as workers:
         thread = when_read(fifo, kill, times=1)
-        heard = list(workers.read([str(clips / "clip1.wav"), str(fifo), str(clips / "clip4.wav")]))
+        read = list(workers.read([str(clips / "clip1.wav"), str(fifo), str(clips / "clip4.wav")]))
         thread.join()
-        assert [item.error for item in heard] == [None] * 3
+        assert [item.error for item in read] == [None] * 3
         kill_readers()  # with nothing to do
         assert [item.error for item in workers.read([str(fifo)])] == [None]
 
@@ -108,8 +108,8 @@ def test_ctrl_c_does_not_wait_for_a_file_that_never_comes(clips: Path) -> None:
 
 def test_what_reading_raises_is_the_files_error(clips: Path) -> None:
     with Workers(1, partial(read_file, spec=None)) as workers:  # type: ignore[arg-type]
-        (heard,) = workers.read([str(clips / "clip1.wav")])
-    assert "AttributeError" in str(heard.error)
+        (read,) = workers.read([str(clips / "clip1.wav")])
+    assert "AttributeError" in str(read.error)
 
 
 def test_a_script_without_a_guard_is_told_what_to_do(clips: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from dcasenet.cli import app
 group = typer.main.get_command(app)
 found = {}
 for name, command in group.commands.items():
-    own = {p.name: p.default for p in getattr(command, "params", ()) if p.name in ("model", "stage")}
+    parameters = getattr(command, "params", ())
+    own = {p.name: p.default for p in parameters if p.name in ("model", "stage")}
     if own:
         found[name] = own
 print(json.dumps(found))

@@ -57,15 +57,24 @@ def test_finetune_writes_a_model_and_says_how_to_use_it(
     base: Path, sounds: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "my_model"
-    asked = ["finetune", str(sounds), "--task", "scene", "-o", str(output), "--model", str(base)]
-    done = CliRunner().invoke(app, asked)
+    requested = [
+        "finetune",
+        str(sounds),
+        "--task",
+        "scene",
+        "-o",
+        str(output),
+        "--model",
+        str(base),
+    ]
+    done = CliRunner().invoke(app, requested)
     assert done.exit_code == 0, done.output
     assert "validation_accuracy" in done.stdout
     assert f"dcasenet scene recording.wav --model {output}" in done.stdout
     file = sounds / "high" / "0.wav"
     told = CliRunner().invoke(app, ["scene", str(file), "--model", str(output), "--format", "json"])
     assert json.loads(told.stdout)["label"] == "high"
-    whole = [*asked, "--freeze", "none", "--epochs", "1", "--batch-size", "4", "--task", "tag"]
+    whole = [*requested, "--freeze", "none", "--epochs", "1", "--batch-size", "4", "--task", "tag"]
     assert CliRunner().invoke(app, whole).exit_code == 0
     assert dcasenet.load(output).spec.tasks == ("tag",)
 

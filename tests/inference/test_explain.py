@@ -80,12 +80,12 @@ def test_the_saliency_adds_up_to_the_difference(
 ) -> None:
     audio = with_tone(2.0, 0.5, 1.2, 900.0).astype(np.float32)
     found = tiny_model.explain(audio, label, RATE, task=task, steps=128)
-    asked = _Logit(tiny_model.network, task, tiny_model.spec.labels(task).index(label))
+    requested = _Logit(tiny_model.network, task, tiny_model.spec.labels(task).index(label))
     with torch.no_grad():
         features = tiny_model.frontend(torch.from_numpy(audio)[None])
         quiet = features.quantile(QUIET, dim=2, keepdim=True).clamp(max=0).expand_as(features)
-        weights = asked.weights(features)
-        above, below = (float(asked.log_odds(x, weights)) for x in (features, quiet))
+        weights = requested.weights(features)
+        above, below = (float(requested.log_odds(x, weights)) for x in (features, quiet))
     assert abs(above - below) > 0.005
     assert float(found.saliency.sum()) == pytest.approx(above - below, rel=0.12)
     assert tiny_model.network.trunk[0].conv1.weight.grad is None  # nothing is left behind

@@ -31,11 +31,11 @@ def blocks(samples: np.ndarray, lengths: Sequence[int]) -> Iterator[np.ndarray]:
             start += length
 
 
-def heard_in(stream: Stream, samples: np.ndarray, lengths: Sequence[int]) -> StreamUpdate:
-    heard = StreamUpdate()
+def processed_in(stream: Stream, samples: np.ndarray, lengths: Sequence[int]) -> StreamUpdate:
+    processed = StreamUpdate()
     for block in blocks(samples, lengths):
-        heard += stream.push(block)
-    return heard + stream.close()
+        processed += stream.push(block)
+    return processed + stream.close()
 
 
 def assert_events(found: Sequence[Event], expected: Sequence[Event]) -> None:
@@ -80,8 +80,8 @@ def test_any_blocks_give_the_events_of_the_whole(
 ) -> None:
     samples = bursts(max(seconds, 1 / rate), rate, seed)
     expected = model.detect_events(samples, rate, window=WINDOW, hop=HOP, **options)
-    heard = heard_in(model.stream(rate, **options), samples, [*lengths, 20_000])
-    assert_events(heard.events, expected)
+    processed = processed_in(model.stream(rate, **options), samples, [*lengths, 20_000])
+    assert_events(processed.events, expected)
 
 
 def test_there_is_something_to_find(model: SoundVerbs[Any], bursts: Bursts) -> None:
@@ -95,10 +95,10 @@ def test_scenes_and_tags_are_those_of_the_verbs_windows(
     model: SoundVerbs[Any], seconds: float, bursts: Bursts
 ) -> None:
     samples = bursts(seconds)
-    heard = heard_in(model.stream(RATE), samples, [7_000])
+    processed = processed_in(model.stream(RATE), samples, [7_000])
     for found, whole in (
-        (heard.scenes, model.classify_scene(samples, RATE)),
-        (heard.tags, model.tag(samples, RATE)),
+        (processed.scenes, model.classify_scene(samples, RATE)),
+        (processed.tags, model.tag(samples, RATE)),
     ):
         np.testing.assert_allclose(np.concatenate([w.windows for w in found]), whole.windows)
         np.testing.assert_allclose(np.concatenate([w.times for w in found]), whole.times)
@@ -114,7 +114,7 @@ def test_a_network_of_torch_gives_the_same_as_of_the_whole(
     options = {"threshold": {"dog": float(levels[widest : widest + 2].mean())}}
     expected = tiny_model.detect_events(stereo, RATE, window=WINDOW, hop=HOP, **options)
     stream = tiny_model.stream(RATE, **options)
-    found = heard_in(stream, stereo, [50_000]).events
+    found = processed_in(stream, stereo, [50_000]).events
     dogs = [event for event in expected if event.label == "dog"]
     assert dogs
     assert [event for event in found if event.label == "dog"] == [
@@ -127,14 +127,14 @@ def test_kinds_of_samples_may_change_from_block_to_block(
 ) -> None:
     whole = bursts(12)
     integers = (whole * 2**15).astype(np.int16)
-    expected = heard_in(model.stream(RATE), integers / np.float32(2**15), [RATE])
+    expected = processed_in(model.stream(RATE), integers / np.float32(2**15), [RATE])
     stream = model.stream(RATE)
-    heard = StreamUpdate()
+    processed = StreamUpdate()
     for index, block in enumerate(blocks(integers, [RATE])):
         kinds = (block, block[None], torch.from_numpy(block), (block / 2**15), block[:, None])
-        heard += stream.push(kinds[index % 5], channels_last=index % 5 == 4)
-    heard += stream.close()
-    assert_events(heard.events, sorted(expected.events, key=lambda e: (e.onset, e.offset)))
+        processed += stream.push(kinds[index % 5], channels_last=index % 5 == 4)
+    processed += stream.close()
+    assert_events(processed.events, sorted(expected.events, key=lambda e: (e.onset, e.offset)))
 
 
 # When it is heard
@@ -222,10 +222,10 @@ def test_every_event_is_said_within_a_second_of_its_onset(
     first_said: dict[tuple[str, float], float] = {}
     final: list[Event] = []
     for block in blocks(bursts(60, rate), [rate // 50]):
-        heard = stream.push(block)
-        for event in heard.provisional.events if heard.provisional else ():
+        processed = stream.push(block)
+        for event in processed.provisional.events if processed.provisional else ():
             first_said.setdefault((event.label, event.onset), stream.duration)
-        final += heard.events
+        final += processed.events
     final += stream.close().events
     assert len(final) > 10
     late = [first_said[e.label, e.onset] - e.onset for e in final]
@@ -282,20 +282,20 @@ def test_tasks_that_a_model_lacks_are_not_said_early(
 
 
 def test_silence_is_answered(model: SoundVerbs[Any]) -> None:
-    heard = heard_in(model.stream(RATE), np.zeros(12 * RATE), [RATE])
-    assert all(np.isfinite(scene.values).all() for scene in heard.scenes)
-    assert {event.label for event in heard.events} == {"high"}
+    processed = processed_in(model.stream(RATE), np.zeros(12 * RATE), [RATE])
+    assert all(np.isfinite(scene.values).all() for scene in processed.scenes)
+    assert {event.label for event in processed.events} == {"high"}
 
 
 def test_a_block_that_cannot_be_used_changes_nothing(
     model: SoundVerbs[Any], bursts: Bursts
 ) -> None:
     samples = bursts(13)
-    expected = heard_in(model.stream(RATE), samples, [30_000])
+    expected = processed_in(model.stream(RATE), samples, [30_000])
     stream = model.stream(RATE)
-    heard = StreamUpdate()
+    processed = StreamUpdate()
     for block in blocks(samples, [30_000]):
-        heard += stream.push(block)
+        processed += stream.push(block)
         bad = block.copy()
         bad[10] = np.nan
         at = (stream._n_samples + 10) / RATE
@@ -307,8 +307,8 @@ def test_a_block_that_cannot_be_used_changes_nothing(
             stream.push(np.zeros(10, np.int64))
         with pytest.raises(AudioError, match="list is no block of samples"):
             stream.push([0.1])  # type: ignore[arg-type]
-    assert heard + stream.close() == heard + stream.rest
-    assert_events((heard + stream.rest).events, sorted(expected.events, key=lambda e: e.onset))
+    assert processed + stream.close() == processed + stream.rest
+    assert_events((processed + stream.rest).events, sorted(expected.events, key=lambda e: e.onset))
 
 
 def test_nothing_gives_nothing(model: SoundVerbs[Any]) -> None:
@@ -366,22 +366,22 @@ def test_tasks_that_a_model_lacks_are_not_answered(
     bursts: Bursts, loudness: type[SoundVerbs[Any]]
 ) -> None:
     model = loudness(tasks=("tag",))
-    heard = heard_in(model.stream(RATE), bursts(12), [RATE])
-    assert (heard.scenes, heard.events, len(heard.tags)) == ((), (), 1)
+    processed = processed_in(model.stream(RATE), bursts(12), [RATE])
+    assert (processed.scenes, processed.events, len(processed.tags)) == ((), (), 1)
     with pytest.raises(TaskNotAvailableError):
         model.classify_scene(bursts(1), RATE)
 
 
 def test_many_streams_share_a_model(tiny_model: SoundModel, bursts: Bursts) -> None:
     recordings = [bursts(11.5, seed=seed) for seed in range(4)]
-    alone = [heard_in(tiny_model.stream(RATE, threshold=0.0), r, [60_000]) for r in recordings]
+    alone = [processed_in(tiny_model.stream(RATE, threshold=0.0), r, [60_000]) for r in recordings]
     together: dict[int, StreamUpdate] = {}
 
-    def listen(index: int) -> None:
+    def process(index: int) -> None:
         stream = tiny_model.stream(RATE, threshold=0.0)
-        together[index] = heard_in(stream, recordings[index], [60_000])
+        together[index] = processed_in(stream, recordings[index], [60_000])
 
-    threads = [threading.Thread(target=listen, args=(index,)) for index in range(4)]
+    threads = [threading.Thread(target=process, args=(index,)) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

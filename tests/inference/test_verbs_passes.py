@@ -141,11 +141,11 @@ def test_sixteen_threads_get_the_serial_answers(tiny_model: SoundModel, noise: N
     answers: dict[int, Analysis] = {}
     barrier = threading.Barrier(16)
 
-    def ask(index: int) -> None:
+    def infer(index: int) -> None:
         barrier.wait()
         answers[index] = tiny_model.analyze(waveforms[index], RATE)
 
-    threads = [threading.Thread(target=ask, args=(index,)) for index in range(16)]
+    threads = [threading.Thread(target=infer, args=(index,)) for index in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -48,11 +48,11 @@ def test_wav_of_every_kind(subtype: str, form: str) -> None:
     soundfile.write(file, samples, 16_000, format=form, subtype=subtype)
     source = StandardInput(Trickle(file.getvalue()))
     assert source.sample_rate == 16_000
-    heard = joined(source)
-    if heard.dtype.kind != "f":
-        offset = 128 if heard.dtype == np.uint8 else 0
-        heard = (heard.astype(float) - offset) / 2 ** (8 * heard.dtype.itemsize - 1)
-    np.testing.assert_allclose(heard.T, samples, atol=2**-7)
+    seen = joined(source)
+    if seen.dtype.kind != "f":
+        offset = 128 if seen.dtype == np.uint8 else 0
+        seen = (seen.astype(float) - offset) / 2 ** (8 * seen.dtype.itemsize - 1)
+    np.testing.assert_allclose(seen.T, samples, atol=2**-7)
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
@@ -72,9 +72,9 @@ def test_lengths_that_whoever_writes_to_a_pipe_cannot_know(size: int) -> None:
 def test_samples_without_a_header(encoding: str) -> None:
     raw = SampleFormat(8_000, 2, encoding)
     content = np.random.default_rng(0).bytes(raw.frame_size * 1_234)
-    heard = joined(StandardInput(Trickle(content + b"\0"), raw))  # half a frame at the end
-    assert heard.shape == (2, 1_234)
-    assert heard.dtype.kind == {"u": "u", "s": "i", "f": "f"}[encoding[0]]
+    seen = joined(StandardInput(Trickle(content + b"\0"), raw))  # half a frame at the end
+    assert seen.shape == (2, 1_234)
+    assert seen.dtype.kind == {"u": "u", "s": "i", "f": "f"}[encoding[0]]
 
 
 def test_a_slow_model_gets_longer_blocks() -> None:
@@ -236,9 +236,9 @@ def test_a_model_that_is_too_slow_leaves_the_oldest_out(install: Callable[[Any],
     with Microphone() as microphone:
         for number in range(350):
             fake.sound(number)
-        heard = next(iter(microphone))
-    assert heard[0, 0] == 50
-    assert heard[0, -1] == 349
+        seen = next(iter(microphone))
+    assert seen[0, 0] == 50
+    assert seen[0, -1] == 349
     assert "5.0 s were left out" in microphone.warnings[0]
 
 

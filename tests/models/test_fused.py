@@ -66,16 +66,16 @@ def test_a_batch_in_pieces_is_the_batch(
 ) -> None:
     network, log_mel = networks.plain(), networks.log_mels(batch, 251)
     monkeypatch.setattr(fused, "PIECE_FRAMES", 600)  # two clips at a time
-    heard: list[int] = []
+    seen: list[int] = []
     fused_network = fuse(network)
-    fused_network.trunk.inner[0].register_forward_hook(lambda _, x, __: heard.append(len(x[0])))
+    fused_network.trunk.inner[0].register_forward_hook(lambda _, x, __: seen.append(len(x[0])))
     assert (
         networks.difference(
             networks.answers(fused_network, log_mel), networks.answers(network, log_mel)
         )
         < 1e-4
     )
-    assert heard == [2] * (batch // 2) + [1] * (batch % 2)
+    assert seen == [2] * (batch // 2) + [1] * (batch % 2)
 
 
 def test_a_convolution_without_norm_is_copied_before_it_is_cast(networks: ModuleType) -> None:

@@ -56,10 +56,10 @@ def test_a_linear_head_reads_the_embedding(name: str) -> None:
         whole = network(log_mel)
         for task in TASKS:
             layer = network.linear[task]
-            heard = whole.embedding if task == "event" else whole.embedding.mean(dim=1)
-            torch.testing.assert_close(getattr(whole, task), layer(heard))
+            seen = whole.embedding if task == "event" else whole.embedding.mean(dim=1)
+            torch.testing.assert_close(getattr(whole, task), layer(seen))
             alone = network(log_mel, tasks=(task,))
-            torch.testing.assert_close(getattr(alone, task), layer(heard))
+            torch.testing.assert_close(getattr(alone, task), layer(seen))
             assert [other for other in TASKS if getattr(alone, other) is not None] == [task]
         fused_network = fuse(network)
         assert fused_network is not network

@@ -135,8 +135,8 @@ def test_the_guide_names_all_that_is_needed_without_torch() -> None:
 
 
 def test_what_to_type_where_torch_is_needed(tmp_path: Path) -> None:
-    asked = ("tags", str(DOG), "--stage", "open", "--precision", "bfloat16")
-    done = without_torch(tmp_path, *asked)
+    requested = ("tags", str(DOG), "--stage", "open", "--precision", "bfloat16")
+    done = without_torch(tmp_path, *requested)
     assert done.returncode == 1
     assert "needs torch" in done.stderr
     assert "Type: pip install dcasenet" in done.stderr

@@ -139,10 +139,10 @@ def test_threads_share_a_model(exported: runtime.OnnxSoundModel, noise: Noise) -
     serial = [exported.tag(waveform, RATE).values for waveform in waveforms]
     got: dict[int, np.ndarray] = {}
 
-    def ask(index: int) -> None:
+    def infer(index: int) -> None:
         got[index] = exported.tag(waveforms[index], RATE).values
 
-    threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
+    threads = [threading.Thread(target=infer, args=(index,)) for index in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

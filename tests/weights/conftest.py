@@ -59,13 +59,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def give(self, content: bytes, stop: int | None = None, kind: str = "") -> None:
         """Send a file, or the part that was asked for; ``stop`` cuts it after so many bytes."""
-        asked = self.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        requested = self.headers.get("Range")
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
         if start >= len(content):
             self.status(416)
             return
-        self.send_response(206 if asked else 200)
-        if asked:
+        self.send_response(206 if requested else 200)
+        if requested:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Type", kind or "application/octet-stream")
         self.send_header("Content-Length", str(len(content) - start))

@@ -83,14 +83,14 @@ def test_finetune_refuses_before_it_begins(tmp_path: Path, monkeypatch: pytest.M
         return dcasenet.load(str(base))
 
     monkeypatch.setattr("dcasenet.train.finetune", finetune)
-    asked = ["finetune", tmp_path, "--task", "scene", "-o", output, "--model", base]
-    done = command(*asked)
+    requested = ["finetune", tmp_path, "--task", "scene", "-o", output, "--model", base]
+    done = command(*requested)
     assert isinstance(done.exception, WeightsError)
     assert not begun
     assert (output / "README.md").read_text() == "# My project"
-    assert command(*asked, "--overwrite").exit_code == 0
+    assert command(*requested, "--overwrite").exit_code == 0
     assert begun
-    assert command(*asked).exit_code == 0  # its own
+    assert command(*requested).exit_code == 0  # its own
 
 
 def test_export(small_model: SoundModel, tmp_path: Path) -> None:

@@ -102,9 +102,9 @@ def test_a_member_that_is_none():
 
 
 @pytest.mark.parametrize("ask_first", [True, False])
-def test_a_composed_network_can_be_copied(published, ask_first):
+def test_a_composed_network_can_be_copied(published, infer_first):
     network = dcasenet.load("v3", stage="finetuned").network
-    if ask_first:
+    if infer_first:
         network.member("tag")
     log_mel = torch.randn(1, 128, 40)
     for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):

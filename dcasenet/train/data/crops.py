@@ -29,8 +29,8 @@ def crop(
 
 def trim_silence(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cut digital silence off both ends."""
-    (heard,) = np.nonzero(np.abs(samples) > 1e-5)
-    return samples[heard[0] : heard[-1] + 1] if heard.size else samples
+    (is_audible,) = np.nonzero(np.abs(samples) > 1e-5)
+    return samples[is_audible[0] : is_audible[-1] + 1] if is_audible.size else samples
 
 
 def doubled(samples: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:

@@ -81,9 +81,9 @@ class TAUNigens2020(SoundDataset):
         folder = INFO.locate(root)
         recordings, left_out = _recordings(folder, format)
         if not validation:
-            n_listed = len(recordings)
+            n_rows = len(recordings)
             recordings = [name for name in recordings if _fold(name) != 2]
-            left_out.append(f"{n_listed - len(recordings)} recordings of fold 2 are not used.")
+            left_out.append(f"{n_rows - len(recordings)} recordings of fold 2 are not used.")
         labels = find("v3", "joint").events
         examples = []
         for name in recordings:

@@ -47,7 +47,7 @@ class Distillation(Training):
         self, recipe: DistillRecipe, teacher: SoundVerbs[Any], student: SoundModel
     ) -> None:
         super().__init__(recipe)
-        self._ask, self._tasks = teacher.infer, teacher.spec.tasks
+        self._infer, self._tasks = teacher.infer, teacher.spec.tasks
         self.frontend = student.frontend.train()  # the same in every mode; Lightning would warn
         self.network: nn.Module = student.network.train().to(
             memory_format=torch.channels_last  # type: ignore[call-overload]
@@ -59,10 +59,10 @@ class Distillation(Training):
         share = np.where(random.random(n) < self.recipe.mixed, random.uniform(0.5, 1.0, n), 1.0)
         own = torch.from_numpy(share).float().to(batch.device)
         other = torch.from_numpy(random.permutation(n)).to(batch.device)
-        heard = augmentation.mixed(batch, own, other)
-        truths = self._ask(heard.cpu().numpy(), self._tasks)
+        log_mel = augmentation.mixed(batch, own, other)
+        truths = self._infer(log_mel.cpu().numpy(), self._tasks)
         with torch.no_grad():
-            log_mel = self.frontend(heard)
+            log_mel = self.frontend(log_mel)
         outputs = self.network(log_mel, self._tasks)
         return {
             task: divergence(

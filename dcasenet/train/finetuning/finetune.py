@@ -128,7 +128,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
             dataset = all_to_train(dataset)
         recipe = recipe_for(model, dataset, seed, options)
         spec, _ = own_network(model, task)
-        prepared_data = gather(dataset, spec, share, seed, Path(folder, "cache"))
+        tuning_data = gather(dataset, spec, share, seed, Path(folder, "cache"))
         if isinstance(report, CrossValidation):
-            return learn_after(report, model, prepared_data, recipe, Path(folder, "run"), freeze)
-        return learn(model, prepared_data, recipe, Path(folder, "run"), freeze)
+            return learn_after(report, model, tuning_data, recipe, Path(folder, "run"), freeze)
+        return learn(model, tuning_data, recipe, Path(folder, "run"), freeze)

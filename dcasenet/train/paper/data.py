@@ -66,16 +66,18 @@ def paper_data(sets: Mapping[Task, SoundDataset], recipe: PaperRecipe, cache: Pa
             f"There is no data set for {', '.join(missing)}; give one for each of "
             f"{', '.join(recipe.tasks)}, or train fewer tasks."
         )
-    selected_on: Split = "test" if recipe.select_on_test else "validation"
+    selection: Split = "test" if recipe.select_on_test else "validation"
     rate = FrontEndSettings().sample_rate
     streams: dict[Task, Stream] = {}
     stores = {}
     for task in recipe.tasks:
         data = sets[task]
         trained = _examples_of(data, "train")
-        asked = _examples_of(data, selected_on)
+        evaluated = _examples_of(data, selection)
         # The published test set of tags counts a silent clip.
-        stores[task] = decode_examples([*trained, *asked], cache, rate, "sinc", keep_silent=True)
+        stores[task] = decode_examples(
+            [*trained, *evaluated], cache, rate, "sinc", keep_silent=True
+        )
         usable = [example for example in trained if example in stores[task]]
         if task == "event":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -85,7 +87,7 @@ def paper_data(sets: Mapping[Task, SoundDataset], recipe: PaperRecipe, cache: Pa
         else:
             streams[task] = ClipStream(task, data.labels, usable, stores[task], recipe.clip_seconds)
     chosen = {task: sets[task] for task in recipe.tasks}
-    return PaperData(chosen, streams, PaperValidationSet(chosen, stores, selected_on))
+    return PaperData(chosen, streams, PaperValidationSet(chosen, stores, selection))
 
 
 def _examples_of(data: SoundDataset, split: Split) -> list[Example]:

@@ -132,14 +132,14 @@ def build_tags(folder: Path, seed: int = 0, sound: Sound = synthetic) -> None:
     rows = ["fname,labels"]
     for row, name in enumerate(sorted(names)):
         n_samples = round(random.uniform(*TAG_SECONDS) * CLIP_RATE)
-        heard = [row % len(tags)]
+        present = [row % len(tags)]
         if row % 7 == 0:
-            heard.append((row + 40) % len(tags))
-        parts = [sound(index, len(tags), n_samples, CLIP_RATE, random) for index in heard]
+            present.append((row + 40) % len(tags))
+        parts = [sound(index, len(tags), n_samples, CLIP_RATE, random) for index in present]
         samples = np.zeros(n_samples) if name in SILENT else np.mean(parts, axis=0)
         soundfile.write(audio / name, samples, CLIP_RATE, "PCM_16")
-        labels = ",".join(tags[index] for index in heard)
-        rows.append(f'{name},"{labels}"' if len(heard) > 1 else f"{name},{labels}")
+        labels = ",".join(tags[index] for index in present)
+        rows.append(f'{name},"{labels}"' if len(present) > 1 else f"{name},{labels}")
     _write(folder / "train_curated.csv", rows, "\n")
 
 

@@ -55,8 +55,8 @@ def ten(tmp_path: Path, base: Path) -> list[str]:
             soundfile.write(tmp_path / "esc10" / name / f"{fold}-{number}{fold}-A.ogg", audio, RATE)
     for fold in range(1, 6):
         base.with_name(f"fold{fold}").symlink_to(base)
-    asked = [str(tmp_path / "esc10"), "--set", "esc10", "--work", str(tmp_path / "work")]
-    return [*asked, "--pretrained", str(tmp_path), "--epochs", "1", "--width", "0.0625"]
+    requested = [str(tmp_path / "esc10"), "--set", "esc10", "--work", str(tmp_path / "work")]
+    return [*requested, "--pretrained", str(tmp_path), "--epochs", "1", "--width", "0.0625"]
 
 
 def test_fine_tuning_on_esc_goes_on_from_the_probe(

@@ -23,7 +23,7 @@ RECIPE = Recipe()
 
 
 @pytest.fixture(scope="module")
-def material(
+def source(
     data_folder: Path, clips_listed: list[Clip], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[Clip], list[str], WaveformStore]:
     """Training clips of tags that come from several folders, three of a recording, their tags."""
@@ -52,19 +52,19 @@ def roll_off(waveforms: torch.Tensor) -> list[float]:
 
 
 def test_roll_off_alone_does_not_give_the_class_away(
-    material: tuple[list[Clip], list[str], WaveformStore],
+    source: tuple[list[Clip], list[str], WaveformStore],
 ) -> None:
-    clips, tags, store = material
+    clips, tags, store = source
     assert len(set(tags)) >= 15
     random = np.random.default_rng(0)
     cuts = [crop(trim_silence(store.waveform(clip)), 32_768, random) for clip in clips]
-    heard = augmentation.low_pass(
+    used = augmentation.low_pass(
         torch.from_numpy(np.stack(cuts)), torch.full((len(cuts),), RECIPE.max_frequency), RATE
     )
     cutoffs = augmentation.random_cutoffs(len(cuts), RECIPE.low_pass, RECIPE.low_pass_range, random)
-    heard = augmentation.low_pass(heard, cutoffs, RATE)
-    heard = augmentation.noise_floor(heard, RECIPE.noise, RECIPE.noise_range, random)
-    found = [[frequency] for frequency in roll_off(heard)]
+    used = augmentation.low_pass(used, cutoffs, RATE)
+    used = augmentation.noise_floor(used, RECIPE.noise, RECIPE.noise_range, random)
+    found = [[frequency] for frequency in roll_off(used)]
     sources = [clip.source for clip in clips]
     folds = StratifiedGroupKFold(5)
     tree = DecisionTreeClassifier(

@@ -81,13 +81,13 @@ def test_tensors_are_float16_and_make_the_network_again(output: Path, small: Ope
 
 def test_every_training_clip_is_credited(output: Path, small: OpenData) -> None:
     text = (output / "ATTRIBUTION.md").read_text("utf-8")
-    heard = small.used_clips("train")
-    assert heard
-    for clip in heard:
+    used = small.used_clips("train")
+    assert used
+    for clip in used:
         line = next(row for row in text.splitlines() if f"`{clip.filename}`" in row)
         assert " ".join(clip.author.split()) in line
         assert clip.license in line
-    assert sum(row.startswith("- `") for row in text.splitlines()) == len(heard)
+    assert sum(row.startswith("- `") for row in text.splitlines()) == len(used)
 
 
 def test_each_cycle_starts_from_the_best_of_the_one_before(

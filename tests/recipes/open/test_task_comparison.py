@@ -39,15 +39,15 @@ def few_soundscapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_single_task_hears_its_own_stream_alone(small: OpenData) -> None:
-    heard = {"scene": ({"scene"}, 2, 0), "tag": ({"tag"}, 2, 0), "event": ({"event"}, 0, 1)}
-    for task, (losses, n_clips, n_soundscapes) in heard.items():
+    used = {"scene": ({"scene"}, 2, 0), "tag": ({"tag"}, 2, 0), "event": ({"event"}, 0, 1)}
+    for task, (losses, n_clips, n_soundscapes) in used.items():
         alone = dataclasses.replace(RECIPE, tasks=(task,))
         batch = JointBatches(small, alone, epoch=0)[0]
         assert (len(batch.clips), len(batch.soundscapes)) == (n_clips, n_soundscapes)
         module = JointTraining(alone, label_counts(small))
         assert set(module.losses(batch, np.random.default_rng(0))) == losses
-        asked = ValidationSet(small, "test", 1, 4.0, tasks=(task,))
-        assert {t for i in range(len(asked)) for t in asked[i].tasks} == {task}
+        requested = ValidationSet(small, "test", 1, 4.0, tasks=(task,))
+        assert {t for i in range(len(requested)) for t in requested[i].tasks} == {task}
 
 
 @pytest.mark.usefixtures("few_soundscapes")
@@ -85,13 +85,13 @@ def test_run_k_never_hears_fold_k(data_folder: Path) -> None:
     for fold in (1, 4, 5):
         clips = read_clips(data_folder, fold)
         held = {clip.source for clip in clips if clip.split == "test" and clip.folder == "esc50"}
-        heard = [clip for clip in clips if clip.split == "train"]
-        assert not held & {clip.source for clip in heard}
+        used = [clip for clip in clips if clip.split == "train"]
+        assert not held & {clip.source for clip in used}
         tested = [c.filename for c in clips if c.folder == "esc50" and c.split == "test"]
         assert len(tested) == 400
         assert {name[0] for name in tested} == {str(fold)}
         # Four recordings lie in two folds; the other 1,600 clips are all heard.
-        assert 1590 <= sum(clip.folder == "esc50" for clip in heard) <= 1600
+        assert 1590 <= sum(clip.folder == "esc50" for clip in used) <= 1600
     assert {clip.folder for clip in clips} == set(FOLDERS)
 
 

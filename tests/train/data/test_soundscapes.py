@@ -54,9 +54,9 @@ def test_energy_is_where_the_truth_says(mixer: Callable[[Mix], Mixer]) -> None:
 def test_each_event_has_its_label_and_its_level(mixer: Callable[[Mix], Mixer]) -> None:
     soundscape = mixer(Mix(duration=20.0, rate=(9, 9), snr=(20, 20))).soundscape([6])
     for event in soundscape.events:
-        heard = soundscape.waveform[round(event.onset * RATE) : round(event.offset * RATE)]
-        spectrum = np.abs(np.fft.rfft(heard))
-        strength = [spectrum[round(1_000 * (k + 1) * len(heard) / RATE)] for k in range(4)]
+        seen = soundscape.waveform[round(event.onset * RATE) : round(event.offset * RATE)]
+        spectrum = np.abs(np.fft.rfft(seen))
+        strength = [spectrum[round(1_000 * (k + 1) * len(seen) / RATE)] for k in range(4)]
         # The loudest tone is the event's, or that of one it overlaps: its own is far above hiss.
         assert strength[event.label] > 20 * np.median(spectrum)
 

@@ -32,27 +32,27 @@ def sounds(n: int, seed: int, seconds: float = 3.0) -> list[np.ndarray]:
 def apart(teacher: SoundModel, student: SoundModel, audio: list[np.ndarray]) -> dict[str, float]:
     """Mean difference of probabilities on the same audio."""
     found = {}
-    for name, ask in (
+    for name, infer in (
         ("scene", lambda model, x: model.classify_scene(x, sample_rate=RATE).values),
         ("tag", lambda model, x: model.tag(x, sample_rate=RATE).values),
         ("event", lambda model, x: model.detect_events(x, sample_rate=RATE).probabilities),
     ):
         found[name] = float(
-            np.mean([np.abs(ask(teacher, x) - ask(student, x)).mean() for x in audio])
+            np.mean([np.abs(infer(teacher, x) - infer(student, x)).mean() for x in audio])
         )
     return found
 
 
 def test_a_quarter_width_student_comes_closer_on_sounds_it_never_heard(teacher: SoundModel) -> None:
-    heard, held_out = sounds(12, seed=0), sounds(12, seed=1)[::3]
+    seen, held_out = sounds(12, seed=0), sounds(12, seed=1)[::3]
     before = distill(
         teacher,
         0.25,
-        heard,
+        seen,
         sample_rate=RATE,
         recipe=DistillRecipe(epochs=1, steps=3, batch=2, learning_rate=1e-12, seconds=1.7),
     )
-    after = distill(teacher, 0.25, heard, sample_rate=RATE, recipe=SHORT)
+    after = distill(teacher, 0.25, seen, sample_rate=RATE, recipe=SHORT)
     far, near = apart(teacher, before, held_out), apart(teacher, after, held_out)
     assert all(near[task] < 0.9 * far[task] for task in far), (far, near)
     assert after.spec.width == 0.25

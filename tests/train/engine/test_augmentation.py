@@ -38,9 +38,9 @@ def test_noise_is_at_its_level() -> None:
     silent = torch.zeros(200, 4_800)
     noisy = augmentation.noise_floor(silent, 0.5, (-60, -60), np.random.default_rng(0))
     levels = 20 * torch.log10(noisy.square().mean(dim=1).sqrt())
-    heard = torch.isfinite(levels)
-    assert int(heard.sum()) == pytest.approx(100, abs=25)
-    assert levels[heard] == pytest.approx(-60, abs=0.5)
+    seen = torch.isfinite(levels)
+    assert int(seen.sum()) == pytest.approx(100, abs=25)
+    assert levels[seen] == pytest.approx(-60, abs=0.5)
 
 
 def test_masks_are_no_wider_than_allowed() -> None:

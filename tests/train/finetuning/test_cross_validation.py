@@ -163,10 +163,10 @@ def test_no_model_is_asked_about_what_it_has_seen(
 
     evaluate = module.evaluate
     monkeypatch.setattr(module, "choose_head", spying)
-    monkeypatch.setattr(module, "judge", evaluating)
+    monkeypatch.setattr(module, "evaluate", evaluating)
     cross_validate(model, sounds, "tag", folds=3)
     assert len(evaluated) == 3
-    assert all(not seen & asked for seen, asked in zip(rounds, evaluated, strict=True))
+    assert all(not seen & requested for seen, requested in zip(rounds, evaluated, strict=True))
     assert set.union(*evaluated) == {str(path) for path in sounds.rglob("*.wav")}
 
 
@@ -269,13 +269,13 @@ def test_the_report_as_text() -> None:
 
 def test_the_command_prints_the_report(model: SoundModel, sounds: Path, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "base")
-    asked = ["finetune", str(sounds), "--task", "scene", "-o", str(tmp_path / "mine")]
-    done = CliRunner().invoke(app, [*asked, "--model", str(tmp_path / "base"), "--folds", "4"])
+    requested = ["finetune", str(sounds), "--task", "scene", "-o", str(tmp_path / "mine")]
+    done = CliRunner().invoke(app, [*requested, "--model", str(tmp_path / "base"), "--folds", "4"])
     assert done.exit_code == 0, done.output
     assert "4 folds over 12 examples of 12 recordings" in done.stdout
     assert "true \\ answered" in done.stdout
     assert dcasenet.load(tmp_path / "mine").spec.metrics["scene"]["4_fold_accuracy"] == 1.0
-    few = CliRunner().invoke(app, [*asked, "--model", str(tmp_path / "base"), "--folds", "1"])
+    few = CliRunner().invoke(app, [*requested, "--model", str(tmp_path / "base"), "--folds", "1"])
     assert few.exit_code == 2
 
 

@@ -225,15 +225,15 @@ def test_events_are_cut_with_their_times(tmp_path: Path, model: SoundModel) -> N
     batch = TuningBatches(data, recipe, 0)[0]
     n_steps = 38  # 30 s, the paper's crop, up to whole steps of 0.8 s
     assert batch.targets.shape == (16, n_steps, 1)
-    heard = 0
+    seen = 0
     for waveform, target in zip(batch.waveforms, batch.targets[..., 0], strict=True):
         steps = waveform[: n_steps * 19_200].reshape(n_steps, 19_200).square().mean(dim=1).sqrt()
         loud = steps / steps.max() > 0.5
         if target.any():
-            heard += 1
+            seen += 1
             assert (target[loud] > 0).all()
             assert (target[steps / steps.max() < 0.1] < 0.2).all()
-    assert heard > 0
+    assert seen > 0
     tuned = finetune(model, data, "event", freeze="none", epochs=1, batch_size=4, validation=0)
     assert tuned.spec.thresholds == {"burst": 0.3}
     assert "trained on everything" in tuned.spec.protocol

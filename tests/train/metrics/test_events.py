@@ -19,7 +19,7 @@ from dcasenet.train.metrics.events import (
     segment_score,
 )
 
-JUDGE = json.loads((Path(__file__).parent / "sed_eval.json").read_text("utf-8"))
+REFERENCE = json.loads((Path(__file__).parent / "sed_eval.json").read_text("utf-8"))
 LABELS = "abcd"
 
 
@@ -28,7 +28,7 @@ def truth() -> np.ndarray:
     return np.random.default_rng(1).random((50, 80)) < 0.05
 
 
-def agrees(counts: np.ndarray, judged: dict[str, Any]) -> None:
+def agrees(counts: np.ndarray, expected: dict[str, Any]) -> None:
     """Every figure that is finite in sed_eval is ours."""
     score = score_of(counts[0])
     ours = {
@@ -43,33 +43,33 @@ def agrees(counts: np.ndarray, judged: dict[str, Any]) -> None:
     for name, label in zip(LABELS, counts[1:], strict=True):
         ours[f"f1_{name}"] = score_of(label).f1
         ours[f"er_{name}"] = score_of(label).error_rate
-    finite = {name for name, value in judged.items() if value is not None} - {"free_of_ties"}
+    finite = {name for name, value in expected.items() if value is not None} - {"free_of_ties"}
     assert finite >= {"f_measure", "error_rate"}
     for name in finite:
-        assert ours[name] == pytest.approx(judged[name], abs=1e-9), name
+        assert ours[name] == pytest.approx(expected[name], abs=1e-9), name
 
 
-@pytest.mark.parametrize("case", JUDGE["cases"])
+@pytest.mark.parametrize("case", REFERENCE["cases"])
 def test_segment_figures_are_sed_evals(case: dict[str, Any]) -> None:
-    for length, judged in zip(JUDGE["segments"], case["segment"], strict=True):
+    for length, expected in zip(REFERENCE["segments"], case["segment"], strict=True):
         reference, prediction = (
-            segment_activity(case[side], 4, JUDGE["duration"], length)
+            segment_activity(case[side], 4, REFERENCE["duration"], length)
             for side in ("reference", "prediction")
         )
-        agrees(segment_counts(reference, prediction), judged)
+        agrees(segment_counts(reference, prediction), expected)
 
 
-@pytest.mark.parametrize("case", JUDGE["cases"])
+@pytest.mark.parametrize("case", REFERENCE["cases"])
 def test_event_figures_are_sed_evals(case: dict[str, Any]) -> None:
-    for (onset, share), judged in zip(JUDGE["collars"], case["event"], strict=True):
+    for (onset, share), expected in zip(REFERENCE["collars"], case["event"], strict=True):
         counts = event_counts(case["reference"], case["prediction"], 4, onset, share)
-        if judged["free_of_ties"]:
-            agrees(counts, judged)
-        assert score_of(counts[0]).f1 == pytest.approx(judged["f_measure"])
+        if expected["free_of_ties"]:
+            agrees(counts, expected)
+        assert score_of(counts[0]).f1 == pytest.approx(expected["f_measure"])
 
 
 def test_most_of_the_judges_cases_are_free_of_ties() -> None:
-    free = [judged["free_of_ties"] for case in JUDGE["cases"] for judged in case["event"]]
+    free = [expected["free_of_ties"] for case in REFERENCE["cases"] for expected in case["event"]]
     assert np.mean(free) > 0.9
 
 

@@ -40,13 +40,13 @@ def test_losses_are_the_authors(
     module = PaperTraining(recipe, labels).eval()
     with torch.no_grad():
         losses = module.losses(batch, np.random.default_rng(0))
-        heard = {
+        seen = {
             task: sound if sound.dim() == 3 else module.frontend(sound)
             for task, (sound, _) in batch.items()
         }
-        scene = module.network(heard["scene"]).scene.log_softmax(dim=1)
-        tag = module.network(heard["tag"]).tag.sigmoid()
-        event = module.network(heard["event"]).event.sigmoid()
+        scene = module.network(seen["scene"]).scene.log_softmax(dim=1)
+        tag = module.network(seen["tag"]).tag.sigmoid()
+        event = module.network(seen["event"]).event.sigmoid()
     true = batch["scene"].truth.argmax(dim=1)
     assert losses["scene"] == pytest.approx(float(nnf.nll_loss(scene, true)), rel=1e-4)
     for task, given in (("tag", tag), ("event", event)):

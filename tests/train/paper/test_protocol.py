@@ -95,8 +95,8 @@ def test_events_are_the_mean_of_four_microphones(
     report = paper_events(
         model, SoundDataset("mine", "event", labels, channels(microphones, labels))
     )
-    heard = [model.detect_events(path, channels="each") for path in microphones]
-    active = np.concatenate([answer.probabilities > 0.3 for answer in heard])
+    seen = [model.detect_events(path, channels="each") for path in microphones]
+    active = np.concatenate([answer.probabilities > 0.3 for answer in seen])
     assert 0.1 < active.mean() < 0.9
     truth = segment_activity([(0, 1.0, 4.0), (1, 1.0, 4.0)], 3, 10.0, 0.1)
     expected = paper_segment_score(np.concatenate([truth, truth]), active)
@@ -114,16 +114,16 @@ def test_every_microphone_is_heard_by_itself(
     tiny_model: SoundModel, microphones: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, labels = biased(tiny_model), tiny_model.spec.events
-    heard: list[int] = []
+    seen: list[int] = []
     plain = model.infer
 
     def infer(waveforms: np.ndarray, tasks: object, backbone: str = "tag") -> dict[str, np.ndarray]:
-        heard.append(len(waveforms))
+        seen.append(len(waveforms))
         return plain(waveforms, tasks, backbone)
 
     monkeypatch.setattr(model, "infer", infer)
     paper_events(model, SoundDataset("mine", "event", labels, channels(microphones, labels)))
-    assert sum(heard) == 2 * 4
+    assert sum(seen) == 2 * 4
 
 
 def test_a_missing_microphone_counts_as_nothing(

@@ -189,9 +189,9 @@ def test_the_names_that_other_libraries_have(hub_python, local_hub, small_model,
     SoundModel.from_pretrained("org/name", token="hf_mine", force_download=True)
     SoundModel.from_pretrained("org/name", local_files_only=True)
     """)
-    asked = local_hub.authorizations[before:]
-    assert "Bearer hf_mine" in asked
-    assert "Bearer hf_token" not in asked
+    requested = local_hub.authorizations[before:]
+    assert "Bearer hf_mine" in requested
+    assert "Bearer hf_token" not in requested
 
 
 def test_a_push_to_a_branch_and_as_a_pull_request(hub_python, local_hub, small_model, tmp_path):
