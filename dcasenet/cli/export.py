@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from dcasenet.cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_STAGE,
     Model,
     Overwrite,
     Stage,
@@ -27,8 +25,8 @@ def register(app: typer.Typer) -> None:
 
 def export(
     target: Annotated[Path, typer.Argument(help="The file to write, such as open.onnx.")],
-    model: Model = DEFAULT_MODEL,
-    stage: Stage = DEFAULT_STAGE,
+    model: Model = None,
+    stage: Stage = None,
     weights: Weights = None,
     task: Annotated[
         list[TaskName] | None,

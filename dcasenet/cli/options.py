@@ -17,7 +17,6 @@ import typer
 from dcasenet.cli.output import Format, ResultFormat
 from dcasenet.errors import DcasenetError
 from dcasenet.types import MAX_DURATION
-from dcasenet.weights import manifest
 
 if TYPE_CHECKING:
     from dcasenet import types
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 # The name of standard input.
 STDIN = "-"
-# What `dcasenet.load()` gives.
-DEFAULT_MODEL, DEFAULT_STAGE = manifest.default_checkpoint()
 
 
 class TaskName(StrEnum):

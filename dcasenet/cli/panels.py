@@ -32,8 +32,8 @@ class PanelGroup(TyperGroup):
         """Write a section for each panel."""
         names = self.list_commands(ctx)
         width = max(len(name) for name in names)
-        shorten_list = {name for panel in PANELS.values() for name in panel}
-        other = tuple(name for name in names if name not in shorten_list)
+        named = {name for panel in PANELS.values() for name in panel}
+        other = tuple(name for name in names if name not in named)
         for title, panel in {**PANELS, "Other": other}.items():
             commands = [(n, self.get_command(ctx, n)) for n in panel if n in names]
             rows = [

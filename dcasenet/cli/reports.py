@@ -9,7 +9,6 @@ import typer
 
 from dcasenet.cli.batch import count, interruptible
 from dcasenet.cli.options import (
-    DEFAULT_STAGE,
     CheckpointOptions,
     ModelOptions,
     Overwrite,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dcasenet.cli.options import DEFAULT_MODEL, DEFAULT_STAGE, Overwrite, Stage
+from dcasenet.cli.options import Overwrite
 from dcasenet.cli.output import Format, printable, say
 from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import ModelSpec

@@ -82,9 +82,9 @@ def open_data(root: Path, cache: Path, fold: int | None = None) -> OpenData:
     Raises:
         DcasenetError: A table is missing, or nothing can be read.
     """
-    shorten_list = read_clips(root, fold)
-    store = decode(root, shorten_list, cache, SAMPLE_RATE)
-    readable = [clip for clip in shorten_list if clip in store]
+    clips = read_clips(root, fold)
+    store = decode(root, clips, cache, SAMPLE_RATE)
+    readable = [clip for clip in clips if clip in store]
     return assemble(readable, store, FEWEST if fold is None else FEWEST_OF_BENCHMARK)
 
 
