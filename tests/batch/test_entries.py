@@ -18,7 +18,7 @@ from dcasenet.audio.discovery import describe_counts, find_recordings
 from dcasenet.audio.io import read
 from dcasenet.batch import runner
 from dcasenet.batch.progress import Progress
-from dcasenet.batch.workers import hear
+from dcasenet.batch.workers import read_file
 from dcasenet.errors import AudioError
 from dcasenet.spec import ModelSpec
 from tests.fixtures.recordings import encode
@@ -136,7 +136,7 @@ def test_a_folder_that_may_not_be_read_says_why(
 
     monkeypatch.setattr(os, "scandir", denied)
     assert find_recordings([tmp_path]).files == [str(tmp_path)]
-    assert "cannot be listed: Permission denied" in str(hear(str(tmp_path), SPEC).error)
+    assert "cannot be listed: Permission denied" in str(read_file(str(tmp_path), SPEC).error)
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/null"])

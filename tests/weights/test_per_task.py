@@ -101,7 +101,7 @@ def test_a_member_that_is_none():
         network.member("scene")
 
 
-@pytest.mark.parametrize("ask_first", [True, False])
+@pytest.mark.parametrize("infer_first", [True, False])
 def test_a_composed_network_can_be_copied(published, infer_first):
     network = dcasenet.load("v3", stage="finetuned").network
     if infer_first:
