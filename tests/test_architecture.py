@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,3 +166,54 @@ def test_inference_jobs_and_commands_import_no_torch() -> None:
 def test_nothing_imports_torchaudio() -> None:
     heads = {name: {m.partition(".")[0] for m in imported(path)} for name, path in FILES.items()}
     assert not [name for name, found in heads.items() if "torchaudio" in found]
+
+
+# Words that say nothing to a newcomer, as names of what the package defines; the field has its own.
+STRANGE = (
+    *("hear", "hears", "heard", "ask", "asks", "asked", "question", "questions", "verdict"),
+    *("judge", "judged", "examine", "examination", "passage", "splitter", "joiner", "facts"),
+    *("incoming", "prepared", "twin", "twins", "material", "origin", "licence", "licences"),
+    "listed",
+)
+# An outside name, the module that implements it, and the class that has its interface.
+KNOWN_WORDS = ("dcasenet.hear", "HearModel")
+# How a docstring begins, or describes an attribute, that says less than the signature.
+EMPTY = re.compile(r"\A(?:Give|Tell|Say)s? |: (?:As given|It is)\.$", re.MULTILINE)
+
+
+def words_of(name: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def defined(tree: ast.AST) -> Iterator[str]:
+    """Names of functions, classes and their arguments, and of what is assigned."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def test_names_are_words_of_the_field() -> None:
+    strange = {
+        (module, name)
+        for module, path in FILES.items()
+        if module.startswith("dcasenet")
+        for name in (module.rpartition(".")[2], *defined(ast.parse(path.read_text("utf-8"))))
+        if words_of(name) & {*STRANGE} and module not in KNOWN_WORDS and name not in KNOWN_WORDS
+    }
+    assert not strange
+
+
+def test_docstrings_say_what_is_returned() -> None:
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    empty = [
+        f"{module}: {text.splitlines()[0]}"
+        for module, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, documented) and (text := ast.get_docstring(node) or "")
+        if EMPTY.search(text)
+    ]
+    assert not empty

@@ -90,7 +90,7 @@ def find_recordings(paths: Iterable[StrPath]) -> Listing:
 
 
 def describe_counts(passed_over: Counter[str]) -> str:
-    """Say how many files were passed over, the most frequent suffixes first.
+    """Return how many files were passed over, the most frequent suffixes first.
 
     Example:
         >>> describe_counts(Counter({".txt": 1_200, "hidden": 1, "without a suffix": 2}))
@@ -103,7 +103,7 @@ def describe_counts(passed_over: Counter[str]) -> str:
 
 
 def _walk(top: str, passed_over: Counter[str]) -> Iterator[str]:
-    """Give the recordings below a folder: of each folder once, however it is linked."""
+    """Yield the recordings below a folder: of each folder once, however it is linked."""
     seen: set[tuple[int, int]] = set()
     waiting = [(top, True)]  # and no recursion: folders may be deeper than Python's stack
     while waiting:

@@ -26,7 +26,7 @@ GROWTH = """
 import sys, numpy as np
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import StreamedAudio
-from dcasenet.batch.workers import hear
+from dcasenet.batch.workers import read_file
 from dcasenet.spec import ModelSpec
 def peak():
     lines = open("/proc/self/status").read().splitlines()
@@ -78,7 +78,7 @@ def test_a_file_that_hides_its_length_is_stopped_at_the_limit() -> None:
 def test_a_wav_without_a_size_is_not_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "killed.wav"
     wav_without_size(path, 2**30)
-    statement = f"heard = hear({str(path)!r}, spec); assert heard.is_long, heard"
+    statement = f"file = read_file({str(path)!r}, spec); assert file.is_long, file"
     assert growth(statement) < 100
     statement = (
         f"with Reader({str(path)!r}) as reader:\n    for number, _ in zip(range(50), reader): pass"
