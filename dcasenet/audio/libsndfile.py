@@ -26,10 +26,8 @@ from dcasenet.audio.views import Stream
 # Values decoded at once: 4 MiB of float32. Headers can lie about the length, so no more is
 # set aside on their word.
 BLOCK_VALUES = 2**20
-# libsndfile gives this many frames for a FLAC stream whose header leaves the length open ...
+# libsndfile gives this many frames for a FLAC stream whose header leaves the length open.
 UNKNOWN_FRAMES = 2**63 - 1
-# ... and at its end fails to seek (SFE_PSF_FSEEK) instead of decoding nothing more.
-SEEK_FAILED = 39
 # An MP3 without one whole frame is, to libsndfile, a file that does not exist (SFE_BAD_FILE).
 BAD_FILE = 7
 # What a decoder in a process of its own writes: rate, channels and announced samples (no channels:
@@ -101,7 +99,7 @@ class Libsndfile:
         self._bytes = _Bytes(stream)
         self._bytes.seek(0, os.SEEK_SET)
         try:
-            self._file = soundfile.SoundFile(self._bytes, **options)
+            self._file = _Forwards(self._bytes, **options)
         except soundfile.LibsndfileError as error:
             if self._bytes.error is not None:
                 raise self._bytes.error from error
@@ -120,20 +118,16 @@ class Libsndfile:
         n_frames = n_read = limit if n_expected is None else min(n_expected + 1, limit)
         while n_read == n_frames and not self.is_broken:
             block = np.full((n_frames, self.n_channels), np.nan, np.float32)
-            is_ended = False
             try:
                 n_read = len(self._file.read(out=block))
-            except soundfile.LibsndfileError as error:
+            except soundfile.LibsndfileError:
                 # What was decoded before the failure is in the block; how much, nobody tells.
                 n_read = int(np.count_nonzero(~np.isnan(block[:, -1])))
-                is_ended = error.code == SEEK_FAILED and self.n_announced is None
-                self.is_broken = not is_ended
+                self.is_broken = True
             if self._bytes.error is not None:
                 raise self._bytes.error
             if n_read:
                 yield block[:n_read]
-            if is_ended:
-                return
 
     def close(self) -> None:
         """Close the file."""
@@ -304,6 +298,18 @@ def _serve(stream: Stream, output: IO[bytes]) -> None:
         output.write(LENGTH.pack(len(block)) + block.tobytes())
     output.write(LENGTH.pack(BROKEN if source.is_broken else ENDED))
     source.close()
+
+
+class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read to its end.
+
+    soundfile seeks to where it stands after each read of a file that can seek. libmpg123 then
+    decodes frames without what they borrow of earlier ones, and complains.
+    """
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
 
 
 class _Bytes:

@@ -206,6 +206,7 @@ class Tag:
         if self.n_frames is None or self.frame[self.marker : self.marker + 4] == b"VBRI":
             return b""
         frame = bytearray(self.frame)
+        frame[4 : self.marker] = bytes(self.marker - 4)  # with anything there it would be sound
         struct.pack_into(">I", frame, self.marker + 8, n_frames)
         if frame[self.marker + 7] & 2:  # libmpg123 complains if it is not true
             struct.pack_into(">I", frame, self.marker + 12, n_bytes + len(frame))

@@ -19,7 +19,6 @@ from dcasenet.audio.libsndfile import (
 )
 from dcasenet.audio.mp3 import (
     SLACK_FRAMES,
-    Format,
     Stretch,
     find_start,
     find_stretches,
@@ -354,7 +353,7 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
         return [Samples(stream, sound) for sound in sounds]
     mpeg = find_mpeg(stream, source)
     if mpeg is not None:
-        return _mp3(View(stream, [mpeg]), 0) or [Other(stream)]
+        return _mp3(View(stream, [mpeg]), 0) or _no_frame()
     return _compressed(stream, source)
 
 
@@ -374,9 +373,10 @@ def _compressed(stream: Stream, source: str) -> list[Section]:
     if head.startswith(sds.MAGIC) and not sds.is_whole(stream):
         raise DecodeError("It is a MIDI sample dump of which packets are missing or damaged")
     foreign = find_foreign(stream, start)
-    if foreign is not None and not _is_decodable(stream):
+    is_mpeg = head[:1] == b"\xff" and head[1:2] >= b"\xe0"  # to libsndfile, whatever follows
+    if foreign is not None and (is_mpeg or not _is_decodable(stream)):
         return [ByAv(stream, foreign)]
-    if start or Format.of(head):
+    if start or is_mpeg:
         return _mp3(stream, start) or _no_frame()
     if not _is_decodable(stream):
         found = _mp3(stream, start)  # a saved broadcast begins anywhere in a frame

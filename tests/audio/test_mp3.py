@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import soundfile
 
 from dcasenet.audio import libsndfile
 from dcasenet.audio.crc import crc16
@@ -259,3 +260,40 @@ def test_layer_two_is_decoded() -> None:
     assert rate == 44_100
     assert warnings == ()
     assert 44_100 <= samples.shape[1] < 48_000
+
+
+def test_a_long_one_in_small_blocks_is_decoded_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every frame of loud noise borrows of the frames before it: none is decoded without them."""
+    stream = io.BytesIO()
+    noise = np.random.default_rng(0).standard_normal(16_000 * 60).astype(np.float32) / 10
+    soundfile.write(stream, noise, 16_000, format="MP3")
+    whole, *_ = decode(stream.getvalue(), "a.mp3")
+    monkeypatch.setattr(libsndfile, "BLOCK_VALUES", 10_007)
+    pieces, _, warnings = decode(stream.getvalue(), "a.mp3")
+    np.testing.assert_allclose(pieces, whole, atol=1e-6)
+    assert warnings == ()
+
+
+def test_a_damaged_first_frame_is_no_sound() -> None:
+    """What stands before the encoder's tag in its frame makes libmpg123 take it for sound."""
+    damaged = bytearray(MP3)
+    damaged[6:9] = b"\xff\xff\xff"
+    samples, _, warnings = decode(bytes(damaged), "a.mp3")
+    assert samples.shape == decode(MP3, "a.mp3")[0].shape
+    assert warnings == ()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\x03\x00" + bytes(range(256)) * 20,
+        b"\xff\xf3\x00\x00" + bytes(3_000),
+        MP3[:4] + b"ftypM4A " + bytes(6_000),
+    ],
+    ids=["no header", "free format", "another container"],
+)
+def test_what_only_looks_like_it_is_refused_without_a_word(data: bytes) -> None:
+    with pytest.raises(AudioError, match="cannot be read as audio"):
+        decode(data, "a.mp3")
