@@ -133,14 +133,19 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         It is `weights_digest`, but for a model whose tasks have networks of their own: the
         networks of other tasks are neither hashed nor loaded.
         """
-        is_composed = isinstance(self.network, ComposedNetwork)
-        key = tuple(task for task in TASKS if task in tasks) if is_composed else ()
+        composed = self.composed
+        key = tuple(task for task in TASKS if task in tasks) if composed else ()
         if key not in self._digests:
-            networks = [self.network_of(task) for task in key] if is_composed else [self.network]
+            networks = [composed.member(task) for task in key] if composed else [self.network]
             digests = [weights_digest(self.spec, self.frontend, network) for network in networks]
             joined = hashlib.sha256(" ".join(digests).encode()).hexdigest()
-            self._digests[key] = f"sha256:{joined}" if is_composed else digests[0]
+            self._digests[key] = f"sha256:{joined}" if composed else digests[0]
         return self._digests[key]
+
+    @property
+    def composed(self) -> ComposedNetwork | None:
+        """The network, where it is one a task; None where one network answers all of them."""
+        return self.network if isinstance(self.network, ComposedNetwork) else None
 
     @property
     def networks(self) -> dict[Task | None, nn.Module]:
@@ -149,9 +154,9 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         Raises:
             WeightsError: A task's network cannot be loaded.
         """
-        if isinstance(self.network, ComposedNetwork):
-            return {task: self.network.member(task) for task in self.network.tasks}
-        return {None: self.network}
+        if (composed := self.composed) is None:
+            return {None: self.network}
+        return {task: composed.member(task) for task in composed.tasks}
 
     def network_of(self, task: Task) -> nn.Module:
         """Return the network that answers a task: the model's, or the task's own.
@@ -160,9 +165,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             TaskNotAvailableError: Tasks have networks of their own, and this one has none.
             WeightsError: It cannot be loaded.
         """
-        return (
-            self.network.member(task) if isinstance(self.network, ComposedNetwork) else self.network
-        )
+        return self.network if (composed := self.composed) is None else composed.member(task)
 
     def infer(
         self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
@@ -177,7 +180,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         by_task: dict[Task | None, list[str]] = {}
         for name in outputs:
             task: Any = {"embedding": backbone, "fine_event": "event"}.get(name, name)
-            key = task if isinstance(self.network, ComposedNetwork) else None
+            key = None if self.composed is None else task
             by_task.setdefault(key, []).append(name)
         values: dict[str, Tensor] = {}
         with torch.inference_mode():

@@ -89,10 +89,10 @@ def resolve(name: str | None = None, stage: str | None = None) -> tuple[str, str
         >>> resolve("v3"), resolve(stage="open")
         (('v3', 'joint'), ('v3', 'open'))
     """
-    default_name, default_stage = default_checkpoint()
-    if name is None:
-        return default_name, stage or default_stage
-    return name, stage or RELEASED_STAGE
+    if name is not None:
+        return name, stage or RELEASED_STAGE
+    name, default_stage = default_checkpoint()
+    return name, stage or default_stage
 
 
 def find(name: str, stage: str) -> ModelSpec:

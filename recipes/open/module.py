@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from dcasenet.models.base import LAST_LAYERS
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
@@ -53,8 +54,8 @@ class JointTraining(Training):
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frontend = LogMel(frontend_settings(recipe))
         self.answers = Answers()
-        self._set_prior("tag_head.6", 1 / n_tags)
-        self._set_prior("event_head", EVENT_PRIOR)
+        self._set_prior(LAST_LAYERS["tag"], 1 / n_tags)
+        self._set_prior(LAST_LAYERS["event"], EVENT_PRIOR)
 
     def _set_prior(self, name: str, prior: float) -> None:
         """Start a head at how rare its labels are, so that the first steps need not learn it."""

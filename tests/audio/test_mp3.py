@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,8 +205,12 @@ def test_frames_alone_do_not_make_an_mp3() -> None:
 
 
 @pytest.fixture
-def no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libsndfile._Helper, "_waiting", [])
+def no_helper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    waiting: list[Any] = []
+    monkeypatch.setattr(libsndfile._Helper, "_waiting", waiting)
+    yield
+    for helper in waiting:
+        helper.end()
 
 
 @pytest.mark.usefixtures("no_helper")
@@ -227,23 +233,29 @@ def test_a_decoder_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("no_helper")
-def test_one_process_decodes_one_file_after_the_other() -> None:
-    data, waiting = without_tag(MP3), libsndfile._Helper._waiting
+def test_one_process_decodes_one_file_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, popen = without_tag(MP3), subprocess.Popen
+    started: list[Any] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(libsndfile.subprocess, "Popen", start)
     first = decode(data, "a.mp3")[0]
-    (helper,) = waiting
     np.testing.assert_array_equal(decode(data, "a.mp3")[0], first)
-    assert waiting == [helper]
+    (process,) = started
     with FileReader(data, "a.mp3") as reader:  # which is left in the middle
         next(iter(reader))
-    assert helper._process.poll() is not None
+    assert started == [process]
+    assert process.poll() is not None
     with ThreadPoolExecutor(3) as pool:
         for samples, *_ in pool.map(decode, [data] * 6, ["a.mp3"] * 6):
             np.testing.assert_array_equal(samples, first)
-    assert len(waiting) == 1
-    waiting[0]._process.kill()
-    waiting[0]._process.wait()
+    (process,) = (one for one in started if one.poll() is None)
+    process.kill()
+    process.wait()
     np.testing.assert_array_equal(decode(data, "a.mp3")[0], first)
-    waiting.pop().end()
 
 
 def test_layer_two_is_decoded() -> None:

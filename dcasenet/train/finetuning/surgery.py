@@ -55,7 +55,7 @@ def with_linear_head(
     """
     task = data.task
     spec, network = own_network(model, task)
-    note = "a linear head on the frozen trunk"
+    note = "a linear head on the frozen backbone"
     own = described(_relabeled(spec, data, "linear"), data, evaluation, note)
     gone = (f"{NETWORK}linear.{task}.", *(f"{NETWORK}{n}." for n in NETWORKS[spec.name].own[task]))
     tensors = {
@@ -68,9 +68,9 @@ def with_linear_head(
         f"{NETWORK}linear.{task}.bias": head.bias,
     }
     frontend, network = assemble(tensors, own, f"{spec.name} {own.stage!r}")
-    if not isinstance(model.network, ComposedNetwork):
+    if model.composed is None:
         return SoundModel(own, frontend, network, model.precision).to(model.device)
-    loaders = dict(model.network.loaders)
+    loaders = dict(model.composed.loaders)
     loaders[task] = partial(copy.deepcopy, network)
     whole = described(_relabeled(model.spec, data, "linear"), data, evaluation, note)
     whole = dataclasses.replace(whole, members={**model.spec.members, task: own.stage})

@@ -9,7 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import dcasenet
 from dcasenet.spec import ModelSpec
+from dcasenet.weights.manifest import find
 from recipes.open import checkpoint, export
 from recipes.open.data import OpenData
 from recipes.open.module import JointTraining, label_counts
@@ -156,7 +158,12 @@ def test_nothing_written_names_a_place_on_this_machine(output: Path) -> None:
         assert str(Path.home()).encode() + b"/" not in path.read_bytes()
 
 
-def test_the_command_line_has_the_recipes_defaults() -> None:
+def test_the_command_line_makes_the_shipped_checkpoint_by_default() -> None:
     options = checkpoint.parser().parse_args(["data", "--work", "w", "--output", "o"])
-    assert (options.width, options.epochs) == (Recipe().width, Recipe().epochs)
+    shipped = find("v3", "open")
+    log = Path(dcasenet.__file__).parent / "data" / "open" / "training_log.csv"
+    rows = list(csv.DictReader(log.read_text("utf-8").splitlines()))
+    n_epochs = {cycle: len([r for r in rows if r["cycle"] == cycle]) for cycle in ("1", "2")}
+    assert options.width == shipped.width
+    assert n_epochs == {"1": options.epochs, "2": options.epochs}
     assert options.data == Path("data")

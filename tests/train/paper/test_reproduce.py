@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -55,10 +56,14 @@ def test_table_2_is_the_papers_where_print_is_clear(shared: Path) -> None:
         f"{value:.2f}" for row in TABLE_2.values() for value in row["single"][:3]
     } & clear:
         assert figure.replace(".", " ") in text or figure in text
-    # Accuracies are whole numbers of 2,968 clips, truncated or rounded.
-    for row in TABLE_2.values():
-        accuracy = row["single"][0]
-        assert any(abs(100 * k / 2_968 - accuracy) < 0.01 for k in range(2_969)), accuracy
+
+
+def test_accuracies_of_table_2_are_whole_numbers_of_clips() -> None:
+    # Of 2,968 clips; some are printed truncated, some rounded.
+    right = {"v1-nomix": 2_009, "v1": 2_024, "v2": 2_064, "v3": 2_028}
+    for name, row in TABLE_2.items():
+        percent = 100 * right[name] / 2_968
+        assert row["single"][0] in (round(percent, 2), math.floor(100 * percent) / 100), name
 
 
 def test_rows_by_name_and_by_architecture() -> None:
