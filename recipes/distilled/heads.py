@@ -1,0 +1,258 @@
+"""Fit the last layers of tags and environments to labels, on a frozen backbone.
+
+::
+
+    python -m recipes.distilled.heads DATA TEACHER --checkpoint FILE --cache FILE --output FILE
+
+In training most of what the tags follow is the teacher's; labels are few among 527. Here every
+training recording is embedded once as a user would give it, and mixtures beside it; on the
+embeddings the tags' layers learn both, labels with the weight that serves the validation side best.
+The environments' layer learns from the recordings whose place is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dcasenet.train.metrics.classification import confusion, mean_average_precision
+from dcasenet.weights.checkpoint import read_spec, write
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all, make_bank
+from recipes.distilled.evaluate import waveform_of
+from recipes.distilled.teacher import load_teacher
+from recipes.labels import LabelSets, named_tags
+from recipes.mixtures import Mixer
+from recipes.pack import label_sets
+from recipes.recordings import read_recordings
+from recipes.students import Lecturer, LossWeights, Student, StudentSettings
+from recipes.tags import read_tags
+from recipes.train import load_student
+
+log = logging.getLogger(__name__)
+
+# How sure a label of a whole recording is; in training, where it may be drowned, it is less.
+LABELED = 0.95
+WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of labels against what only the teacher says
+DECAYS = (0.01, 1.0)  # of the environments' layer
+EPOCHS, BATCH, RATE = 24, 128, 5e-4
+WINDOW, SHORTEST = 10.0, 5.0  # seconds, as the checkpoint will be asked
+N_MIXTURES = 1_600
+FEWEST_RECORDINGS = 3  # of a class that the choice is made on
+
+
+class Examples(NamedTuple):
+    """What the head reads, and what is true.
+
+    Attributes:
+        embedding: Mean over the steps, (n, size).
+        teacher: Probabilities of the teacher, (n, 527).
+        labeled: Which tags recordings are labeled with, (n, 527) of 0 and 1.
+        code: What the environments' last layer reads, (n, size).
+        scene: The environment, (n,); -1 where it is not known.
+    """
+
+    embedding: Tensor
+    teacher: Tensor
+    labeled: Tensor
+    code: Tensor
+    scene: Tensor
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Embed, fit, choose, write."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    decoded = decode_all(read_recordings(options.data), options.data, options.cache)
+    labels = label_sets(decoded)
+    names = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
+    named = torch.tensor(named_tags(labels.tags, names))
+    spec = read_spec(options.checkpoint)
+    if spec is None:
+        raise SystemExit(f"{options.checkpoint} says nothing about itself")
+    n_labels = (len(spec.scenes), len(labels.tags), len(spec.events))
+    student = Student(StudentSettings(spec.stage, spec.width, taught=True), n_labels, named)
+    load_student(student, options.checkpoint)
+    student.eval().requires_grad_(requires_grad=False)
+    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
+    sides = {
+        split: [c for c in decoded if c.recording.split == split and c.recording.open]
+        for split in ("train", "validation")
+    }
+    watched = embed_clips(student, lecturer, sides["validation"], labels, named)
+    own = embed_clips(student, lecturer, sides["train"], labels, named)
+    log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
+    mixer = Mixer(make_bank(sides["train"], labels), seed=1)
+    train = _joined(own, embed_mixtures(student, lecturer, mixer, named))
+    chosen = {
+        "tag_head": fit_tags(student.network.tag_head, train, watched),
+        "scene_head": fit_scenes(student.network.scene_head, own, watched),
+    }
+    tensors = load_file(options.checkpoint)
+    for head, layers in chosen.items():
+        for name, value in layers.state_dict().items():
+            full = f"network.{head}.{name}"
+            tensors[full] = value.to(tensors[full].dtype)
+    write(options.output, tensors, spec)
+
+
+@torch.no_grad()
+def embed_clips(
+    student: Student,
+    lecturer: Lecturer,
+    clips: Sequence[Decoded],
+    labels: LabelSets,
+    named: Tensor,
+    seed: int = 0,
+) -> Examples:
+    """Return a window of each recording, as the checkpoint reads it: short ones are repeated."""
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[Tensor, ...]] = []
+    longest, shortest = round(WINDOW * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE)
+    for clip in clips:
+        waveform = waveform_of(clip)
+        start = int(rng.integers(max(1, len(waveform) - longest + 1)))
+        waveform = waveform[start : start + longest]
+        missing = max(0, shortest - len(waveform))
+        batch = torch.from_numpy(np.pad(waveform, (0, missing), mode="wrap"))[None]
+        tags = list(labels.tags_of(clip.recording) or ())
+        labeled = named[tags].amax(dim=0) if tags else torch.zeros(named.shape[1])
+        place = labels.environment_of(clip.recording)
+        embedding, code = _embed(student, batch)
+        scene = torch.tensor(-1 if place is None else place)
+        rows.append((embedding[0], lecturer(batch).tag[0], labeled, code[0], scene))
+    return Examples(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+@torch.no_grad()
+def embed_mixtures(
+    student: Student, lecturer: Lecturer, mixer: Mixer, named: Tensor, batch: int = 16
+) -> Examples:
+    """Return mixtures, noise and tones among them; what they were mixed of may be drowned."""
+    rows = []
+    for _ in range(N_MIXTURES // batch):
+        mixed = mixer.draw(batch, WINDOW)
+        labeled = torch.zeros(batch, named.shape[1])
+        embedding, code = _embed(student, mixed.degraded)
+        rows.append((embedding, lecturer(mixed.clean).tag, labeled, code, mixed.scene))
+    return Examples(*(torch.cat(column) for column in zip(*rows, strict=True)))
+
+
+def fit_tags(head: nn.Sequential, train: Examples, watched: Examples) -> nn.Sequential:
+    """Return the head that is best on what is watched, the given one among them."""
+    best, chosen = _score(head, watched), head
+    log.info("as it was: mAP %.3f, top-1 %.3f", *best)
+    for weight in WEIGHTS:
+        torch.manual_seed(0)
+        own = copy.deepcopy(head).requires_grad_(requires_grad=True)
+        optimizer = torch.optim.AdamW(own.parameters(), lr=RATE, weight_decay=0.05)
+        for epoch in range(EPOCHS):
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * (1.0 - epoch / EPOCHS)
+            own.train()
+            for rows in _batches(len(train.embedding)):
+                optimizer.zero_grad()
+                loss = _loss(own, Examples(*(column[rows] for column in train)), weight)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            score = _score(own.eval(), watched)
+            if sum(score) > sum(best):
+                best, chosen = score, copy.deepcopy(own)
+                log.info("weight %.0f, epoch %d: mAP %.3f, top-1 %.3f", weight, epoch, *score)
+    return chosen.requires_grad_(requires_grad=False)
+
+
+def fit_scenes(head: nn.Linear, train: Examples, watched: Examples) -> nn.Linear:
+    """Return the environments' layer that is best on what is watched, the given one among them."""
+    known, watched_known = train.scene >= 0, watched.scene >= 0
+    code, scene = train.code[known], train.scene[known]
+    count = torch.bincount(scene, minlength=head.out_features).clamp(min=1)
+    weight = (count.float().mean() / count).sqrt()
+    target = watched.scene[watched_known].numpy()
+
+    def score(layer: nn.Linear) -> float:
+        found = confusion(layer(watched.code[watched_known]).detach().numpy(), target)
+        return found.accuracy + float(np.nanmean(found.recall))
+
+    best, chosen = score(head), head
+    log.info("environments as they were: accuracy and macro recall sum up to %.3f", best)
+    for decay in DECAYS:
+        torch.manual_seed(0)
+        own = copy.deepcopy(head).requires_grad_(requires_grad=True)
+        optimizer = torch.optim.AdamW(own.parameters(), lr=2 * RATE, weight_decay=decay)
+        for epoch in range(EPOCHS):
+            for rows in _batches(len(code)):
+                optimizer.zero_grad()
+                nnf.cross_entropy(own(code[rows]), scene[rows], weight).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            if (found := score(own)) > best:
+                best, chosen = found, copy.deepcopy(own)
+                log.info("decay %g, epoch %d: %.3f", decay, epoch, found)
+    return chosen.requires_grad_(requires_grad=False)
+
+
+def _loss(head: nn.Sequential, examples: Examples, weight: float) -> Tensor:
+    logits: Tensor = head(examples.embedding)
+    truth = examples.teacher.maximum(LABELED * examples.labeled)
+    share = 1.0 + (weight - 1.0) * examples.labeled
+    binary = nnf.binary_cross_entropy_with_logits(logits, truth, share, reduction="none")
+    ranks = share * truth
+    ranks = ranks / ranks.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    listwise = -(ranks * logits.log_softmax(dim=1)).sum(dim=1)
+    return (binary.sum(dim=1) + LossWeights().ranking * listwise).mean()
+
+
+@torch.no_grad()
+def _score(head: nn.Sequential, examples: Examples) -> tuple[float, float]:
+    """Return mAP and top-1 accuracy over the classes that recordings are labeled with."""
+    classes = examples.labeled.sum(dim=0) >= FEWEST_RECORDINGS
+    truth = examples.labeled[:, classes].numpy() > 0
+    rows = truth.any(axis=1)
+    scores = torch.sigmoid(head(examples.embedding))[:, classes].numpy()[rows]
+    top1 = truth[rows][np.arange(rows.sum()), scores.argmax(axis=1)].mean()
+    return mean_average_precision(scores, truth[rows]), float(top1)
+
+
+def _embed(student: Student, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the last layers of tags and of environments read, (batch, size) each."""
+    codes: list[Tensor] = []
+    hook = student.network.scene_head.register_forward_pre_hook(
+        lambda _, inputs: codes.append(inputs[0])
+    )
+    try:
+        embedding: Tensor = student.network(student.frontend(waveforms)).embedding
+    finally:
+        hook.remove()
+    return embedding.mean(dim=1), codes[0]
+
+
+def _batches(n: int) -> Sequence[Tensor]:
+    order = torch.randperm(n)
+    return [order[start : start + BATCH] for start in range(0, n, BATCH)]
+
+
+def _joined(*parts: Examples) -> Examples:
+    return Examples(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
