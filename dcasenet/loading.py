@@ -108,6 +108,8 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
     """
     known, stage = manifest.resolve(None if name is None else str(name), stage)
     name = known if name is None else name
+    if stage is not None and not isinstance(stage, str):
+        raise ValueError(f"stage={stage!r} is no name; give one, such as stage='open'.")
     _check_backend(runtime, precision, device)
     access = Access(cache_dir, sources.is_offline(local_files_only), progress)
     is_released = weights is None and isinstance(name, str) and name in manifest.ARCHITECTURES

@@ -98,8 +98,8 @@ class Reader:
                 self._check(self._file.n_channels, channels_last)
                 self._closing = undoing.pop_all()
         else:
-            self.source, self.sample_rate = "<array>", whole_rate(sample_rate)
             self._values = arranged(array, channels_last)
+            self.source, self.sample_rate = "<array>", whole_rate(sample_rate)
             n_channels, self.n_expected = self._values.shape
             self._check(n_channels, channels_last)
 

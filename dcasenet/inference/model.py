@@ -183,7 +183,8 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             key = None if self.composed is None else task
             by_task.setdefault(key, []).append(name)
         values: dict[str, Tensor] = {}
-        with torch.inference_mode():
+        # The caller's autocast is for the caller's own layers: it would change the answers.
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             log_mel = self.frontend(torch.from_numpy(waveforms).to(self.device)).to(self.dtype)
             for key, names in by_task.items():
                 values |= _outputs(self._fast(key), log_mel, names)

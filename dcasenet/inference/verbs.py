@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -47,6 +48,7 @@ from dcasenet.types import (
     SceneOptions,
     TagOptions,
     Threshold,
+    check_number,
 )
 
 if TYPE_CHECKING:
@@ -78,10 +80,11 @@ def check_top(top: int | None) -> None:
     """Refuse a number of tags that is none.
 
     Raises:
-        ValueError: It is less than 1.
+        ValueError: It is less than 1, or no whole number.
     """
-    if top is not None and top < 1:
-        raise ValueError(f"top={top} is out of range; give 1 or more, or None for all.")
+    if top is not None:
+        accepted = "give 1 or more, or None for all"
+        check_number("top", top, 1, accepted=accepted, kind=numbers.Integral)
 
 
 class SoundVerbs(ABC, Generic[Array]):

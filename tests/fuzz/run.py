@@ -6,9 +6,9 @@
     python tests/fuzz/run.py --cases 50000 --seed 1 --processes 2
 
 Each case must give an answer whose numbers are finite and in range, or an `AudioError`; within 20 s
-of processor time and 1 GiB; without a word on a standard stream; and the process must live. The table is Markdown.
-The exit code is 1 if a case failed; ``--only SEED:NUMBER`` runs that case again, with its
-traceback. Ctrl-C ends it with the table of the cases so far.
+of processor time and 1 GiB; without a word on a standard stream; and the process must live. The
+table is Markdown. The exit code is 1 if a case failed; ``--only SEED:NUMBER`` runs that case again,
+with its traceback. Ctrl-C ends it with the table of the cases so far.
 """
 
 from __future__ import annotations
@@ -260,7 +260,8 @@ def _watch_one(seed: int, first: int, stop: int, add: Any) -> int:
             case = cases.make(seed, number)
             add(
                 {"number": number, "kind": case.kind, "what": case.what, "outcome": "failed",
-                 "message": f"{message}. {said}", "seconds": PATIENCE, "mebibytes": 0, "warnings": []}
+                 "message": f"{message}. {said}", "seconds": PATIENCE, "mebibytes": 0,
+                 "warnings": []}
             )  # fmt: skip
             number += 1
     return number

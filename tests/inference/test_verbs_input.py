@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dcasenet
 from dcasenet import (
     Analysis,
     AudioError,
@@ -122,3 +124,37 @@ def test_warnings_reach_every_result(tiny_model: SoundModel, write_wav: WriteWav
     assert "cut.wav: it is silent" in silent
     for verb in ("classify_scene", "tag", "detect_events"):
         assert getattr(tiny_model, verb)(path).warnings == analysis.warnings
+
+
+@pytest.mark.parametrize("top", ["3", 1.5, True, 0, -1, float("nan")])
+def test_a_number_of_tags_is_a_whole_number(tiny_model: SoundModel, noise: Noise, top: Any) -> None:
+    with pytest.raises(ValueError, match=r"top=.* (is no number|is out of range); give 1 or more"):
+        tiny_model.tag(noise(24_000), 24_000, top=top)
+
+
+def test_the_callers_settings_of_torch_change_no_answer(
+    tiny_model: SoundModel, noise: Noise
+) -> None:
+    expected = tiny_model.tag(noise(24_000), 24_000).values
+    state = torch.get_rng_state()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(tiny_model.tag(noise(24_000), 24_000).values, expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        np.testing.assert_array_equal(tiny_model.tag(noise(24_000), 24_000).values, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(tiny_model.tag(noise(24_000), 24_000).values, expected)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("stage", [["open"], True, 3])
+def test_a_stage_is_a_name(stage: Any) -> None:
+    with pytest.raises(ValueError, match=r"stage=.* is no name; give one, such as stage='open'"):
+        dcasenet.load("v3", stage=stage)
+
+
+def test_an_array_of_paths_is_told_to_be_a_list(tiny_model: SoundModel) -> None:
+    with pytest.raises(AudioError, match=r"An array of 2 paths .* Pass a list: list\(paths\)"):
+        tiny_model.tag(np.array(["a.wav", "b.wav"]))
