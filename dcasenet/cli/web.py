@@ -37,15 +37,20 @@ def web(
         Path | None,
         typer.Option(metavar="DIR", help="Write the page here for any web server, instead."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that is not empty, too.")
+    ] = False,
 ) -> None:
     """Open a page that answers files and the microphone in the browser; no sound leaves it."""
     import webbrowser
 
     from dcasenet.live.page import page_server, write_page
 
+    if overwrite and output is None:
+        raise typer.BadParameter("--overwrite is for --output; nothing else is written.")
     content = _model(onnx, checkpoint).content()
     if output is not None:
-        write_page(content, output)
+        write_page(content, output, overwrite=overwrite)
         typer.echo(f"{output}: the page. Any web server can serve this folder.")
         return
     with page_server(host, port, content) as server:

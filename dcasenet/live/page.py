@@ -33,19 +33,25 @@ def page_folder() -> Path:
     )
 
 
-def write_page(model: bytes, folder: Path) -> None:
-    """Write the page and its model into a folder that is new or empty.
+def write_page(model: bytes, folder: Path, *, overwrite: bool = False) -> None:
+    """Write the page and its model into a folder.
 
     Args:
         model: Content of the ONNX file.
-        folder: Where to.
+        folder: Where to: new or empty.
+        overwrite: Whether the folder may hold something; files of the same names are replaced.
 
     Raises:
-        DcasenetError: The folder holds something already.
+        DcasenetError: The folder holds something already, or is a file.
         OSError: It cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DcasenetError(f"{folder} is not an empty folder. Give --output a new one.")
+    if folder.exists() and not folder.is_dir():
+        raise DcasenetError(f"{folder} is a file. Give --output a folder.")
+    if folder.exists() and not overwrite and any(folder.iterdir()):
+        raise DcasenetError(
+            f"{folder} is not an empty folder. Give --output a new one, or --overwrite to replace "
+            "files of the same names."
+        )
     shutil.copytree(page_folder(), folder, dirs_exist_ok=True)
     (folder / MODEL_NAME).write_bytes(model)
 

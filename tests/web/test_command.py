@@ -83,6 +83,15 @@ def test_the_page_can_be_written_for_another_server(
     done = run("web", exported, "--output", target)
     assert done.code == 1
     assert "is not an empty folder" in done.err
+    (target / "index.html").write_text("of an earlier version")
+    (target / "mine.txt").write_text("mine")
+    assert run("web", exported, "--output", target, "--overwrite").code == 0
+    assert (target / "index.html").read_bytes() == (page_folder() / "index.html").read_bytes()
+    assert (target / "mine.txt").read_text() == "mine"
+    done = run("web", exported, "--output", exported, "--overwrite")
+    assert done.code == 1
+    assert "is a file. Give --output a folder" in done.err
+    assert run("web", exported, "--overwrite", "--no-browser").code == 2
 
 
 def test_a_busy_port_is_said(run: Callable[..., Done], exported: Path) -> None:
