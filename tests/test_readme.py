@@ -23,10 +23,10 @@ import soundfile
 import torch
 
 import dcasenet
-from dcasenet import cli, create
+from dcasenet import cli
 from dcasenet.weights import manifest
 from dcasenet.weights.checksum import file_digest
-from dcasenet.weights.key_map import NAMES
+from tests.parity import stand_in
 
 ROOT = Path(__file__).parents[1]
 README = "README.md"
@@ -62,9 +62,7 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
         The server's address and the manifest.
     """
     folder = tmp_path_factory.mktemp("github")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        state = {_authors_name(name): t for name, t in create("v3").state_dict().items()}
+    state = stand_in.state_dict(0)
     torch.save(state, folder / "standin.pt", _use_new_zipfile_serialization=False)
     content = json.loads((ROOT / "weights_manifest.json").read_text("utf-8"))
     for entry in content["models"]:
@@ -123,19 +121,6 @@ def some_sounds(folder: Path) -> None:
             tone = np.sin(2 * np.pi * random.uniform(1_000, 3_000) * times)
             sound = tone if label == "whistle" else random.standard_normal(24_000)
             soundfile.write(folder / label / f"{number}.wav", 0.1 * sound, 24_000)
-
-
-def _authors_name(name: str) -> str:
-    for pattern, replacement in reversed(NAMES):
-        theirs = pattern.replace("^", "").replace("\\.", ".")
-        if "[12]" in pattern:
-            name = re.sub(r"\.norm([12])\.", r".bn\1.", name)
-        elif pattern.startswith("^"):
-            if name.startswith(replacement):
-                name = theirs + name.removeprefix(replacement)
-        else:
-            name = name.replace(replacement, theirs)
-    return name
 
 
 class CloseEnough(doctest.OutputChecker):

@@ -134,21 +134,22 @@ def test_bfloat16_on_synthetic_sound(networks: ModuleType, noise: Noise) -> None
         assert networks.difference(exact, fast) > 0
 
 
+@pytest.mark.parametrize("clip", ["dog", "rain", "bursts"])
 def test_bfloat16_on_recordings(
-    networks: ModuleType, released_state: dict[str, torch.Tensor], golden: dict[str, np.ndarray]
+    networks: ModuleType,
+    released_state: dict[str, torch.Tensor],
+    golden: dict[str, np.ndarray],
+    clip: str,
 ) -> None:
+    log_mel = torch.from_numpy(golden[f"{clip}/logmel"])[None]
     network = create("v3").eval()
     network.load_state_dict(rename(released_state))
-    for clip in ("dog", "rain", "bursts"):
-        log_mel = torch.from_numpy(golden[f"{clip}/logmel"])[None]
-        exact, fast = (
-            networks.answers(network, log_mel),
-            networks.answers(fuse(network, torch.bfloat16), log_mel),
-        )
-        for one, two in zip(
-            networks.probabilities(exact), networks.probabilities(fast), strict=True
-        ):
-            assert (one - two).abs().max() < 0.02
+    exact, fast = (
+        networks.answers(network, log_mel),
+        networks.answers(fuse(network, torch.bfloat16), log_mel),
+    )
+    for one, two in zip(networks.probabilities(exact), networks.probabilities(fast), strict=True):
+        assert (one - two).abs().max() < 0.02
 
 
 def test_bfloat16_of_a_trained_checkpoint(shared: Path) -> None:

@@ -12,15 +12,16 @@ import torch
 from dcasenet.errors import WeightsError
 from dcasenet.models.dcasenet import create
 from dcasenet.weights.checkpoint import convert, read
-from dcasenet.weights.key_map import NAMES
+from dcasenet.weights.key_map import rename
 
 
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("layout", ["ours", "authors"])
-def test_state_dicts(tmp_path, legacy, layout):
+def test_state_dicts(tmp_path, released_state, legacy, layout):
     state = create("v3", width=0.125).state_dict()
     path = tmp_path / "state.pt"
-    saved = {in_authors_layout(n): t for n, t in state.items()} if layout == "authors" else state
+    theirs = rename({name: name for name in released_state})  # held to the layout by test_dcasenet
+    saved = {theirs[n]: t for n, t in state.items()} if layout == "authors" else state
     torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
     spec = convert(path, tmp_path / "out.safetensors")
     assert (spec.name, spec.stage, spec.width) == ("v3", "custom", 0.125)
@@ -29,19 +30,6 @@ def test_state_dicts(tmp_path, legacy, layout):
     loaded, own = read(tmp_path / "out.safetensors")
     assert own == spec
     assert all(torch.equal(loaded["network." + n], t) for n, t in state.items())
-
-
-def in_authors_layout(name):
-    """Undo `dcasenet.weights.key_map.rename` for one name."""
-    for pattern, ours in reversed(NAMES):
-        theirs = pattern.replace("^", "").replace("\\", "").replace("([12])", "{}")
-        for digit in ("1", "2") if "{}" in theirs else ("",):
-            mine = ours.replace("\\1", digit)
-            if pattern.startswith("^") and name.startswith(mine):
-                name = theirs + name[len(mine) :]
-            elif not pattern.startswith("^"):
-                name = name.replace(mine, theirs.format(digit))
-    return name
 
 
 def test_the_stand_in_of_a_released_file(released_state, tmp_path):

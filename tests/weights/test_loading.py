@@ -262,14 +262,14 @@ def test_a_stand_in_end_to_end(server, tmp_path, monkeypatch, released_state, go
     monkeypatch.setenv("DCASENET_GITHUB_BASE", server.url)
     monkeypatch.setenv("DCASENET_HOME", str(tmp_path / "cache"))
     server.files[f"/{entry['file']['github']}"] = path.read_bytes()
-    log_mel = torch.from_numpy(golden["dog/logmel"])[None]
+    log_mel = torch.from_numpy(golden["bursts/logmel"])[None]
     for offline in (False, True):
         model = dcasenet.load("v3", local_files_only=offline)
         with torch.inference_mode():
             outputs = model.network(log_mel)
-        expected = torch.from_numpy(golden["dog/tag_logits"])
+        expected = torch.from_numpy(golden["bursts/tag_logits"])
         torch.testing.assert_close(outputs.tag[0], expected, atol=1e-4, rtol=0)
-        expected = torch.from_numpy(golden["dog/asc_logits"])
+        expected = torch.from_numpy(golden["bursts/asc_logits"])
         torch.testing.assert_close(outputs.scene[0], expected, atol=1e-4, rtol=0)
     assert len(server.requests) == 1
     assert model.spec.license == "MIT"

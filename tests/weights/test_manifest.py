@@ -84,8 +84,8 @@ def test_published_figures():
         assert find("v3", stage).tasks == (task,)
 
 
-def test_labels(shared):
-    labels = json.loads((shared / "spec" / "labels.json").read_text("utf-8"))
+def test_labels():
+    labels = json.loads((ROOT / "tests" / "parity" / "labels.json").read_text("utf-8"))
     spec = find("v3", "joint")
     assert (list(spec.scenes), list(spec.tags), list(spec.events)) == (
         labels["scenes"],
