@@ -20,6 +20,8 @@ from dcasenet.weights.checksum import file_digest
 from dcasenet.weights.manifest import LABEL_FIELDS, manifest_path, read_manifest
 
 PACKAGE = manifest_path().parent / "dcasenet"
+# Long, and read from the file of weights itself.
+MEASURED = ("curves", "familiarity")
 
 
 def main() -> None:
@@ -64,7 +66,11 @@ def entry(
     spec: ModelSpec, file: Mapping[str, Any], label_sets: dict[str, list[str]]
 ) -> dict[str, Any]:
     """Make a manifest entry; labels that are no set yet become one."""
-    values = {name: value for name, value in spec.to_dict().items() if value not in (None, {})}
+    values = {
+        name: value
+        for name, value in spec.to_dict().items()
+        if value not in (None, {}) and name not in MEASURED
+    }
     labels = {}
     for task, field in LABEL_FIELDS.items():
         wanted = list(values.pop(field))

@@ -36,6 +36,7 @@ from dcasenet.errors import DcasenetError
 from dcasenet.inference.postprocess import require, sigmoid
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Floats
+from dcasenet.text import shorten_list
 from dcasenet.weights.cache import cache_folder
 
 FOLDER = "search"  # of the cache, for the indices of folders
@@ -313,7 +314,7 @@ def _probabilities(model: SoundVerbs[Any], index: Index, label: str) -> NDArray[
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
             f"{model.spec.name} {model.spec.stage!r} has no tag {label!r}.{hint} Its tags: "
-            f"{', '.join(model.spec.tags)}."
+            f"{shorten_list(model.spec.tags, 10)}."
         )
     logits = model.tag_head(np.array(index.vectors))[:, model.spec.tags.index(label)]
     return sigmoid(logits)

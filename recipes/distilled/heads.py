@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 # How sure a label of a whole recording is; in training, where it may be drowned, it is less.
 LABELED = 0.95
 WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of labels against what only the teacher says
+KEPT_WEIGHT = 3.0  # as in training
 DECAYS = (0.01, 1.0)  # of the environments' layer
 EPOCHS, BATCH, RATE = 24, 128, 5e-4
 WINDOW, SHORTEST = 10.0, 5.0  # seconds, as the checkpoint will be asked
@@ -149,7 +150,7 @@ def embed_mixtures(
 
 def fit_tags(head: nn.Sequential, train: Examples, watched: Examples) -> nn.Sequential:
     """Return the head that is best on what is watched, the given one among them."""
-    best, chosen = _score(head, watched), head
+    best, chosen, chosen_weight = _score(head, watched), head, KEPT_WEIGHT
     log.info("as it was: mAP %.3f, top-1 %.3f", *best)
     for weight in WEIGHTS:
         torch.manual_seed(0)
@@ -166,9 +167,20 @@ def fit_tags(head: nn.Sequential, train: Examples, watched: Examples) -> nn.Sequ
                 optimizer.step()
             score = _score(own.eval(), watched)
             if sum(score) > sum(best):
-                best, chosen = score, copy.deepcopy(own)
+                best, chosen, chosen_weight = score, copy.deepcopy(own), weight
                 log.info("weight %.0f, epoch %d: mAP %.3f, top-1 %.3f", weight, epoch, *score)
+    shift_labeled(chosen, train.labeled.any(dim=0), chosen_weight)
     return chosen.requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def shift_labeled(head: nn.Sequential, is_labeled: Tensor, weight: float) -> None:
+    """Bring the odds of labeled classes to what a weight of `KEPT_WEIGHT` would have made them.
+
+    A positive that counts w times as much has w times its odds; the order of the labeled classes
+    stays as it is.
+    """
+    head[-1].bias -= is_labeled * np.log(max(1.0, weight / KEPT_WEIGHT))
 
 
 def fit_scenes(head: nn.Linear, train: Examples, watched: Examples) -> nn.Linear:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -113,7 +114,8 @@ def test_every_packaged_checkpoint_is_what_its_entry_says():
         assert file_digest(path) == spec.file.digest
         assert path.stat().st_size == spec.file.size
         own = checkpoint.read_spec(path)
-        assert own.to_dict() == spec.to_dict()
+        # What was measured is long, and read from the file alone.
+        assert dataclasses.replace(own, curves={}, familiarity=None).to_dict() == spec.to_dict()
 
 
 def test_the_tool_makes_an_entry_from_a_file(tmp_path, small_model):
