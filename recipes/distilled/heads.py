@@ -90,7 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for split in ("train", "validation")
     }
     watched = embed_clips(student, lecturer, sides["validation"], labels, named)
-    own = embed_clips(student, lecturer, sides["train"], labels, named)
+    own = _joined(
+        embed_clips(student, lecturer, sides["train"], labels, named),
+        embed_clips(student, lecturer, sides["train"], labels, named, is_padded=True),
+    )
     log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
     mixer = Mixer(make_bank(sides["train"], labels), seed=1)
     train = _joined(own, embed_mixtures(student, lecturer, mixer, named))
@@ -113,16 +116,26 @@ def embed_clips(
     clips: Sequence[Decoded],
     labels: LabelSets,
     named: Tensor,
+    *,
+    is_padded: bool = False,
     seed: int = 0,
 ) -> Examples:
-    """Return a window of each recording, as the checkpoint reads it: short ones are repeated."""
-    rng = np.random.default_rng(seed)
+    """Return a window of each recording, as the checkpoint reads it: short ones are repeated.
+
+    With `is_padded`, those that are shorter than a window lie somewhere in silence instead, as many
+    that people have do; longer ones are cut elsewhere.
+    """
+    rng = np.random.default_rng([seed, is_padded])
     rows: list[tuple[Tensor, ...]] = []
     longest, shortest = round(WINDOW * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE)
     for clip in clips:
         waveform = waveform_of(clip)
         start = int(rng.integers(max(1, len(waveform) - longest + 1)))
         waveform = waveform[start : start + longest]
+        if is_padded:
+            n_silent = int(rng.integers(longest - len(waveform) + 1))
+            before = int(rng.integers(n_silent + 1))
+            waveform = np.pad(waveform, (before, n_silent - before))
         missing = max(0, shortest - len(waveform))
         batch = torch.from_numpy(np.pad(waveform, (0, missing), mode="wrap"))[None]
         tags = list(labels.tags_of(clip.recording) or ())
