@@ -66,9 +66,15 @@ def _subset(clips: Sequence[Decoded], most: int, rng: np.random.Generator) -> li
 
 
 def _stretch(clip: Decoded, seconds: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Cut a window out of a recording; half of the shorter ones lie somewhere in silence."""
     waveform, n = waveform_of(clip), round(seconds * SAMPLE_RATE)
     start = int(rng.integers(max(1, len(waveform) - n + 1)))
-    return waveform[start : start + n]
+    waveform = waveform[start : start + n]
+    if rng.random() < 0.5:
+        return waveform
+    n_silent = int(rng.integers(n - len(waveform) + 1))
+    before = int(rng.integers(n_silent + 1))
+    return np.pad(waveform, (before, n_silent - before))
 
 
 def _embed(model: SoundModel, waveforms: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

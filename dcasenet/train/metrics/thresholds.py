@@ -14,20 +14,29 @@ GRID = tuple(round(0.05 * k, 2) for k in range(1, 19))
 ROUNDS = 5  # over all labels, at most; two or three are enough
 
 
-def best_thresholds(reference: NDArray[np.bool_], curves: NDArray[np.float32]) -> tuple[float, ...]:
-    """Choose thresholds by truth and highest probability of each segment, (segments, labels)."""
+def best_thresholds(
+    reference: NDArray[np.bool_], curves: NDArray[np.float32], lowest: float = GRID[0]
+) -> tuple[float, ...]:
+    """Choose thresholds of the highest F1 over all labels.
+
+    Args:
+        reference: Whether a label is active in a segment, (segments, labels).
+        curves: Its highest probability there, (segments, labels).
+        lowest: Lowest threshold to choose.
+    """
+    grid = [level for level in GRID if level >= lowest]
 
     def score(thresholds: NDArray[np.float64]) -> float:
         return segment_score(reference, curves > thresholds).f1
 
     n_labels = reference.shape[1]
-    chosen = max((np.full(n_labels, level) for level in GRID), key=lambda t: (score(t), t[0]))
+    chosen = max((np.full(n_labels, level) for level in grid), key=lambda t: (score(t), t[0]))
     for _ in range(ROUNDS):
         before = chosen
         for label in range(n_labels):
             others = np.arange(n_labels) != label
-            trials = [np.where(others, chosen, level) for level in GRID]
-            chosen = trials[max(range(len(GRID)), key=lambda k: (score(trials[k]), k))]
+            trials = [np.where(others, chosen, level) for level in grid]
+            chosen = trials[max(range(len(grid)), key=lambda k: (score(trials[k]), k))]
         if np.array_equal(before, chosen):
             break
     return tuple(chosen.tolist())
