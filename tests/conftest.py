@@ -24,17 +24,6 @@ PARITY = Path(__file__).parent / "parity"  # numbers of the authors' code
 
 pytest_plugins = ["tests.fixtures.loudness", "tests.fixtures.training"]
 
-# Tests that are known to fail, one id or beginning of ids a line, to be emptied: they are run and
-# reported as such, and do not stop what else is to be tested.
-KNOWN_FAILURES = Path(__file__).parent / "known_failures.txt"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    known = tuple(line for line in KNOWN_FAILURES.read_text("utf-8").splitlines() if line)
-    for item in items:
-        if item.nodeid.startswith(known):
-            item.add_marker(pytest.mark.xfail(reason="known_failures.txt", strict=False))
-
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
