@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -17,11 +18,20 @@ import pytest
 
 from dcasenet.audio.discovery import list_recordings
 from dcasenet.batch import workers as module
-from dcasenet.batch.workers import Workers, read_file
+from dcasenet.batch.workers import ReadResult, Workers, read_file
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import ModelSpec
 
 READ = partial(read_file, spec=ModelSpec("v3", "fake"))
+
+
+@pytest.fixture
+def read_pipes(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ReadResult]:
+    """A reader that waits at named pipes, from where spawned processes find it, too."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fixtures"))
+    reader: Callable[[str], ReadResult] = importlib.import_module("pipe_reader").read_pipes
+    return reader
+
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 
@@ -54,13 +64,13 @@ def kill_readers() -> None:
 
 
 def test_order_and_a_worker_that_is_killed_at_every_try(
-    clips: Path, monkeypatch: pytest.MonkeyPatch
+    clips: Path, monkeypatch: pytest.MonkeyPatch, read_pipes: Callable[[str], ReadResult]
 ) -> None:
     monkeypatch.setattr(module, "AHEAD", 6)
     fifo = clips / "clip3b.wav"
     os.mkfifo(fifo)
     files = list_recordings([clips])
-    with Workers(1, READ) as workers:
+    with Workers(1, read_pipes) as workers:
         thread = when_read(fifo, kill_readers, times=2)
         read = list(workers.read(files))
         thread.join()
@@ -70,7 +80,9 @@ def test_order_and_a_worker_that_is_killed_at_every_try(
     assert "was killed, 2 times" in failed["clip3b.wav"]
 
 
-def test_a_file_whose_process_was_killed_once_is_read_again(clips: Path) -> None:
+def test_a_file_whose_process_was_killed_once_is_read_again(
+    clips: Path, read_pipes: Callable[[str], ReadResult]
+) -> None:
     fifo = clips / "clip3.wav"
     whole = fifo.rename(clips / "whole")
     os.mkfifo(fifo)
@@ -79,7 +91,7 @@ def test_a_file_whose_process_was_killed_once_is_read_again(clips: Path) -> None
         whole.replace(fifo)
         kill_readers()
 
-    with Workers(1, READ) as workers:
+    with Workers(1, read_pipes) as workers:
         thread = when_read(fifo, kill, times=1)
         read = list(workers.read([str(clips / "clip1.wav"), str(fifo), str(clips / "clip4.wav")]))
         thread.join()
@@ -88,7 +100,9 @@ def test_a_file_whose_process_was_killed_once_is_read_again(clips: Path) -> None
         assert [item.error for item in workers.read([str(fifo)])] == [None]
 
 
-def test_ctrl_c_does_not_wait_for_a_file_that_never_comes(clips: Path) -> None:
+def test_ctrl_c_does_not_wait_for_a_file_that_never_comes(
+    clips: Path, read_pipes: Callable[[str], ReadResult]
+) -> None:
     fifo = clips / "never.wav"
     os.mkfifo(fifo)
     codes = []
@@ -100,7 +114,7 @@ def test_ctrl_c_does_not_wait_for_a_file_that_never_comes(clips: Path) -> None:
         codes.append(child.exitcode)
 
     thread = when_read(fifo, interrupt, times=1)
-    with pytest.raises(KeyboardInterrupt), Workers(1, READ) as workers:
+    with pytest.raises(KeyboardInterrupt), Workers(1, read_pipes) as workers:
         list(workers.read([str(fifo)]))
     thread.join()
     assert codes == [-signal.SIGTERM]

@@ -220,9 +220,9 @@ def test_events_are_cut_with_their_times(tmp_path: Path, model: SoundModel) -> N
         Example(tmp_path / "short.wav", events=()),
     ]
     data = SoundDataset("bursts", "event", ("burst",), examples)
-    data = gather(data, model.spec, 0.0, 0, tmp_path / "cache")
-    recipe = recipe_for(model, data, batch_size=16)
-    batch = TuningBatches(data, recipe, 0)[0]
+    gathered = gather(data, model.spec, 0.0, 0, tmp_path / "cache")
+    recipe = recipe_for(model, gathered, batch_size=16)
+    batch = TuningBatches(gathered, recipe, 0)[0]
     n_steps = 38  # 30 s, the paper's crop, up to whole steps of 0.8 s
     assert batch.targets.shape == (16, n_steps, 1)
     seen = 0
