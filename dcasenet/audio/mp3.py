@@ -9,17 +9,16 @@ cannot be decoded.
 from __future__ import annotations
 
 import re
-import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.audio.crc import crc16
+from dcasenet.audio.mp3_frames import Format, Tag
 from dcasenet.audio.views import Piece, Stream, View, read_at, size_of
 
 # Bytes of the file that are looked at together: at first, and at most.
@@ -27,8 +26,6 @@ FIRST_CHUNK, CHUNK = 2**13, 2**20
 # Bytes of a frame up to where its side information ends, at most: header, checksum, 32 bytes; then
 # the marker of a tag.
 HEAD = 44
-# Bytes of a tag from its marker on: fields and table of contents, then the encoder's part.
-TAG_SIZE = 156
 # So many frames in a row are taken for MP3 where nothing else says so.
 CHAIN = 4
 # Where a file without any sign of its format has its first frame, at the latest.
@@ -41,176 +38,12 @@ MOST_VALUES = 288
 # Places where frames may go on behind damage, at most; a file made of nothing else is no MP3.
 MOST_TRIED = 2**16
 
-# kbit/s of layers I, II and III of MPEG 1, then of layer I and of layers II and III of MPEG 2.
-_BIT_RATES = (
-    (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-)
 # Silence that is put in place of a damaged stretch, at most, in frames.
 MOST_FILLED = 10_000
 # The first three bytes of frames.
 _HEADERS = re.compile(rb"(?=\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xeb])")
 # What becomes of a frame.
 _SOUND, _MUTED, _BLANK = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Format:
-    """What all frames of a stretch have in common, read from their headers of 4 bytes.
-
-    Attributes:
-        key: The second byte, as if there were no checksum: MPEG version and layer.
-        rate_bits: Bits 2 and 3 of the third byte: the sample rate.
-        is_mono: Whether there is one channel.
-        sizes: Bytes of a frame for each value of the third byte; 0 where it is no frame's.
-    """
-
-    key: int
-    rate_bits: int
-    is_mono: bool
-    sizes: tuple[int, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        row = self.layer - 1 if self.is_mpeg1 else 3 if self.layer == 1 else 4
-        sizes = tuple(self._size(third, _BIT_RATES[row]) for third in range(256))
-        object.__setattr__(self, "sizes", sizes)
-
-    @classmethod
-    def of(cls, head: bytes) -> Format | None:
-        """Read a header; None if it is none."""
-        if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
-            return None
-        is_reserved = head[1] >> 3 & 3 == 1 or head[1] >> 1 & 3 == 0 or head[2] >> 2 & 3 == 3
-        if is_reserved or head[2] >> 4 in (0, 15):  # 0 is a free format, which nobody uses
-            return None
-        return _format(head[1] | 1, head[2] & 0x0C, head[3] >= 0xC0)
-
-    @property
-    def layer(self) -> int:
-        """1, 2 or 3."""
-        return 4 - (self.key >> 1 & 3)
-
-    @property
-    def is_mpeg1(self) -> bool:
-        """Whether it is MPEG 1, not 2 or 2.5."""
-        return self.key >> 3 & 3 == 3
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return (44_100, 48_000, 32_000)[self.rate_bits >> 2] >> {3: 0, 2: 1, 0: 2}[
-            self.key >> 3 & 3
-        ]
-
-    @property
-    def n_samples(self) -> int:
-        """Samples of a frame."""
-        if self.layer == 1:
-            return 384
-        return 1152 if self.layer == 2 or self.is_mpeg1 else 576
-
-    @property
-    def n_channels(self) -> int:
-        """1 or 2."""
-        return 1 if self.is_mono else 2
-
-    @property
-    def n_side(self) -> int:
-        """Bytes of side information in a frame of layer III."""
-        return (17 if self.is_mono else 32) if self.is_mpeg1 else (9 if self.is_mono else 17)
-
-    def starts(self, data: bytes, place: int) -> bool:
-        """Return whether a frame of this format begins at a place in some bytes."""
-        return (
-            place + 4 <= len(data)
-            and data[place] == 0xFF
-            and data[place + 1] | 1 == self.key
-            and self.sizes[data[place + 2]] > 0
-            and (data[place + 3] >= 0xC0) is self.is_mono
-        )
-
-    @cache  # noqa: B019 - formats are few, and live as long as the process
-    def blank(self, third: int) -> bytes:
-        """Return a silent frame whose header has this third byte."""
-        head = bytes((0xFF, self.key, third, 0xC0 if self.is_mono else 0))
-        return head + bytes(self.sizes[third] - 4)
-
-    def tagged(self, n_frames: int) -> bytes:
-        """Return a first frame of layer III that says how many follow."""
-        frame = bytearray(self.blank((0x90 if self.is_mpeg1 else 0xA0) | self.rate_bits))
-        struct.pack_into(">4sII", frame, 4 + self.n_side, b"Xing", 1, n_frames)
-        return bytes(frame)
-
-    def _size(self, third: int, bit_rates: tuple[int, ...]) -> int:
-        index, padding = third >> 4, third >> 1 & 1
-        if third & 0x0C != self.rate_bits or index in (0, 15):
-            return 0
-        n_bytes = 125 * bit_rates[index - 1] * self.n_samples
-        if self.layer == 1:
-            return 4 * (n_bytes // 4 // self.sample_rate + padding)
-        return n_bytes // self.sample_rate + padding
-
-
-@cache
-def _format(key: int, rate_bits: int, is_mono: bool) -> Format:
-    return Format(key, rate_bits, is_mono)
-
-
-@dataclass(frozen=True)
-class Tag:
-    """What an encoder's first frame, which is no sound, says of those that follow.
-
-    Attributes:
-        frame: The frame.
-        marker: Where in it the tag begins.
-        n_frames: How many follow; None if it does not say.
-        n_trimmed: How many samples at the start and at the end are the encoder's own.
-        n_summed: How many bytes that follow have the checksum; 0 if there is none.
-        checksum: Their CRC-16.
-    """
-
-    frame: bytes
-    marker: int
-    n_frames: int | None = None
-    n_trimmed: int = 0
-    n_summed: int = 0
-    checksum: int = 0
-
-    @classmethod
-    def of(cls, frame: bytes, n_side: int) -> Tag | None:
-        """Read it from a frame of layer III; None if there is none."""
-        if frame[36:40] == b"VBRI" and len(frame) >= 54:
-            return cls(frame, 36, int.from_bytes(frame[50:54], "big"))
-        marker = 4 + n_side
-        if frame[marker : marker + 4] not in (b"Xing", b"Info") or len(frame) < marker + 12:
-            return None
-        flags, count = struct.unpack_from(">II", frame, marker + 4)
-        n_frames = count if flags & 1 and count else None
-        has_all = flags & 15 == 15 and len(frame) >= marker + TAG_SIZE
-        if not has_all or not frame[marker + 120]:  # no name of an encoder
-            return cls(frame, marker, n_frames)
-        trims = int.from_bytes(frame[marker + 141 : marker + 144], "big")
-        gain, length, checksum = struct.unpack_from(">B2xIH", frame, marker + 145)
-        # Whoever changes the gain afterwards changes frames and leaves the checksum.
-        n_summed = max(0, length - len(frame)) if checksum and not gain else 0
-        return cls(frame, marker, n_frames, (trims >> 12) + (trims & 0xFFF), n_summed, checksum)
-
-    def counting(self, n_frames: int, n_bytes: int) -> bytes:
-        """Return the frame with true numbers, of frames and of bytes behind it.
-
-        Empty if it has no place for them, as libsndfile does not know a VBRI tag.
-        """
-        if self.n_frames is None or self.frame[self.marker : self.marker + 4] == b"VBRI":
-            return b""
-        frame = bytearray(self.frame)
-        frame[4 : self.marker] = bytes(self.marker - 4)  # with anything there it would be sound
-        struct.pack_into(">I", frame, self.marker + 8, n_frames)
-        if frame[self.marker + 7] & 2:  # libmpg123 complains if it is not true
-            struct.pack_into(">I", frame, self.marker + 12, n_bytes + len(frame))
-        return bytes(frame)
 
 
 @dataclass
