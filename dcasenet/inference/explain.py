@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dcasenet.audio.io import read
 from dcasenet.audio.preprocess import prepare
 from dcasenet.inference.postprocess import require
-from dcasenet.inference.windowing import Grid
+from dcasenet.inference.windowing import Grid, repeated
 from dcasenet.results import Floats
 from dcasenet.results.values import _Json, freeze
 from dcasenet.spec import ModelSpec, Task, check_tasks
@@ -166,9 +166,8 @@ def explain(
     probabilities: list[float] = []
     n_frames = 0
     for start, stop in Grid(size, size, settings.hop_length).windows(loaded.n_samples):
-        waveform = torch.from_numpy(loaded.waveforms[:, start:stop]).to(model.device)
-        n_repeats = max(1, -(-shortest // waveform.shape[1]))  # as the verbs do
-        waveform = waveform.repeat(1, n_repeats)[:, : max(shortest, waveform.shape[1])]
+        window = repeated(loaded.waveforms[:, start:stop], shortest)
+        waveform = torch.from_numpy(window).to(model.device)
         with torch.no_grad():
             log_mel = model.frontend.log_mel(waveform)
             features = model.frontend.normalize(log_mel)

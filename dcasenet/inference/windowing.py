@@ -302,6 +302,19 @@ class Chunk:
     waveforms: Floats
 
 
+def repeated(waveforms: Floats, shortest: int) -> Floats:
+    """Return waveforms (…, samples), repeated up to `shortest` samples if there are fewer.
+
+    Example:
+        >>> repeated(np.array([[1.0, 2.0]], np.float32), 5).tolist()
+        [[1.0, 2.0, 1.0, 2.0, 1.0]]
+    """
+    n_repeats = -(-shortest // waveforms.shape[-1])
+    if n_repeats <= 1:
+        return waveforms
+    return np.concatenate([waveforms] * n_repeats, axis=-1)[..., :shortest]
+
+
 class SlidingWindows:
     """Cut every window as soon as its samples are there and nothing to come can change it.
 
@@ -356,9 +369,7 @@ class SlidingWindows:
     def cut(self, window: Window, shortest: int = 0) -> Floats:
         """Return the waveforms of a window that begins at most `longest` samples ago."""
         start, stop = window
-        n_missing = max(0, shortest - (stop - start))
-        cut: Floats = self._kept[:, start - self._first : stop - self._first]
-        return np.pad(cut, ((0, 0), (0, n_missing)), mode="wrap") if n_missing else cut.copy()
+        return repeated(self._kept[:, start - self._first : stop - self._first], shortest).copy()
 
     def _append(self, block: Floats) -> None:
         """Add a block behind what is still needed, in memory that is seldom moved."""

@@ -24,6 +24,7 @@ import numpy as np
 
 from dcasenet.errors import TaskNotAvailableError, WeightsError
 from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.inference.windowing import repeated
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec, Task, with_measured
 
@@ -260,10 +261,7 @@ def has_vnni(cpu: Path = Path("/proc/cpuinfo")) -> bool:
 def long_enough(waveforms: Floats, spec: ModelSpec) -> Floats:
     """Repeat waveforms up to the shortest that the graph's reflection has samples for."""
     shortest = spec.frontend.n_fft // 2 + 2
-    repeats = -(-shortest // waveforms.shape[1])
-    if repeats > 1:
-        waveforms = np.tile(waveforms, (1, repeats))[:, :shortest]
-    return np.ascontiguousarray(waveforms, dtype=np.float32)
+    return np.ascontiguousarray(repeated(waveforms, shortest), dtype=np.float32)
 
 
 def _field(number: int, content: bytes) -> bytes:
