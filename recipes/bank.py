@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dcasenet.train.data.bursts import bursts, levels
 from recipes.labels import LabelSets, background, continuous, group
-from recipes.recordings import Recording
+from recipes.recordings import Recording, Split
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,25 @@ class Decoded:
     waveform: NDArray[np.int16]
     level: float
     bursts: tuple[tuple[int, int], ...]
+
+
+def waveform_of(clip: Decoded) -> NDArray[np.float32]:
+    """Return a recording as float32, full scale is 1."""
+    return clip.waveform.astype(np.float32) / 32_768.0
+
+
+def in_split(clips: Iterable[Decoded], split: Split) -> list[Decoded]:
+    """Return the open recordings of one split."""
+    return [clip for clip in clips if clip.recording.split == split and clip.recording.open]
+
+
+def lay_in_silence(
+    waveform: NDArray[np.float32], longest: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Put silence before and behind a waveform, up to `longest` samples in all."""
+    n_silent = int(rng.integers(longest - len(waveform) + 1))
+    before = int(rng.integers(n_silent + 1))
+    return np.pad(waveform, (before, n_silent - before))
 
 
 def decode(recording: Recording, root: Path) -> Decoded | None:

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 import dcasenet
 from dcasenet.inference.model import SoundModel
 from dcasenet.results import Analysis
-from recipes.bank import SAMPLE_RATE, decode_all
-from recipes.distilled.evaluate import waveform_of
+from recipes.bank import SAMPLE_RATE, decode_all, waveform_of
 from recipes.recordings import read_recordings
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 
 from dcasenet.errors import DcasenetError
-from recipes.bank import decode_all, make_bank
+from recipes.bank import decode_all, in_split, make_bank
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import named_tags
 from recipes.mixtures import Mixer
@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cache = options.cache or options.work / "decoded.npz"
     decoded = decode_all(recordings, options.data, cache)
     labels = label_sets(decoded)
-    bank = make_bank(
-        [c for c in decoded if c.recording.split == "train" and c.recording.open], labels
-    )
+    bank = make_bank(in_split(decoded, "train"), labels)
     tags = tuple(tag.name for tag in read_tags(options.teacher / "labels.csv"))
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
     torch.manual_seed(options.seed)

@@ -30,12 +30,12 @@ from dcasenet.labels import to_audioset
 from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_counts
 from dcasenet.train.metrics.intervals import Figure, intervals, number, values
-from recipes.bank import SAMPLE_RATE, Decoded, decode_all
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
 from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets, named_tags
 from recipes.pack import label_sets
-from recipes.recordings import Recording, Split, read_recordings
+from recipes.recordings import read_recordings
 from recipes.students import N_TAUGHT_TAGS, Lecturer
 from recipes.tags import read_tags
 
@@ -86,7 +86,7 @@ def evaluate(
         teacher: Folder of the teacher.
         n_scapes: Soundscapes of each kind.
     """
-    test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
+    test = in_split(decoded, "test")
     tags = [tag.name for tag in read_tags(teacher / "labels.csv")]
     lecturer = Lecturer(load_teacher(teacher / "mn04_as.safetensors"))
     own, taught = predict(model, test), predict_by_teacher(lecturer, test)
@@ -117,11 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--soundscapes", type=int, default=40)
     parser.add_argument("--output", type=Path)
     return parser
-
-
-def waveform_of(clip: Decoded) -> NDArray[np.float32]:
-    """Return a recording as float32, full scale is 1."""
-    return clip.waveform.astype(np.float32) / 32_768.0
 
 
 def predict(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
@@ -279,11 +274,6 @@ def render(table: Mapping[str, Mapping[str, object]]) -> str:
             else:
                 lines.append(f"| {what} | {name} | {value} | |")
     return "\n".join(lines)
-
-
-def in_split(recordings: Sequence[Recording], split: Split) -> list[Recording]:
-    """Return the open recordings of one side of the split."""
-    return [r for r in recordings if r.split == split and r.open]
 
 
 if __name__ == "__main__":

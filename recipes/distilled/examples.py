@@ -21,8 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import dcasenet
-from recipes.bank import SAMPLE_RATE, Decoded, decode_all
-from recipes.distilled.evaluate import waveform_of
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
 from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
     labels = label_sets(decoded)
-    test = [c for c in decoded if c.recording.split == "test" and c.recording.open]
+    test = in_split(decoded, "test")
     rng = np.random.default_rng(options.seed)
     dogs = [c for c in test if labels.event_of(c.recording) == labels.events.index("dog")]
     places = [labels.environments.index(name) for name in STREETS if name in labels.environments]

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from dcasenet.inference.familiarity import fit
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import FamiliarityStatistics
-from recipes.bank import SAMPLE_RATE, Decoded
-from recipes.distilled.evaluate import waveform_of
+from recipes.bank import SAMPLE_RATE, Decoded, lay_in_silence, waveform_of
 
 # Recordings of the training split, of the validation split, and synthetic sounds.
 N_TRAIN, N_WATCHED, N_SYNTHETIC = 1_500, 500, 300
@@ -72,9 +71,7 @@ def _stretch(clip: Decoded, seconds: float, rng: np.random.Generator) -> NDArray
     waveform = waveform[start : start + n]
     if rng.random() < 0.5:
         return waveform
-    n_silent = int(rng.integers(n - len(waveform) + 1))
-    before = int(rng.integers(n_silent + 1))
-    return np.pad(waveform, (before, n_silent - before))
+    return lay_in_silence(waveform, n, rng)
 
 
 def _embed(model: SoundModel, waveforms: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

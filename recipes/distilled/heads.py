@@ -27,8 +27,15 @@ from torch import Tensor, nn
 
 from dcasenet.train.metrics.classification import confusion, mean_average_precision
 from dcasenet.weights.checkpoint import read_spec, write
-from recipes.bank import SAMPLE_RATE, Decoded, decode_all, make_bank
-from recipes.distilled.evaluate import waveform_of
+from recipes.bank import (
+    SAMPLE_RATE,
+    Decoded,
+    decode_all,
+    in_split,
+    lay_in_silence,
+    make_bank,
+    waveform_of,
+)
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
@@ -85,10 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     load_student(student, options.checkpoint)
     student.eval().requires_grad_(requires_grad=False)
     lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
-    sides = {
-        split: [c for c in decoded if c.recording.split == split and c.recording.open]
-        for split in ("train", "validation")
-    }
+    sides = {split: in_split(decoded, split) for split in ("train", "validation")}
     watched = embed_clips(student, lecturer, sides["validation"], labels, named)
     own = _joined(
         embed_clips(student, lecturer, sides["train"], labels, named),
@@ -133,9 +137,7 @@ def embed_clips(
         start = int(rng.integers(max(1, len(waveform) - longest + 1)))
         waveform = waveform[start : start + longest]
         if is_padded:
-            n_silent = int(rng.integers(longest - len(waveform) + 1))
-            before = int(rng.integers(n_silent + 1))
-            waveform = np.pad(waveform, (before, n_silent - before))
+            waveform = lay_in_silence(waveform, longest, rng)
         missing = max(0, shortest - len(waveform))
         batch = torch.from_numpy(np.pad(waveform, (0, missing), mode="wrap"))[None]
         tags = list(labels.tags_of(clip.recording) or ())

@@ -31,7 +31,7 @@ from dcasenet.results import Event
 from dcasenet.spec import Context, ModelSpec, OperatingCurve, Task
 from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write
-from recipes.bank import SAMPLE_RATE, Decoded, decode_all
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split
 from recipes.distilled import familiarity
 from recipes.distilled.evaluate import evaluate, predict, render
 from recipes.distilled.soundscapes import Scape, make_soundscapes
@@ -70,13 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = dataclasses.replace(spec, stage=options.stage, context=one_grid())
     path = options.output / "model.safetensors"
     write(path, tensors, spec)
-    watched = [c for c in decoded if c.recording.split == "validation" and c.recording.open]
+    watched = in_split(decoded, "validation")
     cooled = cool(tensors, scene_temperature(load(path), watched, labels))
     write(path, cooled, spec)
     scapes = make_soundscapes(decoded, labels, "validation", options.soundscapes)
     curves, thresholds = measure_events(load(path), scapes, labels)
     spec = dataclasses.replace(spec, curves=curves, thresholds=thresholds)
-    train = [c for c in decoded if c.recording.split == "train" and c.recording.open]
+    train = in_split(decoded, "train")
     known = familiarity.measure(load(path), train, watched, WINDOW)
     spec = dataclasses.replace(spec, familiarity=known)
     spec = dataclasses.replace(spec, **said_of(spec, train))

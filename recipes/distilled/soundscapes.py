@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer
-from recipes.bank import SAMPLE_RATE, Decoded
+from recipes.bank import SAMPLE_RATE, Decoded, in_split, waveform_of
 from recipes.labels import LabelSets, background
 from recipes.recordings import Split
 
@@ -66,7 +66,7 @@ class _Store:
     sample_rate = SAMPLE_RATE
 
     def waveform(self, clip: _Clip) -> NDArray[np.float32]:
-        return clip.decoded.waveform.astype(np.float32) / 32_768.0
+        return waveform_of(clip.decoded)
 
 
 def make_soundscapes(
@@ -90,7 +90,7 @@ def make_soundscapes(
         seconds: Length of each.
         seed: Of all draws.
     """
-    own = [c for c in decoded if c.recording.split == split and c.recording.open]
+    own = in_split(decoded, split)
     bursts = [
         Burst(_Clip(clip), start, stop, event)
         for clip in own
