@@ -7,6 +7,7 @@ made with; see `dcasenet.results.provenance`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
@@ -73,7 +74,7 @@ class Event(_Json):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Result:
+class Result(ABC):
     """What the results of all verbs have in common.
 
     Attributes:
@@ -93,9 +94,9 @@ class Result:
     is_sure: bool = True
     provenance: Provenance | None = field(default=None, repr=False)
 
+    @abstractmethod
     def values_dict(self) -> dict[str, Any]:
         """Return the answer alone as plain values, without what all results have."""
-        raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values: filename, duration, warnings, familiarity, is_sure, the answer."""
