@@ -46,7 +46,7 @@ class LossWeights:
     ranking: float = 3.0
     columns: float = 0.2
     embedding: float = 5.0
-    event: float = 3.0
+    event: float = 10.0
     scene: float = 1.0
 
 
