@@ -122,7 +122,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         runtime = "onnx" if precision == "int8" else "torch"
     try:
         from dcasenet.inference.model import SoundModel
-        from dcasenet.weights.parts import parts_of
+        from dcasenet.weights.loader import parts_of
     except ImportError as error:
         if error.name != "torch":
             raise

@@ -16,8 +16,8 @@ from typing import BinaryIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.audio.foreign import INSTALL
 from dcasenet.audio.libsndfile import BLOCK_VALUES, Block, DecodeError, NotInstalledError, Source
+from dcasenet.audio.pyav import INSTALL
 from dcasenet.audio.resample import Resampler
 from dcasenet.audio.sections import Outcome, Unusable, find_sections
 from dcasenet.errors import AudioError

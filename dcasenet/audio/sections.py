@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dcasenet.audio import sds
+from dcasenet.audio import midi_dump
 from dcasenet.audio.flac import FlacStream, find_flac
-from dcasenet.audio.foreign import INSTALL, Av, Foreign, find_foreign
 from dcasenet.audio.headers import Sound, find_mpeg, find_sound
 from dcasenet.audio.libsndfile import (
     DecodeError,
@@ -26,6 +25,7 @@ from dcasenet.audio.mp3 import (
     skip_tags,
 )
 from dcasenet.audio.ogg import Link, find_links
+from dcasenet.audio.pyav import INSTALL, Av, Foreign, find_foreign
 from dcasenet.audio.views import Stream, View, read_at, size_of
 from dcasenet.errors import AudioError
 
@@ -370,7 +370,7 @@ def _compressed(stream: Stream, source: str) -> list[Section]:
         return [Flac(stream, flac) for flac in find_flac(stream, start, source)] or [Other(stream)]
     if head.startswith(b"OggS"):
         return _ogg(stream, source)
-    if head.startswith(sds.MAGIC) and not sds.is_whole(stream):
+    if head.startswith(midi_dump.MAGIC) and not midi_dump.is_whole(stream):
         raise DecodeError("It is a MIDI sample dump of which packets are missing or damaged")
     foreign = find_foreign(stream, start)
     is_mpeg = head[:1] == b"\xff" and head[1:2] >= b"\xe0"  # to libsndfile, whatever follows

@@ -24,7 +24,7 @@ from dcasenet.spec import TASKS, ModelSpec, Task
 from dcasenet.types import Audio, Rate
 from dcasenet.weights import hub
 from dcasenet.weights.builder import weights_digest
-from dcasenet.weights.parts import parts_of
+from dcasenet.weights.loader import parts_of
 from dcasenet.weights.sources import Access, is_offline
 
 if TYPE_CHECKING:
