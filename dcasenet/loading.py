@@ -122,7 +122,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         runtime = "onnx" if precision == "int8" else "torch"
     try:
         from dcasenet.inference.model import SoundModel
-        from dcasenet.weights.loader import parts_of
+        from dcasenet.weights.loader import read_model
     except ImportError as error:
         if error.name != "torch":
             raise
@@ -132,7 +132,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
             name="torch",
         ) from error
 
-    spec, frontend, network = parts_of(name, stage, weights, access)
+    spec, frontend, network = read_model(name, stage, weights, access)
     if runtime == "onnx":
         return exports.exported(SoundModel(spec, frontend, network), precision, access, released)
     try:

@@ -31,7 +31,7 @@ SLACK = 4096
 
 
 @dataclass(frozen=True)
-class Foreign:
+class AvFormat:
     """A format that libsndfile does not decode.
 
     Attributes:
@@ -83,7 +83,7 @@ _WAV_TAGS = {
 }  # fmt: skip
 
 
-def find_foreign(stream: Stream, start: int = 0) -> Foreign | None:
+def find_av_format(stream: Stream, start: int = 0) -> AvFormat | None:
     """Return the name of a format that libsndfile may not decode; None if it is not known either.
 
     Args:
@@ -92,18 +92,18 @@ def find_foreign(stream: Stream, start: int = 0) -> Foreign | None:
     """
     head = read_at(stream, start, HEAD)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"skip"):
-        return Foreign("MPEG-4", _codec(stream, head, "mov"), "mov")
+        return AvFormat("MPEG-4", _codec(stream, head, "mov"), "mov")
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return Foreign("AVI", "", "avi")
+        return AvFormat("AVI", "", "avi")
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         place = head.find(b"fmt ")
         tag = int.from_bytes(head[place + 8 : place + 10], "little") if place > 0 else 0
-        return Foreign("WAV", _WAV_TAGS[tag], "wav") if tag in _WAV_TAGS else None
+        return AvFormat("WAV", _WAV_TAGS[tag], "wav") if tag in _WAV_TAGS else None
     if len(head) > 7 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return Foreign("ADTS", "AAC", "aac")
+        return AvFormat("ADTS", "AAC", "aac")
     for magic, (container, demuxer) in _MAGIC.items():
         if head.startswith(magic):
-            return Foreign(container, _codec(stream, head, demuxer), demuxer)
+            return AvFormat(container, _codec(stream, head, demuxer), demuxer)
     return None
 
 

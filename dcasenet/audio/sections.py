@@ -25,7 +25,7 @@ from dcasenet.audio.mp3 import (
     skip_tags,
 )
 from dcasenet.audio.ogg import Link, find_links
-from dcasenet.audio.pyav import INSTALL, Av, Foreign, find_foreign
+from dcasenet.audio.pyav import INSTALL, Av, AvFormat, find_av_format
 from dcasenet.audio.views import Stream, View, read_at, size_of
 from dcasenet.errors import AudioError
 
@@ -309,8 +309,8 @@ class Other(Section):
 class ByAv(Section):
     """What PyAV decodes."""
 
-    def __init__(self, stream: Stream, foreign: Foreign) -> None:
-        self._stream, self._format = stream, foreign
+    def __init__(self, stream: Stream, av_format: AvFormat) -> None:
+        self._stream, self._format = stream, av_format
 
     def open(self) -> Source:
         """Begin to decode it."""
@@ -372,10 +372,10 @@ def _compressed(stream: Stream, source: str) -> list[Section]:
         return _ogg(stream, source)
     if head.startswith(midi_dump.MAGIC) and not midi_dump.is_whole(stream):
         raise DecodeError("It is a MIDI sample dump of which packets are missing or damaged")
-    foreign = find_foreign(stream, start)
+    av_format = find_av_format(stream, start)
     is_mpeg = head[:1] == b"\xff" and head[1:2] >= b"\xe0"  # to libsndfile, whatever follows
-    if foreign is not None and (is_mpeg or not _is_decodable(stream)):
-        return [ByAv(stream, foreign)]
+    if av_format is not None and (is_mpeg or not _is_decodable(stream)):
+        return [ByAv(stream, av_format)]
     if start or is_mpeg:
         return _mp3(stream, start) or _no_frame()
     if not _is_decodable(stream):
@@ -397,7 +397,7 @@ def _ogg(stream: Stream, source: str) -> list[Section]:
         if link.codec in ("Vorbis", "Opus"):
             found.append(OggLink(stream, link, n_junk))
         else:
-            found.append(ByAv(link.view(stream), Foreign("Ogg", link.codec, "ogg")))
+            found.append(ByAv(link.view(stream), AvFormat("Ogg", link.codec, "ogg")))
     return found or [Other(stream)]
 
 

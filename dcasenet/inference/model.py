@@ -24,7 +24,7 @@ from dcasenet.spec import TASKS, ModelSpec, Task
 from dcasenet.types import Audio, Rate
 from dcasenet.weights import hub
 from dcasenet.weights.builder import weights_digest
-from dcasenet.weights.loader import parts_of
+from dcasenet.weights.loader import read_model
 from dcasenet.weights.sources import Access, is_offline
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             name = f"{name}@{revision}"
         offline = is_offline(local_files_only)
         access = Access(cache_dir, offline, token=token, again=force_download)
-        return cls(*parts_of(name, stage, None, access))
+        return cls(*read_model(name, stage, None, access))
 
     def save_pretrained(
         self,

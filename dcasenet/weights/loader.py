@@ -26,10 +26,10 @@ TREE = re.compile(r"/tree/(?P<revision>[^/]+)/?$")
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
-Parts: TypeAlias = "tuple[ModelSpec, LogMel, nn.Module]"
+ModelParts: TypeAlias = "tuple[ModelSpec, LogMel, nn.Module]"
 
 
-def parts_of(name: StrPath, stage: str, weights: StrPath | None, access: Access) -> Parts:
+def read_model(name: StrPath, stage: str, weights: StrPath | None, access: Access) -> ModelParts:
     """Find out what a name is, and read it.
 
     Args:
@@ -85,7 +85,7 @@ def repository_of(text: str) -> str:
     return TREE.sub(r"@\g<revision>", text[found.end() :]).rstrip("/")
 
 
-def _from_manifest(spec: ModelSpec, access: Access) -> Parts:
+def _from_manifest(spec: ModelSpec, access: Access) -> ModelParts:
     if spec.members:
         loaders = {
             task: partial(_network_of_stage, spec.name, stage, access)
@@ -102,7 +102,7 @@ def _network_of_stage(name: str, stage: str, access: Access) -> nn.Module:
     return _from_manifest(manifest.find(name, stage), access)[2]
 
 
-def _from_weights(name: str, path: Path, access: Access) -> Parts:
+def _from_weights(name: str, path: Path, access: Access) -> ModelParts:
     path = path.expanduser()
     if name not in manifest.ARCHITECTURES:
         raise UnknownModelError("architecture", name, manifest.ARCHITECTURES)
@@ -115,14 +115,14 @@ def _from_weights(name: str, path: Path, access: Access) -> Parts:
     return parts
 
 
-def _from_file(path: Path, name: str) -> Parts:
+def _from_file(path: Path, name: str) -> ModelParts:
     """Load one file; `name` is the architecture of those that do not say."""
     tensors, spec = checkpoint.read(path)
     spec = spec or checkpoint.spec_for(tensors, name, str(path))
     return spec, *assemble(tensors, spec, f"{sources.describe(spec)}: {path}")
 
 
-def _from_folder(path: Path) -> Parts:
+def _from_folder(path: Path) -> ModelParts:
     config = hub.read_config(path)
     if config is None:
         return _from_file(path / hub.WEIGHTS, "v3")
