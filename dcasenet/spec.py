@@ -85,8 +85,8 @@ class Context:
         hop: From one window to the next, in seconds.
         pooling: ``"mean"``, ``"max"``, or ``"overlap"``: averaged where windows overlap, with
             weights that rise linearly from each window's edges.
-        shortest: A shorter recording is repeated up to this length, in seconds; 0
-            leaves it as it is.
+        shortest: A window loses the silence at its ends; what is shorter then is repeated up to
+            this length, in seconds; 0 leaves windows as they are.
     """
 
     window: float

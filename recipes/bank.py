@@ -65,15 +65,6 @@ def in_split(clips: Iterable[Decoded], split: Split) -> list[Decoded]:
     return [clip for clip in clips if clip.recording.split == split and clip.recording.open]
 
 
-def lay_in_silence(
-    waveform: NDArray[np.float32], longest: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Put silence before and behind a waveform, up to `longest` samples in all."""
-    n_silent = int(rng.integers(longest - len(waveform) + 1))
-    before = int(rng.integers(n_silent + 1))
-    return np.pad(waveform, (before, n_silent - before))
-
-
 def decode(recording: Recording, root: Path) -> Decoded | None:
     """Decode one recording; None, with a warning, where that fails or nothing is left."""
     try:

@@ -82,11 +82,15 @@ export class Spec {
     return Math.ceil((samples * this.rate * this.rowsPerStep) / (this.stepSamples * rate));
   }
 
-  /** Repeat each step on the grid of rows; the last one fills what is left over. */
+  /**
+   * Repeat each step on the grid of rows; the last one fills a step that is not complete. What no
+   * window reached is 0.
+   */
   rowsOf(steps, count = steps.length * this.rowsPerStep) {
-    return Array.from(
-      { length: count },
-      (_, i) => steps[Math.min(Math.floor(i / this.rowsPerStep), steps.length - 1)],
-    );
+    const rowOf = (step) => {
+      if (step > steps.length) return new Float32Array(steps[0].length);
+      return steps[Math.min(step, steps.length - 1)];
+    };
+    return Array.from({ length: count }, (_, i) => rowOf(Math.floor(i / this.rowsPerStep)));
   }
 }

@@ -2,10 +2,7 @@
 
 import { EventDecoder, inOrder } from "./events.js";
 import { SHORTEST } from "./familiarity.js";
-import { OverlapAdd, SlidingWindows, levelOf } from "./windows.js";
-
-// With one grid for all tasks, windows so many dB under the loudest one do not count.
-const QUIET = 60;
+import { OverlapAdd, QUIET, SlidingWindows, levelOf, placed } from "./windows.js";
 
 export class Stream {
   /**
@@ -49,14 +46,15 @@ export class Stream {
   async preview() {
     const grid = this.grids.event ?? this.grids.tag ?? this.grids.scene;
     const { length } = this.sliding;
-    const samples = this.sliding.cut([grid.last(length), length], grid.shortest);
+    const window = [grid.last(length), length];
+    const { active, samples } = this.sliding.cut(window, grid);
     const answers = await this.infer(samples, Object.keys(this.grids));
     const duration = length / this.spec.rate;
     const isSure = this.isSure(this.familiarityOf(answers, levelOf(samples, this.spec.rate)));
     const preview = { duration, scene: answers.scene, tag: answers.tag, isSure, events: [] };
     if (answers.event) {
       const [joined, decoder] = [this.joined.copy(), this.decoder.copy()];
-      joined.add(this.spec.stepAt(grid.last(length)), flagged(answers.event, isSure));
+      this.join(joined, window, active, flagged(answers.event, isSure));
       preview.events = this.decodedToTheEnd(joined, decoder, length, this.spec.rate);
     }
     return preview;
@@ -101,7 +99,7 @@ export class Stream {
   }
 
   async answer(chunks) {
-    for (const { window, tasks, samples } of chunks) {
+    for (const { window, active, tasks, samples } of chunks) {
       const answers = await this.infer(samples, tasks);
       const [onset, offset] = window.map((sample) => sample / this.spec.rate);
       const level = levelOf(samples, this.spec.rate);
@@ -110,12 +108,18 @@ export class Stream {
       if (known !== null) this.familiarity = Math.max(this.familiarity, known);
       for (const task of tasks) {
         if (task === "event") {
-          this.joined.add(this.spec.stepAt(window[0]), flagged(answers.event, isSure));
+          this.join(this.joined, window, active, flagged(answers.event, isSure));
         } else if (task in this.windows) {
           this.windows[task].push({ onset, offset, level, values: answers[task], isSure });
         }
       }
     }
+  }
+
+  /** Add the steps of a window's active span to those of other windows. */
+  join(joined, window, active, steps) {
+    const { stepSamples } = this.spec;
+    joined.add(this.spec.stepAt(window[0]), placed(steps, window, active, stepSamples));
   }
 
   /** Give a window's familiarity, 0 for digital silence; null where it was not asked for. */

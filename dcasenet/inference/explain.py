@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dcasenet.audio.io import read
 from dcasenet.audio.preprocess import prepare
 from dcasenet.inference.postprocess import require
-from dcasenet.inference.windowing import Grid, repeated
+from dcasenet.inference.windowing import Grid, placed, repeated, trim
 from dcasenet.results import Floats
 from dcasenet.results.values import _Json, freeze
 from dcasenet.spec import ModelSpec, Task, check_tasks
@@ -166,19 +166,20 @@ def explain(
     probabilities: list[float] = []
     n_frames = 0
     for start, stop in Grid(size, size, settings.hop_length).windows(loaded.n_samples):
-        window = repeated(loaded.waveforms[:, start:stop], shortest)
-        waveform = torch.from_numpy(window).to(model.device)
+        whole = loaded.waveforms[:, start:stop]
+        active = trim(whole, settings.hop_length) if shortest else (0, stop - start)
+        window = repeated(whole[:, slice(*active)], shortest)
         with torch.no_grad():
-            log_mel = model.frontend.log_mel(waveform)
-            features = model.frontend.normalize(log_mel)
+            log_mel = model.frontend.log_mel(torch.from_numpy(whole).to(model.device))
+            features = model.frontend(torch.from_numpy(window).to(model.device))
             probabilities.append(logit.probability(features))
-        n_at_once = max(1, int(BATCH_SECONDS * settings.sample_rate) // (stop - start))
-        saliency = _integrated(logit, features, steps, n_at_once)
+        n_at_once = max(1, int(BATCH_SECONDS * settings.sample_rate) // window.shape[1])
+        saliency = _integrated(logit, features, steps, n_at_once)[0].cpu().numpy()
         # Frames that the window before had are done; those beyond the end repeat a short recording.
-        first = start // settings.hop_length
-        end = (stop - 1) // settings.hop_length + 1
+        first, end = (_n_frames(n, settings.hop_length) for n in (start, stop))
         new = slice(n_frames - first, end - first)
-        maps.append(saliency[0, :, new].cpu().numpy())
+        own = placed(saliency.T, (0, stop - start), active, settings.hop_length).T
+        maps.append(own[:, new])
         spectra.append(log_mel[0, :, new].cpu().numpy())
         n_frames = end
     values = np.concatenate(maps, axis=1)
@@ -196,6 +197,11 @@ def explain(
         source=loaded.info.source,
         warnings=loaded.info.warnings,
     )
+
+
+def _n_frames(n_samples: int, hop_length: int) -> int:
+    """Return how many frames begin in so many samples."""
+    return -(-n_samples // hop_length)
 
 
 class _Logit:

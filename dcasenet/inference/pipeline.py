@@ -137,7 +137,7 @@ class _Pending:
     def inferred(self) -> InferredChunk:
         names = self.rows[0]
         outputs = {name: np.stack([row[name] for row in self.rows]) for name in names}
-        return InferredChunk(self.chunk.window, self.level, outputs)
+        return InferredChunk(self.chunk.window, self.chunk.active, self.level, outputs)
 
 
 def _run_all(

@@ -20,7 +20,16 @@ from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.events import decode_events
 from dcasenet.inference.familiarity import FAMILIARITY, SHORTEST
-from dcasenet.inference.windowing import Grid, OverlapAdd, TimeAxis, Window, event_grid, grid_of
+from dcasenet.inference.windowing import (
+    QUIET_DB,
+    Grid,
+    OverlapAdd,
+    TimeAxis,
+    Window,
+    event_grid,
+    grid_of,
+    placed,
+)
 from dcasenet.results import (
     Analysis,
     Array,
@@ -39,9 +48,6 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 AnyResult = TypeVar("AnyResult")
 
-# With one grid for all tasks: windows so many dB under the loudest one do not count.
-QUIET_DB = 60
-
 
 @dataclass(frozen=True, eq=False)
 class InferredChunk:
@@ -49,11 +55,13 @@ class InferredChunk:
 
     Attributes:
         window: Where it lies, in samples.
+        active: Where what was inferred lies.
         level: Of its loudest moment, in dB re full scale; -inf for digital silence.
         outputs: Output → (channels, …).
     """
 
     window: Window
+    active: Window
     level: float
     outputs: Mapping[str, Floats]
 
@@ -313,7 +321,7 @@ class FramewiseDecoder(Decoder[Events]):
 
     def add(self, chunk: InferredChunk) -> None:
         """Take the next window; see `Decoder`."""
-        self._steps.add(chunk.window, flagged_steps(chunk, self._output, self._limit))
+        self._steps.add(chunk, flagged_steps(chunk, self._output, self._limit))
 
     def result(self, info: AudioInfo) -> Events:
         """Return the result; see `Decoder`."""
@@ -440,13 +448,18 @@ class FrameEmbeddingDecoder(Decoder[Embedding[Array]]):
 
     def add(self, chunk: InferredChunk) -> None:
         """Take the next window; see `Decoder`."""
-        self._steps.add(chunk.window, chunk.outputs["embedding"].mean(axis=0))
+        self._steps.add(chunk, chunk.outputs["embedding"].mean(axis=0))
 
     def result(self, info: AudioInfo) -> Embedding[Array]:
         """Return the result; see `Decoder`."""
-        # Silence that a short recording is padded with has steps, too.
+        # A short recording is repeated, and has the steps of that.
         n_steps = self._axis.n_steps(info.n_samples, info.sample_rate)
         values = self._steps.joined()[:n_steps]
+        n_whole = (
+            info.n_samples * self._axis.sample_rate // (self._axis.step_samples * info.sample_rate)
+        )
+        silent = max(0, n_whole - len(values))  # behind the last window
+        values = np.pad(values, ((0, silent), (0, 0)))
         starts = np.arange(len(values)) * self._axis.step
         centers = (starts + np.minimum(starts + self._axis.step, info.duration)) / 2
         return Embedding(values=self._as_array(values), times=centers, **_about(info))
@@ -459,10 +472,10 @@ class _JoinedSteps:
         self._axis, self._joined = axis, OverlapAdd()
         self._final: list[Floats] = []
 
-    def add(self, window: Window, steps: Floats) -> None:
-        first = self._axis.first_step(window)
+    def add(self, chunk: InferredChunk, steps: Floats) -> None:
+        first = self._axis.first_step(chunk.window)
         self._final.append(self._joined.take(before=first))
-        self._joined.add(first, steps)
+        self._joined.add(first, placed(steps, chunk.window, chunk.active, self._axis.step_samples))
 
     def joined(self) -> Floats:
         self._final.append(self._joined.take())

@@ -46,6 +46,7 @@ from dcasenet.inference.windowing import (
     TimeAxis,
     event_grid,
     grid_of,
+    placed,
 )
 from dcasenet.results import Event, Floats, Scene, Tags, with_fields
 from dcasenet.spec import ModelSpec
@@ -176,8 +177,7 @@ class StreamDecoder:
         """Return what is not final, as if the recording ended now; what is final stays as it is."""
         n_samples, rate = self._windows.n_samples, self._rate
         first = max(self._grid.last(n_samples), n_samples - self._windows.longest)
-        waveforms = self._windows.cut((first, n_samples), self._grid.shortest)
-        window = Chunk((first, n_samples), frozenset(self.grids), waveforms)
+        window = self._windows.cut((first, n_samples), self._grid, self.grids)
         (inferred,) = self._inferred([window])
         info = AudioInfo(n_samples, rate, SOURCE)
         scene, tags = self._pooled(inferred, info)
@@ -242,8 +242,9 @@ class StreamDecoder:
         return scene, tags
 
     def _join(self, steps: OverlapAdd, inferred: InferredChunk) -> None:
-        first = self._axis.first_step(inferred.window)
-        steps.add(first, flagged_steps(inferred, "event", self._limit or 0.0))
+        values = flagged_steps(inferred, "event", self._limit or 0.0)
+        values = placed(values, inferred.window, inferred.active, self._axis.step_samples)
+        steps.add(self._axis.first_step(inferred.window), values)
 
     def _decoded_to_the_end(
         self, steps: OverlapAdd, decoder: EventDecoder, info: AudioInfo

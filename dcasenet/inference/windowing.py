@@ -21,9 +21,13 @@ from dcasenet.types import check_number
 
 Window = tuple[int, int]
 
+# With one grid for all tasks: steps at the ends of a window so many dB under its loudest one are
+# silence, and windows so many dB under the loudest one do not count.
+QUIET_DB = 60
 # Seconds over which a window's loudest level is measured, as in the front end that is relative to
 # it (`dcasenet.models.frontend.LEVEL_FRAMES`).
 LEVEL_SECONDS = 0.18
+SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Grid:
         hop: From one window to the next, in samples: a multiple of `step`, at most `size`.
         step: The last window starts at the smallest multiple of this from which at most `size`
             remain; with 1 it ends at the last sample.
-        shortest: A shorter recording is repeated up to this length, in samples.
+        shortest: Windows are trimmed (`trim`), and those that are shorter then are repeated up to
+            this length, in samples; 0 leaves windows as they are.
 
     Example:
         >>> Grid(size=4, hop=2).windows(7)
@@ -163,11 +168,60 @@ def level_of(waveforms: Floats, sample_rate: int) -> float:
     return round(10 * float(np.log10(power)), 3) if power > 0 else -np.inf
 
 
+def trim(waveforms: Floats, step: int) -> Window:
+    """Return the span between the silence at both ends: whole steps, but for the last one.
+
+    A step is silent if it swings by 60 dB less than the loudest one in every channel; a constant
+    offset does not count. Where nothing sounds, that is all.
+
+    Args:
+        waveforms: (channels, samples).
+        step: Samples of a step.
+
+    Example:
+        >>> waveforms = np.zeros((1, 100), np.float32)
+        >>> waveforms[0, 35:52] = 0.5
+        >>> trim(waveforms, 10), trim(np.zeros((1, 100), np.float32), 10)
+        ((30, 60), (0, 100))
+    """
+    n_samples = waveforms.shape[1]
+    starts = np.arange(0, n_samples, step)
+    highest, lowest = (f.reduceat(waveforms, starts, axis=1) for f in (np.maximum, np.minimum))
+    swings = highest - lowest
+    loudest = swings.max(axis=1, keepdims=True)
+    active = np.flatnonzero((swings > 10 ** (-QUIET_DB / 20) * loudest).any(axis=0))
+    if not len(active):
+        return 0, n_samples
+    return int(starts[active[0]]), min(int(starts[active[-1]]) + step, n_samples)
+
+
+def placed(steps: Floats, window: Window, active: Window, step: int) -> Floats:
+    """Return the steps of a whole window from those of its active span; others are 0.
+
+    Args:
+        steps: (steps, size): those of the span, which may have been repeated.
+        window: Where the window lies, in samples.
+        active: Where its span lies.
+        step: Samples of a step.
+
+    Example:
+        >>> placed(np.ones((5, 1), np.float32), (100, 200), (130, 160), 10)[:, 0].tolist()
+        [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    if active == window:
+        return steps
+    first = (active[0] - window[0]) // step
+    steps = steps[: -(-(active[1] - active[0]) // step)]
+    behind = max(0, -(-(window[1] - window[0]) // step) - first - len(steps))
+    return np.pad(steps, ((first, behind if active[1] < window[1] else 0), (0, 0)))
+
+
 class OverlapAdd:
     """Join the steps of overlapping windows into those of the whole recording, as they come.
 
     Where windows overlap, their values are averaged with weights that rise linearly from each
-    window's edges, so that no seam shows. What is held is what later windows may still change.
+    window's edges, so that no seam shows. A step that no window has is 0. What is held is what
+    later windows may still change.
 
     Example:
         >>> joined = OverlapAdd()
@@ -211,7 +265,8 @@ class OverlapAdd:
             (steps, size), float32; no step if none has become final.
         """
         n_steps = len(self._total) if before is None else max(0, before - self.first)
-        steps = (self._total[:n_steps] / self._weight[:n_steps]).astype(np.float32)
+        weight = np.maximum(self._weight[:n_steps], SMALLEST)
+        steps = (self._total[:n_steps] / weight).astype(np.float32)
         self._total, self._weight = self._total[n_steps:], self._weight[n_steps:]
         self.first += len(steps)
         return steps
@@ -268,7 +323,9 @@ class TimeAxis:
         return window[0] // self.step_samples
 
     def rows(self, steps: NDArray[np.float32], n_rows: int | None = None) -> NDArray[np.float32]:
-        """Repeat each step on the grid of rows; the last step fills what is left over.
+        """Repeat each step on the grid of rows; the last one fills a step that is not complete.
+
+        What no window reached is 0.
 
         Args:
             steps: (steps, labels).
@@ -284,7 +341,10 @@ class TimeAxis:
         """
         if n_rows is None:
             return np.repeat(steps, self.rows_per_step, axis=0)
-        return steps[np.minimum(np.arange(n_rows) // self.rows_per_step, len(steps) - 1)]
+        index = np.arange(n_rows) // self.rows_per_step
+        rows = steps[np.minimum(index, len(steps) - 1)]
+        rows[index > len(steps)] = 0.0
+        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,11 +353,13 @@ class Chunk:
 
     Attributes:
         window: Where it lies, in samples.
+        active: Where what is inferred lies: all of it, or what is left when it is trimmed.
         outputs: What to infer: tasks, ``"embedding"`` or ``"fine_event"``.
-        waveforms: (channels, samples), its own memory; with the silence that it is padded with.
+        waveforms: (channels, samples) of the active span, its own memory; a short one is repeated.
     """
 
     window: Window
+    active: Window
     outputs: frozenset[str]
     waveforms: Floats
 
@@ -318,7 +380,8 @@ def repeated(waveforms: Floats, shortest: int) -> Floats:
 class SlidingWindows:
     """Cut every window as soon as its samples are there and nothing to come can change it.
 
-    What is held is as much as the longest window needs, and the block that came last.
+    A trimmed window all of which its neighbor has, too, is left out. What is held is as much as the
+    longest window needs, and the block that came last.
 
     Args:
         grids: Output → its windows.
@@ -338,6 +401,7 @@ class SlidingWindows:
     def __init__(self, grids: Mapping[str, Grid]) -> None:
         self._grids = dict(grids)
         self._n_cut = dict.fromkeys(grids, 0)
+        self._reached = dict.fromkeys(grids, 0)  # where the last window that was given ends
         self.longest = max(grid.size for grid in grids.values())
         self._kept = np.zeros((0, 0), np.float32)
         self._first = 0  # number of the first sample that is kept
@@ -354,22 +418,42 @@ class SlidingWindows:
         return self._chunks(is_end=True) if self.n_samples else []
 
     def _chunks(self, *, is_end: bool) -> list[Chunk]:
-        outputs_of: dict[tuple[Window, int], set[str]] = defaultdict(set)
+        outputs_of: dict[tuple[Window, Window, int], set[str]] = defaultdict(set)
         for output, grid in self._grids.items():
             windows = grid.windows(self.n_samples, first=self._n_cut[output])
+            last = windows[-1]
             windows = windows if is_end else windows[:-1]
             self._n_cut[output] += len(windows)
             for window in windows:
-                outputs_of[window, grid.shortest].add(output)
+                active = self._active(window, grid)
+                if window != last and active[0] >= window[0] + grid.hop:
+                    continue  # the next window has all of it
+                if active[1] <= self._reached[output]:
+                    continue  # the one before had all of it
+                self._reached[output] = window[1]
+                outputs_of[window, active, grid.shortest].add(output)
         return [
-            Chunk(window, frozenset(outputs), self.cut(window, shortest))
-            for (window, shortest), outputs in outputs_of.items()
+            Chunk(window, active, frozenset(outputs), self._repeated(active, shortest))
+            for (window, active, shortest), outputs in outputs_of.items()
         ]
 
-    def cut(self, window: Window, shortest: int = 0) -> Floats:
-        """Return the waveforms of a window that begins at most `longest` samples ago."""
-        start, stop = window
-        return repeated(self._kept[:, start - self._first : stop - self._first], shortest).copy()
+    def cut(self, window: Window, grid: Grid, outputs: Iterable[str]) -> Chunk:
+        """Return a window that begins at most `longest` samples ago."""
+        active = self._active(window, grid)
+        waveforms = self._repeated(active, grid.shortest)
+        return Chunk(window, active, frozenset(outputs), waveforms)
+
+    def _active(self, window: Window, grid: Grid) -> Window:
+        if not grid.shortest:
+            return window
+        start, stop = trim(self._span(window), grid.step)
+        return window[0] + start, window[0] + stop
+
+    def _repeated(self, span: Window, shortest: int) -> Floats:
+        return repeated(self._span(span), shortest).copy()
+
+    def _span(self, span: Window) -> Floats:
+        return self._kept[:, span[0] - self._first : span[1] - self._first]
 
     def _append(self, block: Floats) -> None:
         """Add a block behind what is still needed, in memory that is seldom moved."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dcasenet.inference.familiarity import fit
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import FamiliarityStatistics
-from recipes.bank import SAMPLE_RATE, Decoded, lay_in_silence, waveform_of
+from recipes.bank import SAMPLE_RATE, Decoded, waveform_of
 
 # Recordings of the training split, of the validation split, and synthetic sounds.
 N_TRAIN, N_WATCHED, N_SYNTHETIC = 1_500, 500, 300
@@ -65,13 +65,10 @@ def _subset(clips: Sequence[Decoded], most: int, rng: np.random.Generator) -> li
 
 
 def _stretch(clip: Decoded, seconds: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Cut a window out of a recording; half of the shorter ones lie somewhere in silence."""
+    """Cut a window out of a recording."""
     waveform, n = waveform_of(clip), round(seconds * SAMPLE_RATE)
     start = int(rng.integers(max(1, len(waveform) - n + 1)))
-    waveform = waveform[start : start + n]
-    if rng.random() < 0.5:
-        return waveform
-    return lay_in_silence(waveform, n, rng)
+    return waveform[start : start + n]
 
 
 def _embed(model: SoundModel, waveforms: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ import torch.nn.functional as nnf
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from dcasenet.inference.windowing import repeated, trim
 from dcasenet.train.metrics.classification import confusion, mean_average_precision
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import (
@@ -32,7 +33,6 @@ from recipes.bank import (
     Decoded,
     decode_all,
     in_split,
-    lay_in_silence,
     make_bank,
     waveform_of,
 )
@@ -41,7 +41,7 @@ from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
-from recipes.students import Lecturer, LossWeights, Student, StudentSettings
+from recipes.students import STEP, Lecturer, LossWeights, Student, StudentSettings
 from recipes.tags import read_tags
 from recipes.train import load_student
 
@@ -95,8 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sides = {split: in_split(decoded, split) for split in ("train", "validation")}
     watched = embed_clips(student, lecturer, sides["validation"], labels, named)
     own = _joined(
-        embed_clips(student, lecturer, sides["train"], labels, named),
-        embed_clips(student, lecturer, sides["train"], labels, named, is_padded=True),
+        *(embed_clips(student, lecturer, sides["train"], labels, named, seed=s) for s in (0, 1))
     )
     log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
     mixer = Mixer(make_bank(sides["train"], labels), seed=1)
@@ -121,25 +120,18 @@ def embed_clips(
     labels: LabelSets,
     named: Tensor,
     *,
-    is_padded: bool = False,
     seed: int = 0,
 ) -> Examples:
-    """Return a window of each recording, as the checkpoint reads it: short ones are repeated.
-
-    With `is_padded`, those that are shorter than a window lie somewhere in silence instead, as many
-    that people have do; longer ones are cut elsewhere.
-    """
-    rng = np.random.default_rng([seed, is_padded])
+    """Return a window of each recording, as the checkpoint reads it: trimmed, and repeated."""
+    rng = np.random.default_rng(seed)
     rows: list[tuple[Tensor, ...]] = []
     longest, shortest = round(WINDOW * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE)
     for clip in clips:
         waveform = waveform_of(clip)
         start = int(rng.integers(max(1, len(waveform) - longest + 1)))
-        waveform = waveform[start : start + longest]
-        if is_padded:
-            waveform = lay_in_silence(waveform, longest, rng)
-        missing = max(0, shortest - len(waveform))
-        batch = torch.from_numpy(np.pad(waveform, (0, missing), mode="wrap"))[None]
+        window = waveform[None, start : start + longest]
+        window = repeated(window[:, slice(*trim(window, round(STEP * SAMPLE_RATE)))], shortest)
+        batch = torch.from_numpy(window)
         tags = list(labels.tags_of(clip.recording) or ())
         labeled = named[tags].amax(dim=0) if tags else torch.zeros(named.shape[1])
         place = labels.environment_of(clip.recording)

@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcasenet.inference.windowing import (
+    Chunk,
+    Grid,
     OverlapAdd,
     TimeAxis,
     event_grid,
     grid_of,
+    placed,
     released_windows,
+    sliding_windows,
 )
 from dcasenet.spec import ModelSpec
 
@@ -152,3 +156,58 @@ def test_rows_repeat_each_step_eight_times_and_the_tail_takes_the_last() -> None
     steps = np.array([[1.0], [2.0]], dtype=np.float32)
     assert AXIS.rows(steps, 21)[:, 0].tolist() == [1.0] * 8 + [2.0] * 13
     assert AXIS.rows(steps[:1], 3)[:, 0].tolist() == [1.0] * 3
+
+
+def in_silence(n_before: int, n_after: int, n: int = 4 * RATE) -> np.ndarray:
+    sound = np.random.default_rng(0).standard_normal((1, n)).astype(np.float32)
+    return np.pad(sound, ((0, 0), (n_before, n_after)))
+
+
+def cut(waveforms: np.ndarray, grid: Grid, block: int = 5_000) -> list[Chunk]:
+    blocks = np.split(waveforms, range(block, waveforms.shape[1], block), axis=1)
+    return list(sliding_windows(blocks, {"tag": grid}))
+
+
+TRIMMED = Grid(size=10 * RATE, hop=9 * RATE, step=RATE // 4, shortest=5 * RATE)
+
+
+@pytest.mark.parametrize("gain", [1e-3, 1.0])
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_silence_around_a_sound_changes_nothing(gain: float, offset: float) -> None:
+    (alone,) = cut(gain * in_silence(0, 0) + offset, TRIMMED)
+    for before, after in ((3, 0), (0, 4), (2, 3)):
+        padded = gain * in_silence(before * RATE, after * RATE) + offset
+        (chunk,) = cut(padded.astype(np.float32), TRIMMED)
+        assert chunk.window == (0, (4 + before + after) * RATE)
+        assert chunk.active == (before * RATE, (before + 4) * RATE)
+        np.testing.assert_allclose(chunk.waveforms, alone.waveforms, atol=1e-6)
+
+
+def test_silence_inside_stays() -> None:
+    sound = in_silence(0, 0, RATE)
+    (chunk,) = cut(np.concatenate((sound, np.zeros_like(sound), sound), axis=1), TRIMMED)
+    assert chunk.active == (0, 3 * RATE)
+
+
+@pytest.mark.parametrize("before", [0, 8, 9, 9.5, 12, 18.5])
+def test_a_window_that_its_neighbor_has_all_of_is_left_out(before: float) -> None:
+    chunks = cut(in_silence(round(before * RATE), 20 * RATE, n=RATE // 2), TRIMMED)
+    sounding = [chunk for chunk in chunks if chunk.waveforms.any()]
+    assert [chunk.active for chunk in sounding] == [(before * RATE, (before + 0.5) * RATE)]
+
+
+def test_all_of_a_silent_recording_is_read() -> None:
+    chunks = cut(np.zeros((1, 30 * RATE), np.float32), TRIMMED)
+    assert [chunk.active for chunk in chunks] == TRIMMED.windows(30 * RATE)
+
+
+def test_released_windows_are_not_trimmed() -> None:
+    (chunk,) = cut(in_silence(RATE, RATE), grid_of(JOINT, "tag"))
+    assert chunk.active == chunk.window == (0, 6 * RATE)
+
+
+def test_steps_of_silence_are_zero_wherever_the_windows_end() -> None:
+    joined = OverlapAdd()
+    joined.add(0, placed(np.ones((20, 1), np.float32), (0, 100), (20, 50), 10))
+    rows = TimeAxis(sample_rate=10, step_samples=10, rows_per_step=2).rows(joined.take(), 40)
+    assert rows[:, 0].tolist() == 4 * [0.0] + 6 * [1.0] + 30 * [0.0]

@@ -148,11 +148,11 @@ def test_what_the_model_is_not_sure_of_is_said(
     browser: Any, serve: Callable[..., Any], unsure_file: Path, write_wav: Write, noise: Noise
 ) -> None:
     barking, rate = soundfile.read(DOG, dtype="float32")
-    hiss = noise(20 * rate)
+    hiss, still = noise(20 * rate), np.zeros(5 * rate, np.float32)
     model = dcasenet.onnx.load(unsure_file, threads=1)
     files = {
         "sure": DOG,
-        "half": write_wav("half.wav", np.concatenate((barking, barking, hiss)), rate),
+        "half": write_wav("half.wav", np.concatenate((barking, still, hiss)), rate),
         "unsure": write_wav("unsure.wav", hiss, rate),
         "silent": write_wav("silent.wav", np.zeros(8 * rate), rate),
         "brief": write_wav("brief.wav", barking[: rate // 8], rate),
