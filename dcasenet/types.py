@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypedDict
 
+import numpy as np
+
 from dcasenet.spec import Task
 
 if TYPE_CHECKING:
@@ -123,3 +125,22 @@ def check_number(
         raise ValueError(f"{name}={value!r} is no number; {accepted}.")
     if not lowest <= value <= highest or value == math.inf:  # type: ignore[operator]
         raise ValueError(f"{name}={value} is out of range; {accepted}.")
+
+
+def check_flags(**flags: object) -> None:
+    """Refuse options that are neither True nor False; any text, "no" included, would count as True.
+
+    Args:
+        **flags: Options by name.
+
+    Raises:
+        ValueError: One is refused.
+
+    Example:
+        >>> check_flags(strict=True, reject="no")
+        Traceback (most recent call last):
+        ValueError: reject='no' is neither True nor False; give one of them.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name}={value!r} is neither True nor False; give one of them.")

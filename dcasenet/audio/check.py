@@ -9,7 +9,7 @@ from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import Downmix
 from dcasenet.audio.quality import Finding, refuse_doubtful
 from dcasenet.text import json_text, one_line
-from dcasenet.types import Audio
+from dcasenet.types import Audio, check_flags
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ def check(
 
     Raises:
         AudioError: It cannot be used; or, if `strict`, it is doubtful.
+        ValueError: An option is neither True nor False.
 
     Example:
         >>> import numpy as np
@@ -101,6 +102,7 @@ def check(
         >>> report.warnings[0]
         '<array>: it is silent: all samples are 0.'
     """
+    check_flags(strict=strict)
     with Reader(
         audio, sample_rate, channels_last=channels_last, max_duration=max_duration
     ) as reader:

@@ -89,6 +89,32 @@ def find_recordings(paths: Iterable[StrPath]) -> Listing:
     return Listing(list(found), passed_over)
 
 
+def find_places(paths: Iterable[StrPath]) -> tuple[dict[str, Path], Counter[str]]:
+    """Find recordings, and where each belongs in a folder of results; count what is passed over.
+
+    Returns:
+        Recording → its path below the folder that was given, or its name if it was itself given;
+        and how many other files there are, by suffix.
+
+    Raises:
+        AudioError: There is no recording in a folder.
+
+    Example:
+        >>> {name: place.name for name, place in find_places(["b/a.flac"])[0].items()}
+        {'b/a.flac': 'a.flac'}
+    """
+    places: dict[str, Path] = {}
+    passed_over: Counter[str] = Counter()
+    for given in paths:
+        is_folder = Path(given).is_dir()
+        listing = find_recordings([given])
+        passed_over += listing.passed_over
+        for recording in listing.files:
+            place = os.path.relpath(recording, given) if is_folder else Path(recording).name
+            places.setdefault(recording, Path(place))
+    return places, passed_over
+
+
 def describe_counts(passed_over: Counter[str]) -> str:
     """Return how many files were passed over, the most frequent suffixes first.
 
@@ -116,15 +142,30 @@ def _walk(top: str, passed_over: Counter[str]) -> Iterator[str]:
             here = (status.st_dev, status.st_ino)
             if here in seen:
                 continue
-            with os.scandir(path) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+            found, others = list_entries(path)
         except OSError:
             yield path
             continue
         seen.add(here)
-        found = [(entry.path, kind) for entry in entries if (kind := _kind(entry)) is not None]
         waiting += reversed(found)
-        passed_over.update(_counted(entry) for entry in entries if _kind(entry) is None)
+        passed_over += others
+
+
+def list_entries(folder: StrPath) -> tuple[list[tuple[str, bool]], Counter[str]]:
+    """List what is in one folder.
+
+    Returns:
+        (path, whether it is a folder) of folders and recordings, by name; and how many other files
+        there are, by suffix.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    kinds = [(entry, _kind(entry)) for entry in entries]
+    found = [(entry.path, kind) for entry, kind in kinds if kind is not None]
+    return found, Counter(_counted(entry) for entry, kind in kinds if kind is None)
 
 
 def _kind(entry: os.DirEntry[str]) -> bool | None:

@@ -19,7 +19,7 @@ from dcasenet.audio.resample import Resampler
 from dcasenet.errors import AudioError
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec
-from dcasenet.types import MAX_DURATION, Audio, Audios, Channels, Rate, check_number
+from dcasenet.types import MAX_DURATION, Audio, Audios, Channels, Rate, check_flags, check_number
 
 # Seconds for which it is decided whether channels cancel each other.
 CANCEL_SECONDS = 0.1
@@ -60,6 +60,7 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         check_channels_option(self.channels)
+        check_flags(channels_last=self.channels_last, strict=self.strict)
         if self.max_duration not in (None, math.inf):
             accepted = "give seconds, or None for any length"
             check_number("max_duration", self.max_duration, 0, accepted=accepted)

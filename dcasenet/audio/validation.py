@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.errors import AudioError
+from dcasenet.types import check_flags
 
 MIN_RATE, MAX_RATE = 1_000, 384_000  # Hz
 MAX_CHANNELS = 64
@@ -129,7 +130,9 @@ def check_channels(n_channels: int, n_samples: int, source: str, channels_last: 
 
     Raises:
         AudioError: There are more than 64.
+        ValueError: `channels_last` is neither True nor False.
     """
+    check_flags(channels_last=channels_last)
     if n_channels > MAX_CHANNELS:
         swap = f" If the axes are the other way round, say channels_last={not channels_last}."
         raise AudioError(

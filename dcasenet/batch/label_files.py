@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dcasenet.audio.discovery import StrPath, find_recordings
+from dcasenet.audio.discovery import StrPath, find_places
 from dcasenet.errors import AudioError, JobError
 from dcasenet.results import Result
 from dcasenet.results.formats import export, suffix_of
+from dcasenet.types import check_flags
 
 # Recordings done, their total, and what is wrong with the last one.
 Watch = Callable[[int, int, str | None], None]
@@ -65,6 +66,7 @@ def write_each(
         JobError: A file cannot be written.
         ValueError: The format is for events, and `answer` returns none.
     """
+    check_flags(overwrite=overwrite)
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     targets, passed_over = targets_of(given, form)
     summary = FolderSummary(Path(folder), len(targets), passed_over=passed_over)
@@ -96,15 +98,7 @@ def targets_of(paths: Sequence[StrPath], form: str) -> tuple[dict[str, Path], Co
         >>> [path.name for path in targets_of(["a.wav", "a.flac"], "audacity")[0].values()]
         ['a.wav.txt', 'a.flac.txt']
     """
-    places: dict[str, Path] = {}
-    passed_over: Counter[str] = Counter()
-    for given in paths:
-        is_folder = Path(given).is_dir()
-        listing = find_recordings([given])
-        passed_over += listing.passed_over
-        for recording in listing.files:
-            place = os.path.relpath(recording, given) if is_folder else Path(recording).name
-            places.setdefault(recording, Path(place))
+    places, passed_over = find_places(paths)
     suffix = suffix_of(form)
     short = {recording: place.with_suffix("") for recording, place in places.items()}
     counts = Counter(short.values())

@@ -20,6 +20,7 @@ from dcasenet.inference.pipeline import answer_loaded
 from dcasenet.inference.postprocess import Decoding, Query, require
 from dcasenet.inference.verbs import SoundVerbs, check_top
 from dcasenet.results import Floats, Provenance, Result
+from dcasenet.results.provenance import plain_numbers
 from dcasenet.spec import Task, check_tasks
 from dcasenet.types import DecodingOptions, Threshold
 
@@ -99,7 +100,7 @@ class JobSpec:
         """
         spec = self.model.spec
         labels = {task: list(spec.labels(task)) for task in self.tasks}
-        reading = asdict(self.reading)
+        reading = plain_numbers(asdict(self.reading))
         return {"command": self.command, **self.provenance.to_dict(), "labels": labels, **reading}
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from dcasenet.audio.discovery import Listing
 from dcasenet.batch.rows import Row, from_line, to_line
 from dcasenet.errors import JobError
+from dcasenet.types import check_flags
 
 JOB, FILES, LOCK, WORK = "job.json", "files.jsonl", ".lock", "incomplete"
 PASSED_OVER = "passed_over.json"
@@ -102,7 +103,9 @@ class ResultStore:
         Raises:
             JobError: The output exists, or another job's unfinished rows are there.
             OSError: The disk is full.
+            ValueError: `restart` is neither True nor False.
         """
+        check_flags(restart=restart)
         if (self.folder / JOB).exists() and not restart:
             begun = json.loads((self.folder / JOB).read_text("utf-8"))
             self._check_same(begun, job)

@@ -16,8 +16,9 @@ import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcasenet.atomic import replacing
-from dcasenet.audio.discovery import StrPath, list_recordings
+from dcasenet.audio.discovery import StrPath, find_recordings
 from dcasenet.batch.progress import Watch
 from dcasenet.batch.queries import embedding_job
 from dcasenet.batch.runner import embed
@@ -67,11 +68,15 @@ class Index:
         filenames: Their paths.
         vectors: (recordings, size), float32.
         source: What messages call it.
+        n_failed: How many recordings of the folders cannot be embedded, and are not searched.
+        passed_over: How many files in the folders are no recordings by their names, by suffix.
     """
 
     filenames: tuple[str, ...]
     vectors: Floats
     source: str = "the index"
+    n_failed: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def read(cls, path: StrPath) -> Index:
@@ -212,7 +217,8 @@ def index_recordings(
     key = json.dumps({name: made[name] for name in KEY}, sort_keys=True)
     kept = Path(path) if path is not None else _default_path(given, key)
     known = _read_index(kept, key)
-    files = list_recordings(given)
+    listing = find_recordings(given)
+    files = listing.files
     states = {name: _state(name) for name in files}
     new = [name for name in files if states[name] != known.get(name, ((0, 0), None))[0]]
     if new:
@@ -223,7 +229,8 @@ def index_recordings(
         _write_index(kept, (key, json.dumps(made)), known, job.size)
     found = {name: vector for name, (_, vector) in known.items() if vector is not None}
     table = np.array(list(found.values()), np.float32).reshape(-1, job.size)
-    return Index(tuple(found), table, str(kept))
+    n_failed = len(files) - len(found)
+    return Index(tuple(found), table, str(kept), n_failed, listing.passed_over)
 
 
 # A file's size and time, and its embedding; None for one that cannot be embedded.

@@ -14,7 +14,7 @@ from dcasenet.cli.options import (
     TaskName,
     Weights,
 )
-from dcasenet.cli.output import say
+from dcasenet.cli.output import say, tell_passed_over
 from dcasenet.spec import TASKS
 
 
@@ -46,7 +46,7 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model as one ONNX file: waveform in, answers out, its labels inside."""
-    from dcasenet.audio.discovery import list_recordings
+    from dcasenet.audio.discovery import find_recordings
     from dcasenet.loading import load
     from dcasenet.onnx.export import to_onnx
 
@@ -55,7 +55,11 @@ def export(
         raise typer.BadParameter(
             "--calibrate is for --precision int8; float32 needs no recordings."
         )
-    recordings = list_recordings([calibrate]) if calibrate else None
+    recordings = None
+    if calibrate is not None:
+        listing = find_recordings([calibrate])
+        recordings = listing.files
+        tell_passed_over(listing.passed_over)
     loaded = load(model, stage=stage, weights=weights)
     path = to_onnx(
         loaded, target, tasks, precision=precision, calibrate=recordings, overwrite=overwrite

@@ -68,7 +68,10 @@ class Engine(StrEnum):
 
 
 Files: TypeAlias = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Recordings: WAV, FLAC, Ogg, MP3, ...")
+    list[Path],
+    typer.Argument(
+        metavar="FILE...", help="Recordings, and folders, which are searched to any depth."
+    ),
 ]
 Paths: TypeAlias = Annotated[
     list[Path],

@@ -261,6 +261,16 @@ def tell_passed_over(counts: Counter[str]) -> None:
         _on_stderr(f"passed over: {describe_counts(counts)}")
 
 
+def tell_left_out(n_files: int) -> None:
+    """Print on standard error, in one line, how many recordings a search or the like goes without.
+
+    Args:
+        n_files: How many cannot be used.
+    """
+    if n_files:
+        _on_stderr(f"left out: {n_files:,} that cannot be used (dcasenet check says why)")
+
+
 def _on_stderr(text: str) -> None:
     sys.stderr.write(one_line(" ".join(text.splitlines())) + "\n")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from dcasenet.audio.discovery import find_places
 from dcasenet.cli.options import Files, FormatOption, ModelOptions, with_options
-from dcasenet.cli.output import Format, fail, progress, warn
+from dcasenet.cli.output import Format, fail, progress, tell_passed_over, warn
 from dcasenet.errors import DcasenetError
 from dcasenet.text import json_text, one_line, spreadsheet_cell
 
@@ -65,8 +67,10 @@ def redact(
     loaded = of_model.load()
     report = _Report(form)
     failed = False
-    for file, target in zip(progress(files, "Analyzing"), targets, strict=True):
+    for file, target in progress(list(targets.items()), "Analyzing"):
         try:
+            if target is not None and output is not None and target != output:
+                target.parent.mkdir(parents=True, exist_ok=True)
             done = module.redact(
                 loaded,
                 file,
@@ -76,7 +80,7 @@ def redact(
                 pad=pad,
                 overwrite=overwrite,
             )
-        except DcasenetError as error:
+        except (DcasenetError, OSError) as error:  # OSError: its folder cannot be made
             fail(error)
             failed = True
         except ValueError as error:
@@ -88,21 +92,46 @@ def redact(
         raise typer.Exit(1)
 
 
-def _targets(files: Sequence[Path], output: Path | None) -> list[Path | None]:
-    """Return where each copy goes; None beside its recording."""
+def _targets(files: Sequence[Path], output: Path | None) -> dict[str, Path | None]:
+    """Return where the copy of each recording goes; None beside it."""
+    places, passed_over = find_places(files)
+    folders = [path for path in files if path.is_dir()]
     if output is None:
-        return [None] * len(files)
-    if not output.is_dir():
+        if folders:
+            raise typer.BadParameter(
+                f"{folders[0]} is a folder. Say with --output which folder the copies go to."
+            )
+        return dict.fromkeys(places)
+    if not folders and not output.is_dir():
         if len(files) > 1:
             raise typer.BadParameter(
                 f"--output {output} is no folder, and there are {len(files)} recordings. Make it, "
                 f"or give one recording."
             )
-        return [output]
+        return dict.fromkeys(places, output)
+    for folder in folders:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise typer.BadParameter(
+                f"--output {output} lies in {folder}, whose recordings the copies would be the "
+                f"next time. Give a folder elsewhere."
+            )
+    tell_passed_over(passed_over)
+    return _in_folder(output, places)
+
+
+def _in_folder(output: Path, places: Mapping[str, Path]) -> dict[str, Path | None]:
+    """Return the copies' paths in a folder, as the recordings lie in theirs."""
     from dcasenet.inference.redact import default_output
 
-    targets: list[Path | None] = [output / default_output(file).name for file in files]
-    if len({*targets}) < len(targets):
+    short = {name: output / default_output(place) for name, place in places.items()}
+    counts = Counter(short.values())
+    targets: dict[str, Path | None] = {
+        name: path
+        if counts[path] == 1
+        else path.with_name(f"{places[name].name}.redacted{path.suffix}")
+        for name, path in short.items()
+    }
+    if len({*targets.values()}) < len(targets):
         raise typer.BadParameter(
             "Two recordings of the same name would be written to the same copy. Give them one by "
             "one."

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from dcasenet.cli.batch import JobProgress
 from dcasenet.cli.options import FormatOption, ModelOptions, Runtime, Workers, with_options
-from dcasenet.cli.output import Format
+from dcasenet.cli.output import Format, tell_left_out, tell_passed_over
 from dcasenet.errors import DcasenetError
 from dcasenet.text import json_text, one_line, spreadsheet_cell
 
@@ -70,6 +70,8 @@ def search(
     loaded = of_model.load()
     try:
         found = _index(loaded, places, index, workers)
+        tell_passed_over(found.passed_over)
+        tell_left_out(found.n_failed)
         if query is None:
             matches = found.labeled(loaded, str(label), top)
         else:

@@ -21,7 +21,7 @@ from dcasenet.models.fused import fuse
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.results import Floats
 from dcasenet.spec import TASKS, ModelSpec, Task
-from dcasenet.types import Audio, Rate
+from dcasenet.types import Audio, Rate, check_flags
 from dcasenet.weights import hub
 from dcasenet.weights.builder import weights_digest
 from dcasenet.weights.loader import read_model
@@ -346,6 +346,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             WeightsError: The folder holds other files of these names, or cannot be written, or
                 the Hub refuses.
         """
+        check_flags(push_to_hub=push_to_hub)
         folder = hub.save_pretrained(self, save_directory, overwrite=overwrite)
         if push_to_hub:
             hub.push_to_hub(self, hub.Push(repo_id or folder.resolve().name, **push))

@@ -41,7 +41,7 @@ from dcasenet.results import (
     with_fields,
 )
 from dcasenet.spec import ModelSpec, Task
-from dcasenet.types import Resolution
+from dcasenet.types import Resolution, check_flags
 from dcasenet.weights.manifest import available_models
 
 Result = TypeVar("Result")
@@ -97,7 +97,11 @@ class Query(Generic[Result_co]):
 
 @dataclass(frozen=True)
 class Decoding:
-    """How events are inferred and decoded; see `SoundVerbs.detect_events`."""
+    """How events are inferred and decoded; see `SoundVerbs.detect_events`.
+
+    Raises:
+        ValueError: `reject` is neither True nor False.
+    """
 
     threshold: Mapping[str, float]
     median: float = 0.0
@@ -107,6 +111,9 @@ class Decoding:
     hop: float | None = None
     resolution: Resolution = "step"
     reject: bool = False
+
+    def __post_init__(self) -> None:
+        check_flags(reject=self.reject)
 
 
 def require(spec: ModelSpec, task: Task) -> None:
@@ -125,6 +132,7 @@ def require(spec: ModelSpec, task: Task) -> None:
 
 def scene_query(spec: ModelSpec, *, reject: bool = False) -> Query[Scene]:
     """Return what `classify_scene` wants to know: the softmax of each window, averaged."""
+    check_flags(reject=reject)
     grids = {"scene": grid_of(spec, "scene")}
     options = {"reject": reject}
     query = Query(grids, partial(SceneDecoder, spec), verb="classify_scene", options=options)
@@ -133,6 +141,7 @@ def scene_query(spec: ModelSpec, *, reject: bool = False) -> Query[Scene]:
 
 def tag_query(spec: ModelSpec, top: int | None, *, reject: bool = False) -> Query[Tags]:
     """Return what `tag` wants to know: each label's probability, pooled over the windows."""
+    check_flags(reject=reject)
     grids = {"tag": grid_of(spec, "tag")}
     options = {"top": top, "reject": reject}
     query = Query(grids, partial(TagDecoder, spec, top), verb="tag", options=options)

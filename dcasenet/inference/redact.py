@@ -23,6 +23,7 @@ from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Events, Floats
 from dcasenet.results.values import _Json
 from dcasenet.spec import ModelSpec
+from dcasenet.types import check_flags
 
 # Far below what is best for detection: a second too many is lost sooner than a word is kept.
 THRESHOLD = 0.05
@@ -129,6 +130,7 @@ def redact(
         ()
     """
     path = Path(path)
+    check_flags(overwrite=overwrite)
     chosen = speech_labels(model.spec, labels)
     thresholds_for(chosen, threshold)
     if pad is not None and not 0 <= pad < float("inf"):

@@ -25,7 +25,7 @@ from dcasenet.onnx.graph_passes import without_idle_casts
 from dcasenet.onnx.quantize import quantized
 from dcasenet.onnx.runtime import PRECISION, SPEC, WAVEFORM, WEIGHTS
 from dcasenet.spec import TASKS, Task
-from dcasenet.types import Audio
+from dcasenet.types import Audio, check_flags
 from dcasenet.weights.hub import refusal
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def to_onnx(
         'scenes.onnx'
     """
     path = Path(path)
+    check_flags(overwrite=overwrite)
     if not overwrite and os.path.lexists(path) and not _is_exported(path):
         raise refusal(path)
     content = serialized(model, tasks, precision=precision, calibrate=calibrate)

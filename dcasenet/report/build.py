@@ -24,6 +24,7 @@ from dcasenet.report.page import GENERATOR, Page, quantized
 from dcasenet.results import Analysis, Floats
 from dcasenet.results.writing import input_stamped
 from dcasenet.text import one_line
+from dcasenet.types import check_flags
 
 if TYPE_CHECKING:
     from dcasenet.inference.verbs import SoundVerbs
@@ -132,7 +133,9 @@ def check_replaceable(output: Path, overwrite: bool) -> None:
 
     Raises:
         JobError: It is there, and `overwrite` is False.
+        ValueError: `overwrite` is neither True nor False.
     """
+    check_flags(overwrite=overwrite)
     if overwrite or not os.path.lexists(output):
         return
     is_ours = False

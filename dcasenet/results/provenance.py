@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from dcasenet.errors import DcasenetError
 
 FORMAT = 1
@@ -48,7 +50,7 @@ class Provenance:
         """Return it as plain JSON values, as files hold it."""
         values = dataclasses.asdict(self)
         del values["read"]
-        return {"dcasenet": FORMAT, **values}
+        return {"dcasenet": FORMAT, **plain_numbers(values)}
 
     @classmethod
     def from_dict(cls, values: object) -> Provenance:
@@ -74,3 +76,19 @@ class Provenance:
             return cls(**{name: value for name, value in values.items() if name in known})
         except TypeError as error:
             raise DcasenetError(f"The provenance is incomplete: {error}.") from error
+
+
+def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with Python's numbers in place of NumPy's, which JSON has no form of.
+
+    Example:
+        >>> plain_numbers({"top": np.int64(5), "threshold": {"dog": np.float64(0.5)}})
+        {'top': 5, 'threshold': {'dog': 0.5}}
+    """
+    plain: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            plain[name] = plain_numbers(value)
+        else:
+            plain[name] = value.item() if isinstance(value, np.generic) else value
+    return plain

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypedDict
 from dcasenet.atomic import write_bytes
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
 from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
+from dcasenet.types import check_flags
 from dcasenet.weights import checkpoint
 from dcasenet.weights.builder import tensors_of
 from dcasenet.weights.cache import HUB, cache_folder
@@ -125,8 +126,10 @@ def check_folder(
 
     Raises:
         WeightsError: There is one of another origin.
+        ValueError: `overwrite` is neither True nor False.
         OSError: One cannot be read.
     """
+    check_flags(overwrite=overwrite)
     taken = [name for name in names if os.path.lexists(folder / name)]
     if overwrite or not taken:
         return
@@ -252,6 +255,11 @@ class Push:
     token: str | bool | None = None
     revision: str | None = None
     create_pr: bool = False
+
+    def __post_init__(self) -> None:
+        check_flags(create_pr=self.create_pr)
+        if self.private is not None:
+            check_flags(private=self.private)
 
 
 def push_to_hub(model: SoundModel, push: Push) -> str:

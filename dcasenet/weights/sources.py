@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from dcasenet.errors import WeightsError
 from dcasenet.spec import ModelSpec, WeightsFile
+from dcasenet.types import check_flags
 
 PACKAGE = Path(__file__).parents[1]
 GITHUB = "https://raw.githubusercontent.com"
@@ -36,6 +37,9 @@ class Access:
     token: str | bool | None = None
     again: bool = False
 
+    def __post_init__(self) -> None:
+        check_flags(progress=self.progress, force_download=self.again)
+
 
 def is_offline(local_files_only: bool = False) -> bool:
     """Return whether downloading is off: the argument, ``DCASENET_OFFLINE`` or ``HF_HUB_OFFLINE``.
@@ -48,7 +52,12 @@ def is_offline(local_files_only: bool = False) -> bool:
 
 
 def offline_reason(local_files_only: bool = False) -> str | None:
-    """Return what switched downloading off, None if nothing did."""
+    """Return what switched downloading off, None if nothing did.
+
+    Raises:
+        ValueError: The argument is neither True nor False.
+    """
+    check_flags(local_files_only=local_files_only)
     if local_files_only:
         return "local_files_only=True"
     on = ("1", "true", "yes", "on")

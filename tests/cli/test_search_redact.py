@@ -130,6 +130,23 @@ def test_search_by_label(
     assert "Did you mean 'siren'" in " ".join(err.replace("│", "").split())
 
 
+def test_search_counts_what_it_does_not_search(
+    run: Callable[..., tuple[int, str, str]], sounds: Path
+) -> None:
+    (sounds / "notes.txt").touch()
+    (sounds / "torn.wav").write_bytes(b"RIFF")
+    for n_errors in (1, 0):  # the second time the embeddings are known
+        code, out, err = run("search", sounds / "0.wav", sounds, "--format", "csv")
+        assert code == 0
+        assert len(out.splitlines()) == 5
+        *errors, passed_over, left_out = err.splitlines()
+        assert passed_over == "passed over: 1 .txt"
+        assert left_out == "left out: 1 that cannot be used (dcasenet check says why)"
+        assert [line.startswith("error: ") and "torn.wav" in line for line in errors] == (
+            [True] * n_errors
+        )
+
+
 def test_search_keeps_the_embeddings_where_it_is_told(
     run: Callable[..., tuple[int, str, str]], sounds: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +225,41 @@ def test_redactions_that_cannot_be(
     assert code == 2
     assert says in " ".join(err.replace("│", "").split())
     assert len(list(sounds.iterdir())) == 5
+
+
+def test_redact_a_folder_into_another(
+    run: Callable[..., tuple[int, str, str]], sounds: Path, tmp_path: Path
+) -> None:
+    (sounds / "deep").mkdir()
+    (sounds / "0.wav").rename(sounds / "deep" / "0.wav")
+    soundfile.write(sounds / "1.flac", np.zeros(RATE), RATE)
+    (sounds / "1.wav").rename(sounds / "1.caf.wav")
+    soundfile.write(sounds / "1.mp4", np.zeros(RATE), RATE, format="FLAC")  # a copy is FLAC, too
+    (sounds / "torn.wav").write_bytes(b"RIFF")
+    (sounds / "notes.txt").touch()
+    copies = tmp_path / "new" / "copies"
+    code, out, err = run("redact", sounds, "-o", copies, "--threshold", 1)
+    assert code == 1
+    assert "passed over: 1 .txt" in err.splitlines()
+    assert [line for line in err.splitlines() if "torn.wav" in line]
+    assert sorted(str(path.relative_to(copies)) for path in copies.rglob("*.*")) == [
+        "1.caf.redacted.wav",
+        "1.flac.redacted.flac",
+        "1.mp4.redacted.flac",
+        "2.redacted.wav",
+        "3.redacted.wav",
+        "4.redacted.wav",
+        "deep/0.redacted.wav",
+    ]
+    assert len(out.splitlines()) == 7
+    for options, says in (((), "Say with --output"), (("-o", sounds / "in"), "lies in")):
+        code, _, err = run("redact", sounds, *options)
+        assert code == 2
+        assert says in " ".join(err.replace("│", "").split())
+    (tmp_path / "file").touch()
+    code, _, err = run("redact", sounds, "-o", tmp_path / "file")
+    assert code == 1
+    assert (tmp_path / "file").read_bytes() == b""
 
 
 def test_two_recordings_never_become_one_copy(

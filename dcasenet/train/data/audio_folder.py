@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dcasenet.annotations.tables import check_distinct
-from dcasenet.audio.discovery import SUFFIXES, list_recordings
+from dcasenet.audio.discovery import (
+    HIDDEN,
+    SUFFIXES,
+    describe_counts,
+    find_recordings,
+    list_entries,
+)
 from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.spec import Task
 from dcasenet.text import shorten_list
@@ -71,10 +77,12 @@ class AudioFolder(SoundDataset):
             raise DcasenetError(f"There is no folder {folder}. {HELP}")
         examples: list[Example] = []
         left_out: list[str] = []
-        for split, split_folder in _splits(folder).items():
-            found, strange = _classes(split_folder, split, task, group)
-            examples += found
-            left_out += strange
+        splits = _splits(folder)
+        passed_over = Counter() if folder in splits.values() else _loose(folder, left_out)
+        for split, split_folder in splits.items():
+            examples += _classes(split_folder, split, task, group, left_out, passed_over)
+        if passed_over:
+            left_out.append(f"Passed over: {describe_counts(passed_over)}.")
         labels = _labels(folder, examples)
         if not any(example.split == "validation" for example in examples):
             examples, single = hold_out(examples, validation, seed)
@@ -99,24 +107,38 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in entries if path.is_dir() and not path.name.startswith((".", "__"))]
 
 
-def _classes(
-    folder: Path, split: Split, task: Task, group: Callable[[Path], str] | None
-) -> tuple[list[Example], list[str]]:
-    """Examples of one split, and what lies about besides."""
-    examples: list[Example] = []
-    left_out: list[str] = []
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    loose = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+def _loose(folder: Path, left_out: list[str]) -> Counter[str]:
+    """Note recordings that lie in no class folder, and count files that are no recordings."""
+    entries, passed_over = list_entries(folder)
+    loose = [Path(path).name for path, is_folder in entries if not is_folder]
     if loose:
         left_out.append(f"{len(loose)} recordings lie in no class folder: {shorten_list(loose)}.")
-    check_distinct((path.name for path in _folders(folder)), folder)
+    names = [Path(path).name for path, is_folder in entries if is_folder]
+    passed_over[HIDDEN] += sum(name.startswith("__") for name in names)
+    return +passed_over
+
+
+def _classes(
+    folder: Path,
+    split: Split,
+    task: Task,
+    group: Callable[[Path], str] | None,
+    left_out: list[str],
+    passed_over: Counter[str],
+) -> list[Example]:
+    """Return the examples of one split; note, and count, what lies about besides."""
+    examples: list[Example] = []
+    folders = _folders(folder)
+    check_distinct((path.name for path in folders), folder)
+    passed_over += _loose(folder, left_out)
     lost: list[Path] = []
-    for path in _folders(folder):
+    for path in folders:
         try:
-            recordings = list_recordings([path])
+            listing = find_recordings([path])
         except AudioError:
             lost.append(path)
             continue
+        passed_over += listing.passed_over
         label = path.name.strip()
         examples += [
             Example(
@@ -126,13 +148,13 @@ def _classes(
                 tags=(label,) if task == "tag" else None,
                 recording=group(Path(name)) if group else "",
             )
-            for name in recordings
+            for name in listing.files
         ]
     # Where no class has any, the folder is of another kind, which is said later.
     if lost and examples and split == "train":
         raise DcasenetError(_lost(lost[0]))
     left_out += [f"The class folder {path.name!r} holds no recording." for path in lost]
-    return examples, left_out
+    return examples
 
 
 def _lost(folder: Path) -> str:

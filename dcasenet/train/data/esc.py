@@ -12,6 +12,7 @@ from dcasenet.spec import Task
 from dcasenet.train.data.dataset import Example, SoundDataset, Split
 from dcasenet.train.data.dataset_info import DatasetInfo, absent
 from dcasenet.train.data.splits import keep_apart
+from dcasenet.types import check_flags
 
 N_FOLDS, N_CLASSES = 5, 50
 FOLDS = tuple(range(1, N_FOLDS + 1))
@@ -181,6 +182,7 @@ def _label(folder: str) -> str:
 
 def _splits(test_fold: int, validation: bool) -> dict[int, Split]:
     """Fold → split."""
+    check_flags(validation=validation)
     if test_fold not in range(1, N_FOLDS + 1):
         raise ValueError(f"There is no fold {test_fold!r}. Accepted are 1 to {N_FOLDS}.")
     splits: dict[int, Split] = dict.fromkeys(range(1, N_FOLDS + 1), "train")

@@ -13,6 +13,7 @@ from dcasenet.annotations.tables import Row, check_label, read_table, without_re
 from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.dataset_info import DatasetInfo, absent
 from dcasenet.train.data.splits import hold_out
+from dcasenet.types import check_flags
 from dcasenet.weights.manifest import find
 
 INFO = DatasetInfo(
@@ -84,6 +85,7 @@ class FSDKaggle2019Curated(SoundDataset):
         seed: int = 0,
         keep_known_bad: bool = False,
     ) -> None:
+        check_flags(keep_known_bad=keep_known_bad)
         folder = INFO.locate(root)
         table, audio = _layout(folder)
         INFO.demand(folder, [table])

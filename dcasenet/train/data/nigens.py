@@ -13,6 +13,7 @@ from dcasenet.errors import DcasenetError
 from dcasenet.text import SHOWN
 from dcasenet.train.data.dataset import Example, LabeledEvent, SoundDataset, Split
 from dcasenet.train.data.dataset_info import DatasetInfo
+from dcasenet.types import check_flags
 from dcasenet.weights.manifest import find
 
 INFO = DatasetInfo(
@@ -76,6 +77,7 @@ class TAUNigens2020(SoundDataset):
         format: Literal["mic", "foa"] = "mic",
         validation: bool = True,
     ) -> None:
+        check_flags(validation=validation)
         if format not in CHANNELS:
             raise ValueError(f"There is no format {format!r}. Accepted are 'mic' and 'foa'.")
         folder = INFO.locate(root)

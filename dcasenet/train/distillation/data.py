@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dcasenet.audio.discovery import list_recordings
+from dcasenet.audio.discovery import describe_counts, find_recordings
 from dcasenet.audio.io import is_single
 from dcasenet.audio.preprocess import prepare, read_each
 from dcasenet.spec import ModelSpec
@@ -23,6 +24,8 @@ from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import decode_examples
 from dcasenet.train.distillation.recipe import DistillRecipe
 from dcasenet.types import Audio, Audios
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 StrPath = str | os.PathLike[str]
@@ -100,8 +103,10 @@ def waveforms_of(
     """
     given: Iterable[Any] = [audio] if is_single(audio) else cast("Audios", audio)
     if all(isinstance(item, str | os.PathLike) for item in given):
-        paths = list_recordings(cast("Iterable[StrPath]", given))
-        examples = [Example(Path(path)) for path in paths]
+        listing = find_recordings(cast("Iterable[StrPath]", given))
+        if listing.passed_over:
+            log.warning("passed over: %s", describe_counts(listing.passed_over))
+        examples = [Example(Path(path)) for path in listing.files]
         store = decode_examples(examples, cache, spec.frontend.sample_rate, spec.resampler)
         return [store.waveform(example) for example in examples if example in store]
     recordings = read_each(audio, sample_rate)

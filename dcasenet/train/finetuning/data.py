@@ -34,7 +34,6 @@ class FinetuningData:
         train: What is learned from.
         validation: What decides when to stop; may be empty.
         store: The waveforms.
-        notes: What was left out or could not be held out, a sentence each.
         step: Seconds of a step of the network.
     """
 
@@ -44,7 +43,6 @@ class FinetuningData:
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     store: WaveformStore
-    notes: tuple[str, ...] = ()
     step: float = STEP
 
     def targets(self, example: Example) -> list[int]:
@@ -89,18 +87,16 @@ def gather(
     _check_examples(data, examples)
     store = decode_examples(examples, folder, spec.frontend.sample_rate, spec.resampler)
     usable = [example for example in examples if example in store]
-    notes = [*data.left_out, *(f"{key} is left out: {why}" for key, why in store.left_out)]
+    notes = list(data.left_out)
     if share and not any(example.split == "validation" for example in usable):
         usable, single = hold_out(usable, share, seed)
         notes += single
-        for sentence in single:
-            log.warning("%s", sentence)
+    for sentence in notes:
+        log.warning("%s", sentence)
     train = tuple(example for example in usable if example.split == "train")
-    _check_every_label(data, train, examples)
+    _check_every_label(data, usable, examples)
     validation = tuple(example for example in usable if share and example.split == "validation")
-    return FinetuningData(
-        data.name, data.task, data.labels, train, validation, store, tuple(notes), spec.step
-    )
+    return FinetuningData(data.name, data.task, data.labels, train, validation, store, spec.step)
 
 
 def labels_of(example: Example, task: Task) -> list[str] | None:
@@ -152,19 +148,28 @@ def _check_examples(data: SoundDataset, examples: Sequence[Example]) -> None:
 
 
 def _check_every_label(
-    data: SoundDataset, train: Sequence[Example], examples: Sequence[Example]
+    data: SoundDataset, usable: Sequence[Example], examples: Sequence[Example]
 ) -> None:
-    learnable = {label for example in train for label in labels_of(example, data.task) or ()}
-    missing = [label for label in data.labels if label not in learnable]
+    learnable = _counts(data, [example for example in usable if example.split == "train"])
+    missing = [label for label in data.labels if not learnable[label]]
     if missing:
-        given = Counter(
-            label for example in examples for label in set(labels_of(example, data.task) or ())
-        )
-        counts = shorten_list([f"{label!r} (usable: 0 of {given[label]})" for label in missing])
+        left, given = _counts(data, usable), _counts(data, examples)
+        counts = [
+            f"{label!r} (usable: {left[label]} of {given[label]}"
+            f"{', held out for validation' if left[label] else ''})"
+            for label in missing
+        ]
         raise DcasenetError(
-            f"{data.name} has nothing to learn some labels from: {counts}. Add "
+            f"{data.name} has nothing to learn some labels from: {shorten_list(counts)}. Add "
             f"recordings that can be read and are not silent, or leave the labels out."
         )
+
+
+def _counts(data: SoundDataset, examples: Sequence[Example]) -> Counter[str]:
+    """Count the examples of each label."""
+    return Counter(
+        label for example in examples for label in set(labels_of(example, data.task) or ())
+    )
 
 
 def n_recordings(examples: Sequence[Example]) -> int:

@@ -89,10 +89,15 @@ def test_what_is_no_class_or_no_recording_is_said(miniatures: ModuleType, tmp_pa
     root = miniatures.class_folders(tmp_path, rain=2, dog=2)
     miniatures.write_dog(root / "loose.wav")
     miniatures.write_dog(root / ".hidden" / "a.wav")
-    (root / "dog" / "notes.txt").touch()
+    (root / "__MACOSX").mkdir()
+    for place in (root, root / "dog"):
+        (place / "notes.txt").touch()
     data = AudioFolder(root)
     assert data.labels == ("dog", "rain")
-    assert data.left_out == ("1 recordings lie in no class folder: loose.wav.",)
+    assert data.left_out == (
+        "1 recordings lie in no class folder: loose.wav.",
+        "Passed over: 2 .txt, 2 hidden.",
+    )
 
 
 def test_a_class_that_lost_all_its_recordings_stops_it(
@@ -111,9 +116,15 @@ def test_a_class_that_lost_all_its_recordings_stops_it(
 def test_a_class_may_be_missing_from_validation(miniatures: ModuleType, tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path / "train", rain=1, dog=1)
     miniatures.class_folders(tmp_path / "validation", rain=0, dog=1)
+    miniatures.write_dog(tmp_path / "loose.wav")
+    (tmp_path / "README").touch()
     data = AudioFolder(tmp_path)
     assert data.labels == ("dog", "rain")
-    assert data.left_out == ("The class folder 'rain' holds no recording.",)
+    assert data.left_out == (
+        "1 recordings lie in no class folder: loose.wav.",
+        "The class folder 'rain' holds no recording.",
+        "Passed over: 1 without a suffix.",
+    )
 
 
 def test_no_audio_at_all_is_an_error(miniatures: ModuleType, tmp_path: Path) -> None:

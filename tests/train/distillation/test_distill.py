@@ -97,15 +97,17 @@ def model(own: ModelSpec) -> SoundModel:
 
 
 def test_a_single_task_from_a_folder_and_on_from_where_it_was(
-    tmp_path: Path, write_wav: Any
+    tmp_path: Path, write_wav: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     teacher = model(spec(scenes=("park", "tram"), tasks=("scene",)))
     (tmp_path / "audio").mkdir()
     for i, waveform in enumerate(sounds(2, seed=0)):
         write_wav(f"audio/{i}.wav", waveform, RATE)
+    (tmp_path / "audio" / "notes.txt").touch()
     recipe = DistillRecipe(epochs=1, steps=2, batch=2, seconds=1.7)
     first = distill(teacher, 1 / 16, tmp_path / "audio", recipe=recipe, work_dir=tmp_path / "run")
     again = distill(teacher, 1 / 16, tmp_path / "audio", recipe=recipe, work_dir=tmp_path / "run")
+    assert caplog.messages.count("passed over: 1 .txt") == 2
     for name, value in first.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[name])
     first.save_pretrained(tmp_path / "student")

@@ -19,7 +19,7 @@ from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
-from dcasenet.train import Example, LabeledEvent, SoundDataset, finetune, untrained
+from dcasenet.train import AudioFolder, Example, LabeledEvent, SoundDataset, finetune, untrained
 
 # Lightning speaks to interactive users, and lags behind torch's deprecations.
 pytestmark = [
@@ -254,6 +254,11 @@ def test_clips_that_cannot_be_used_are_named_and_left_out(
         path.write_bytes(b"no audio")
     with pytest.raises(DcasenetError, match=r"'hum' \(usable: 0 of 4\)"):
         finetune(model, tmp_path, "scene")
+    held = next(e.path for e in AudioFolder(tmp_path).split("validation") if e.scene == "hum")
+    soundfile.write(held, sound("hum", 0), RATE)
+    with pytest.raises(DcasenetError, match=r"'hum' \(usable: 1 of 4, held out for validation\)"):
+        finetune(model, tmp_path, "scene")
+    held.write_bytes(b"no audio")
     for path in (tmp_path / "hiss").iterdir():
         path.write_bytes(b"no audio")
     with pytest.raises(DcasenetError, match="None of the 8 recordings can be used"):
