@@ -15,6 +15,8 @@ from dcasenet.errors import AudioError
 
 # Bytes of the file that are looked at together, and those of a frame's header at most.
 CHUNK, HEAD = 2**20, 16
+# Bytes of a frame besides header and samples at most: of each channel's kind, and a checksum.
+FOOT = 32
 # Pictures and texts before the sound, at most, in bytes.
 MOST_METADATA = 2**26
 # Marker, then the first block of metadata: 34 bytes on the stream, whether or not others follow.
@@ -36,6 +38,7 @@ class FlacStream:
         n_samples: Samples of the frames that are there, with those missing between them.
         n_missing: Samples of frames missing between others.
         first_missing: Where they are missing for the first time, in samples.
+        n_rest: Bytes behind what the last frame can have, which are no FLAC data.
     """
 
     start: int
@@ -44,6 +47,7 @@ class FlacStream:
     n_samples: int = 0
     n_missing: int = 0
     first_missing: int = 0
+    n_rest: int = 0
 
     def view(self, stream: Stream) -> View:
         """Return it as a file of its own whose header leaves the length open."""
@@ -65,8 +69,7 @@ def find_flac(stream: Stream, start: int, source: str) -> list[FlacStream]:
         AudioError: The header holds more than 64 MiB of pictures and texts.
     """
     size = size_of(stream)
-    if read_at(stream, max(0, size - 128), 3) == b"TAG":  # an ID3 tag, which is for other formats
-        size -= 128
+    size = _before_tags(stream, size)
     sound = _after_metadata(stream, start, size, source)
     bounds = [start, *_starts(stream, sound, size), size]
     found = []
@@ -75,9 +78,26 @@ def find_flac(stream: Stream, start: int, source: str) -> list[FlacStream]:
         if len(head) < 42:
             break
         flac = FlacStream(first, stop, int.from_bytes(head[21:26], "big") & 0xF_FFFF_FFFF)
-        _count(flac, stream, _after_metadata(stream, first, stop, source))
+        _count(flac, stream, _after_metadata(stream, first, stop, source), _sample_bits(head))
         found.append(flac)
     return found
+
+
+def _before_tags(stream: Stream, size: int) -> int:
+    """Return where the tags of other formats at the end begin."""
+    if read_at(stream, max(0, size - 128), 3) == b"TAG":
+        size -= 128
+    foot = read_at(stream, max(0, size - 32), 32)
+    if foot.startswith(b"APETAGEX"):
+        n_bytes = int.from_bytes(foot[12:16], "little") + (32 if foot[23] & 0x80 else 0)
+        size -= n_bytes if n_bytes < size else 0
+    return size
+
+
+def _sample_bits(head: bytes) -> int:
+    """Return how many bits a sample has, of all channels together."""
+    n_channels = (head[20] >> 1 & 7) + 1
+    return n_channels * (((head[20] & 1) << 4 | head[21] >> 4) + 1)
 
 
 def _starts(stream: Stream, position: int, size: int) -> Iterator[int]:
@@ -108,24 +128,25 @@ def _after_metadata(stream: Stream, start: int, stop: int, source: str) -> int:
     return position
 
 
-def _count(flac: FlacStream, stream: Stream, position: int) -> None:
+def _count(flac: FlacStream, stream: Stream, position: int, sample_bits: int) -> None:
     """Follow the frames by their numbers."""
-    expected = 0
+    expected, end = 0, flac.stop
     other: tuple[int, int] | None = None  # a frame that may follow a gap, if the next one agrees
-    for first, n_samples in _frames(stream, position, flac.stop):
-        if first == expected:
-            expected, other = first + n_samples, None
-        elif other is not None and first == sum(other) and first > expected:
+    for place, first, n_samples in _frames(stream, position, flac.stop):
+        if first != expected:
+            if other is None or first != sum(other) or first < expected:
+                other = first, n_samples
+                continue
             flac.first_missing = flac.first_missing if flac.n_missing else expected
             flac.n_missing += other[0] - expected
-            expected, other = first + n_samples, None
-        else:
-            other = first, n_samples
-    flac.n_samples = expected
+        expected, other = first + n_samples, None
+        # At most, samples take what they take uncoded, and a bit more for a channel's difference.
+        end = place + HEAD + n_samples * (sample_bits + 1) // 8 + FOOT
+    flac.n_samples, flac.n_rest = expected, max(0, flac.stop - end)
 
 
-def _frames(stream: Stream, position: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Find what looks like a frame's header: number of its first sample, and how many it has."""
+def _frames(stream: Stream, position: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Find what looks like a frame's header: its place, number of its first sample, how many."""
     sync = read_at(stream, position, 2)
     if sync not in (b"\xff\xf8", b"\xff\xf9"):
         return
@@ -138,7 +159,7 @@ def _frames(stream: Stream, position: int, stop: int) -> Iterator[tuple[int, int
             if found is not None:
                 number, n_samples = found
                 block = block or n_samples
-                yield (number if sync[1] & 1 else number * block), n_samples
+                yield position + place, number if sync[1] & 1 else number * block, n_samples
             place = data.find(sync, place + 2)
         position += place if place > 0 else max(1, len(data) - 1)
 

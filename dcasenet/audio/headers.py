@@ -6,6 +6,7 @@ those of more than 4 GiB wrap, and what is cut is less than it says.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ class Encoding:
     is_big: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a block is one frame; of others, the last may be filled up."""
+        return self.n_frames == 1
+
+    @property
     def is_sane(self) -> bool:
         """Whether libsndfile would take it."""
         return 0 < self.sample_rate < 2**31 and 0 < self.n_channels <= MOST_CHANNELS
@@ -79,6 +85,7 @@ class Sound:
         n_stated: Their bytes as the header says; None where it leaves that open.
         start: Where in the file their container begins, ...
         stop: ... and ends.
+        n_rest: Bytes after the sound of which nothing is known.
     """
 
     kind: str
@@ -87,6 +94,7 @@ class Sound:
     n_stated: int | None
     start: int
     stop: int
+    n_rest: int = 0
 
     @property
     def n_bytes(self) -> int:
@@ -127,26 +135,47 @@ def find_sound(stream: Stream, source: str) -> list[Sound]:
     return found
 
 
-def find_mpeg(stream: Stream, source: str) -> tuple[int, int] | None:
-    """Find the MPEG frames that a WAV file holds; None if it holds something else.
+def find_mpeg(stream: Stream, source: str) -> list[tuple[int, int]]:
+    """Find the MPEG frames that a WAV file, or several that were joined, holds.
 
     Args:
         stream: The file.
         source: What messages call it.
 
+    Returns:
+        (start, stop) in bytes of each; nothing if it holds something else.
+
     Raises:
         AudioError: As in `find_sound`.
     """
-    file = _File(stream, 0, size_of(stream), source)
-    if _reader(file.at(0, 40)) is not _wav:
-        return None
+    found: list[tuple[int, int]] = []
+    position, size = 0, size_of(stream)
+    while position < size and len(found) < MOST_CHUNKS:
+        file = _File(stream, position, size, source)
+        if _reader(file.at(position, 40)) is not _wav:
+            break
+        piece = _mpeg_of_wav(file)
+        if piece is None:
+            break
+        found.append(piece)
+        rest = _chunks_behind(_riff_chunk("<"), 8, (piece[1] % 2, 0, 1))
+        position = rest(file, piece[1]) or size
+    return found
+
+
+def _mpeg_of_wav(file: _File) -> tuple[int, int] | None:
     is_mpeg = False
-    for chunk in file.chunks(12, 8, _riff_chunk("<")):
+    for chunk in file.chunks(file.start + 12, 8, _riff_chunk("<")):
         if chunk.name == b"fmt ":
             is_mpeg = int.from_bytes(file.at(chunk.body, 2), "little") in _WAV_MPEG
         if chunk.name == b"data" and is_mpeg:
             return chunk.body, min(chunk.body + chunk.size, file.size)
     return None
+
+
+def is_container(head: bytes) -> bool:
+    """Return whether a file that begins so is one of plain samples."""
+    return _reader(head) is not None
 
 
 def _reader(head: bytes) -> Callable[[_File], Sound | None] | None:
@@ -185,11 +214,11 @@ class _File:
             follows = rest(self, end)
             if follows is not None:
                 stop, container_stop = end, follows
-            elif self._is_other(end, encoding):
+            elif self.is_other(end, encoding):
                 stop = end
         return Sound(kind, encoding, ((place, stop),), stated, self.start, container_stop)
 
-    def _is_other(self, position: int, encoding: Encoding) -> bool:
+    def is_other(self, position: int, encoding: Encoding) -> bool:
         """Return whether the rest of the file is a leftover, zeros, or tags of other formats."""
         n_rest = self.size - position
         if encoding.seconds(n_rest) < LEAST_EXCESS or self.at(position, 8).startswith(TAGS):
@@ -289,8 +318,22 @@ def _wav(file: _File) -> Sound | None:
             rest = _chunks_behind(read, 8, (chunk.size % 2, 0, 1))
             if not size and rest(file, chunk.body) is not None:
                 return None  # there is no sound
-            return file.sound(kind, encoding, chunk.body, size or None, rest)
+            sound = file.sound(kind, encoding, chunk.body, size or None, rest)
+            return sound and _with_more(file, read, sound, chunk.next)
     return None
+
+
+def _with_more(file: _File, read: _ReadChunk, sound: Sound, position: int) -> Sound:
+    """Add the chunks of sound behind the first, which libsndfile leaves out."""
+    pieces = list(sound.pieces)
+    for _ in range(MOST_CHUNKS):
+        chunk = read(file.at(position, 8), position)
+        if chunk is None or position >= sound.stop:
+            break
+        if chunk.name == b"data":
+            pieces.append((chunk.body, min(chunk.body + chunk.size, sound.stop)))
+        position = chunk.next
+    return dataclasses.replace(sound, pieces=tuple(pieces))
 
 
 # RIFF format tags → soundfile's names by the bits of a sample.
@@ -376,6 +419,8 @@ _AU_SUBTYPES = {
     1: ("ULAW", 1), 2: ("PCM_S8", 1), 3: ("PCM_16", 2), 4: ("PCM_24", 3), 5: ("PCM_32", 4),
     6: ("FLOAT", 4), 7: ("DOUBLE", 8), 27: ("ALAW", 1),
 }  # fmt: skip
+# Those of G.721 and G.723 → bytes of 120 samples.
+_AU_BLOCKS = {23: 60, 25: 45, 26: 75}
 
 
 def _au(file: _File) -> Sound | None:
@@ -384,10 +429,13 @@ def _au(file: _File) -> Sound | None:
     if len(head) < 24:
         return None
     place, size, code, rate, n_channels = struct.unpack_from(">5I" if is_big else "<5I", head, 4)
-    if code not in _AU_SUBTYPES or not n_channels:
+    if code in _AU_BLOCKS and n_channels == 1:
+        encoding = Encoding(rate, 1, _AU_BLOCKS[code], 120)
+    elif code in _AU_SUBTYPES and n_channels:
+        subtype, width = _AU_SUBTYPES[code]
+        encoding = Encoding(rate, n_channels, width * n_channels, 1, subtype, is_big)
+    else:
         return None
-    subtype, width = _AU_SUBTYPES[code]
-    encoding = Encoding(rate, n_channels, width * n_channels, 1, subtype, is_big)
     stated = None if size in (0, 0xFFFF_FFFF) else size
     return file.sound("AU", encoding, file.start + place, stated, _nothing)
 
@@ -458,8 +506,10 @@ def _voc(file: _File) -> Sound | None:
     blocks.follow(file.start + int.from_bytes(head[20:22], "little"))
     if blocks.encoding is None or not blocks.encoding.is_sane:
         return None
-    pieces, stated = tuple(blocks.pieces), blocks.n_stated
-    return Sound("VOC", blocks.encoding, pieces, stated, file.start, file.size)
+    pieces, stated, stop = tuple(blocks.pieces), blocks.n_stated, blocks.stop
+    is_known = _nothing(file, stop) is not None or file.is_other(stop, blocks.encoding)
+    n_rest = 0 if is_known else file.size - stop
+    return Sound("VOC", blocks.encoding, pieces, stated, file.start, stop, n_rest)
 
 
 class _VocBlocks:
@@ -469,6 +519,7 @@ class _VocBlocks:
         encoding: That of all; sound of another one ends it.
         pieces: Where the samples are; silence as bytes.
         n_stated: Their bytes as the blocks say; None where one leaves that open.
+        stop: Where they end.
     """
 
     def __init__(self, file: _File) -> None:
@@ -477,19 +528,30 @@ class _VocBlocks:
         self.encoding: Encoding | None = None
         self.pieces: list[Piece] = []
         self.n_stated: int | None = 0
+        self.stop = file.size
 
     def follow(self, position: int) -> None:
         """Read the blocks from a position on."""
         for _ in range(MOST_CHUNKS):
             block = self._file.at(position, 20)
             if len(block) < 4 or block[0] == _VOC_END:
+                self.stop = min(position + 1, self._file.size)
                 return
             size = int.from_bytes(block[1:4], "little")
             if not self._add(block, position + 4, size):
-                if self.pieces and block[0] > _VOC_NEW:  # 24 bits were not enough for the size
+                if self._is_end(position):
+                    self.stop = position
+                elif self.pieces and block[0] > _VOC_NEW:  # 24 bits were not enough for the size
                     self.pieces.append((position, self._file.size))
                 return
             position += 4 + size
+
+    def _is_end(self, position: int) -> bool:
+        """Return whether another file, or tags, are where a block should be."""
+        if self.encoding is None:
+            return False
+        is_file = _nothing(self._file, position) is not None
+        return is_file or self._file.is_other(position, self.encoding)
 
     def _add(self, block: bytes, body: int, size: int) -> bool:
         """Take a block; tell whether the next one counts."""

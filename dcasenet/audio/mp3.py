@@ -75,6 +75,11 @@ class Stretch:
     is_intact: bool | None = None
 
     @property
+    def is_torn(self) -> bool:
+        """Whether the file ends within a frame, and not in what is no MP3."""
+        return self.is_cut and not self.n_rest
+
+    @property
     def mean_size(self) -> float:
         """Mean length of a frame, in bytes."""
         return float(np.array(self.format.sizes)[self.thirds].mean())

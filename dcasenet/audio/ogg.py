@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from dcasenet.audio.mp3 import skip_tags
 from dcasenet.audio.views import Piece, Stream, View, read_at, size_of
 
 # Bytes of the file that are looked at together, and those of the longest page.
@@ -34,6 +35,7 @@ class Link:
         granule_at_gap: Position where a page is missing for the first time; None if none is.
         is_ended: Whether its last page says so.
         n_others: How many other streams with sound run along with it.
+        n_rest: Bytes of the file behind it, if it is the last, that are neither Ogg nor tags.
     """
 
     codec: str
@@ -45,6 +47,7 @@ class Link:
     granule_at_gap: int | None = None
     is_ended: bool = False
     n_others: int = 0
+    n_rest: int = 0
     _number: int = -1
 
     def add(self, page: _Page) -> None:
@@ -89,10 +92,11 @@ def find_links(stream: Stream) -> tuple[list[Link], int]:
     """
     links: list[Link] = []
     current: Link | None = None
-    is_head, n_pages = False, 0
+    is_head, n_pages, stop = False, 0, 0
     size = size_of(stream)
     for page in _pages(stream, size):
         n_pages += page.stop - page.start
+        stop = page.stop
         if page.flags & FIRST:
             if not is_head:  # the first page of any stream after others: a new link
                 current, is_head = None, True
@@ -106,6 +110,8 @@ def find_links(stream: Stream) -> tuple[list[Link], int]:
             is_head = False
         if current is not None and page.serial == current.serial:
             current.add(page)
+    if links and links[-1].is_ended:  # else it is the torn page that comes next
+        links[-1].n_rest = max(0, size - skip_tags(stream, stop))
     return links, size - n_pages
 
 

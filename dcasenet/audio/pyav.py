@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -24,6 +25,8 @@ INSTALL = "pip install 'dcasenet[av]'"
 HEAD = 2**16
 # Bytes that FFmpeg reads to find out what there is, at most.
 MOST_PROBED = 2**22
+# Boxes of an MPEG-4 file that are looked at, at most.
+MOST_BOXES = 100_000
 # FFmpeg's clock, in ticks of a second.
 AV_TIME_BASE = 1_000_000
 # Samples by which a length that is stated in other units may differ.
@@ -107,6 +110,35 @@ def find_av_format(stream: Stream, start: int = 0) -> AvFormat | None:
     return None
 
 
+def find_parts(stream: Stream, av_format: AvFormat) -> list[tuple[int, int]]:
+    """Find where each of the files begins and ends that were joined: of MPEG-4 alone.
+
+    Args:
+        stream: The file.
+        av_format: What it is.
+
+    Returns:
+        (start, stop) in bytes, in order; one for a file that is whole.
+    """
+    size = size_of(stream)
+    starts, position, has_index = [0], 0, False
+    for _ in range(MOST_BOXES if av_format.demuxer == "mov" else 0):
+        head = read_at(stream, position, 16)
+        if len(head) < 8:
+            break
+        n_bytes, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if name == b"ftyp" and has_index:
+            starts.append(position)
+            has_index = False
+        has_index = has_index or name == b"moov"
+        if n_bytes == 1:  # it takes more than 32 bits
+            n_bytes = int.from_bytes(head[8:], "big")
+        if n_bytes < 8:  # up to the end, or no box
+            break
+        position += n_bytes
+    return list(pairwise([*starts, size]))
+
+
 def _codec(stream: Stream, head: bytes, demuxer: str) -> str:
     marks = _CODECS.get(demuxer, {})
     end = read_at(stream, max(0, size_of(stream) - HEAD), HEAD) if demuxer == "mov" else b""
@@ -146,7 +178,9 @@ class Av:
         if not self._container.streams.audio:
             self.close()
             raise DecodeError("It has no sound")
-        self._stream = self._container.streams.audio[0]
+        self._stream, *others = self._container.streams.audio
+        self.n_others = len(others)
+        self.has_others = len(self._container.streams) > 1
         try:
             self.sample_rate, self.n_channels = self._stream.rate or 0, self._stream.channels
         except AttributeError as error:  # of a codec that FFmpeg does not know either

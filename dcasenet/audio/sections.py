@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dcasenet.audio import midi_dump
 from dcasenet.audio.flac import FlacStream, find_flac
-from dcasenet.audio.headers import Sound, find_mpeg, find_sound
+from dcasenet.audio.headers import Sound, find_mpeg, find_sound, is_container
 from dcasenet.audio.libsndfile import (
     DecodeError,
     Isolated,
@@ -25,7 +25,7 @@ from dcasenet.audio.mp3 import (
     skip_tags,
 )
 from dcasenet.audio.ogg import Link, find_links
-from dcasenet.audio.pyav import INSTALL, Av, AvFormat, find_av_format
+from dcasenet.audio.pyav import INSTALL, Av, AvFormat, find_av_format, find_parts
 from dcasenet.audio.views import Stream, View, read_at, size_of
 from dcasenet.errors import AudioError
 
@@ -139,6 +139,8 @@ class Samples(Section):
     def findings(self, outcome: Outcome) -> Iterator[str]:
         """Compare the sizes in the header with what is there."""
         sound = self._sound
+        if sound.n_rest:
+            yield f"the last {sound.n_rest:,} bytes are not {sound.kind} data."
         n_stated = None if sound.n_stated is None else sound.encoding.frames(sound.n_stated)
         if n_stated is None:
             if sound.kind != "WAV":  # in which programs that write to a pipe leave it open, too
@@ -149,7 +151,7 @@ class Samples(Section):
         elif outcome.n_samples < n_stated:
             yield f"{outcome.short_of(n_stated)}; the file is truncated."
             return
-        elif outcome.n_samples >= n_stated + sound.encoding.n_frames:
+        elif outcome.n_samples > n_stated + sound.encoding.n_frames - sound.encoding.is_plain:
             yield outcome.more_than(n_stated)
         yield from outcome.left_out(self.n_samples)
 
@@ -186,6 +188,8 @@ class Flac(Section):
                 f"{outcome.length(flac.n_missing)} are missing inside, first at "
                 f"{outcome.seconds(flac.first_missing)}; they are replaced with silence."
             )
+        if flac.n_rest:
+            yield f"{flac.n_rest:,} bytes or more at its end are not FLAC data."
         if 0 < flac.n_stated < held:
             yield outcome.more_than(flac.n_stated)
         elif held < flac.n_stated:
@@ -193,10 +197,16 @@ class Flac(Section):
 
 
 class Mp3(Section):
-    """Frames of MP3."""
+    """Frames of MP3.
 
-    def __init__(self, stream: Stream, stretch: Stretch) -> None:
-        self._stream, self._stretch = stream, stretch
+    Args:
+        stream: The file.
+        stretch: The frames.
+        is_broadcast: Whether it was saved from a broadcast: it begins, and may end, within a frame.
+    """
+
+    def __init__(self, stream: Stream, stretch: Stretch, *, is_broadcast: bool = False) -> None:
+        self._stream, self._stretch, self._is_broadcast = stream, stretch, is_broadcast
 
     def open(self) -> Source:
         """Begin to decode it: by itself, unless it is known to be as its encoder wrote it."""
@@ -234,6 +244,9 @@ class Mp3(Section):
             )
         elif "error" in outcome.source.complaint:
             yield "the MP3 data is damaged inside, and sound there may be wrong."
+        is_torn = stretch.is_torn and not self._is_broadcast
+        if is_torn and n_missing <= slack and (n_stated is None or n_missing > 0):
+            yield "the file ends within a frame; it may be truncated."
         if stretch.n_rest > 2 * stretch.mean_size:
             yield f"the last {stretch.n_rest:,} bytes are not MP3 data."
         if outcome.n_samples < stretch.n_samples - slack:
@@ -277,6 +290,8 @@ class OggLink(Section):
             )
         elif link.granule_at_gap is not None:
             yield "pages are missing inside, so that later times may be early."
+        if link.n_rest:
+            yield f"the last {link.n_rest:,} bytes are not Ogg data."
         if not link.is_ended:
             yield "the file ends without an end-of-stream mark; it may be truncated."
         if link.n_others:
@@ -287,11 +302,11 @@ class Other(Section):
     """What libsndfile may know."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self._view = View(stream, [(0, size_of(stream))])
 
     def open(self) -> Source:
         """Begin to decode it."""
-        return Libsndfile(View(self._stream, [(0, size_of(self._stream))]))
+        return Libsndfile(self._view)
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
         """Compare what the decoder announced with what it gave; see `Section.findings`."""
@@ -304,18 +319,19 @@ class Other(Section):
             )
         if outcome.n_samples < n_stated:
             yield f"{outcome.short_of(n_stated)}; the file is truncated."
+        yield from _unread(self._view)
 
 
 class ByAv(Section):
     """What PyAV decodes."""
 
     def __init__(self, stream: Stream, av_format: AvFormat) -> None:
-        self._stream, self._format = stream, av_format
+        self._view, self._format = View(stream, [(0, size_of(stream))]), av_format
 
     def open(self) -> Source:
         """Begin to decode it."""
         try:
-            return Av(View(self._stream, [(0, size_of(self._stream))]), self._format.demuxer)
+            return Av(self._view, self._format.demuxer)
         except ImportError as error:
             raise NotInstalledError(
                 f"It is {self._format}, which needs PyAV. Type: {INSTALL}"
@@ -323,6 +339,8 @@ class ByAv(Section):
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
         """Compare what the container states with what it gave."""
+        if isinstance(outcome.source, Av):
+            yield from self._left_out(outcome.source)
         n_stated = outcome.source.n_announced or 0
         n_missing = n_stated - outcome.n_samples
         is_short = n_missing > LEAST_MISSING * outcome.source.sample_rate
@@ -333,6 +351,18 @@ class ByAv(Section):
             yield f"{outcome.short_of(n_stated)}; the file is truncated."
         elif outcome.source.is_broken:
             yield "decoding stops at an error; the file may be truncated."
+
+    def _left_out(self, source: Av) -> Iterator[str]:
+        if source.n_others:
+            yield f"{source.n_others} more streams of sound run along and are left out."
+        elif not source.has_others and not source.is_broken:
+            yield from _unread(self._view)
+
+
+def _unread(view: View) -> Iterator[str]:
+    """Warn of a large part of a file that its decoder had no use for."""
+    if view.n_unread:
+        yield f"{view.n_unread:,} bytes, which may hold more sound, are left out."
 
 
 def find_sections(stream: Stream, source: str) -> list[Section]:
@@ -348,12 +378,15 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
     """
     if not read_at(stream, 0, 1):
         raise AudioError(f"{source} is empty (0 bytes). Give a file that holds audio.")
+    start = skip_tags(stream, 0, MOST_TAGS)
+    if start and is_container(read_at(stream, start, 40)):  # which has no place for tags before it
+        stream = View(stream, [(start, size_of(stream))])
     sounds = find_sound(stream, source)
     if sounds:
         return [Samples(stream, sound) for sound in sounds]
     mpeg = find_mpeg(stream, source)
-    if mpeg is not None:
-        return _mp3(View(stream, [mpeg]), 0) or _no_frame()
+    if mpeg:
+        return [part for piece in mpeg for part in _mp3(View(stream, [piece]), 0)] or _no_frame()
     return _compressed(stream, source)
 
 
@@ -375,7 +408,7 @@ def _compressed(stream: Stream, source: str) -> list[Section]:
     av_format = find_av_format(stream, start)
     is_mpeg = head[:1] == b"\xff" and head[1:2] >= b"\xe0"  # to libsndfile, whatever follows
     if av_format is not None and (is_mpeg or not _is_decodable(stream)):
-        return [ByAv(stream, av_format)]
+        return [ByAv(View(stream, [part]), av_format) for part in find_parts(stream, av_format)]
     if start or is_mpeg:
         return _mp3(stream, start) or _no_frame()
     if not _is_decodable(stream):
@@ -402,9 +435,10 @@ def _ogg(stream: Stream, source: str) -> list[Section]:
 
 
 def _mp3(stream: Stream, start: int) -> list[Section]:
-    first = start if is_chain(stream, start) else find_start(stream, start)
+    is_whole = is_chain(stream, start)
+    first = start if is_whole else find_start(stream, start)
     found = [] if first is None else find_stretches(stream, first)
-    return [Mp3(stream, stretch) for stretch in found]
+    return [Mp3(stream, stretch, is_broadcast=not is_whole) for stretch in found]
 
 
 def _no_frame() -> list[Section]:

@@ -12,6 +12,10 @@ from typing import Protocol, TypeAlias
 Piece: TypeAlias = "bytes | tuple[int, int]"
 
 
+# Bytes that a decoder may leave unread, such as fill bytes.
+LEAST_UNREAD = 2**16
+
+
 class Stream(Protocol):
     """What is needed of a binary file."""
 
@@ -28,6 +32,9 @@ class Stream(Protocol):
 class View(io.RawIOBase):
     """Pieces of a file, read as one file of which nothing is copied.
 
+    Attributes:
+        n_read: How many bytes have been read; those that were read again count again.
+
     Example:
         >>> View(io.BytesIO(b"old rest"), [b"new ", (4, 8), b"!"]).read()
         b'new rest!'
@@ -37,7 +44,14 @@ class View(io.RawIOBase):
         self._stream = stream
         self._pieces = [piece for piece in pieces if length_of(piece)]
         self._starts = [0, *accumulate(map(length_of, self._pieces))]
-        self._position = 0
+        self._position = self.n_read = 0
+
+    @property
+    def n_unread(self) -> int:
+        """Bytes that nobody has read, at least; 0 if they are few."""
+        size = self._starts[-1]
+        n_unread = size - self.n_read
+        return n_unread if n_unread > max(LEAST_UNREAD, size // 10) else 0
 
     def readable(self) -> bool:
         """Return True."""
@@ -69,6 +83,7 @@ class View(io.RawIOBase):
             buffer[filled : filled + len(data)] = data
             filled += len(data)
             self._position += len(data)
+        self.n_read += filled
         return filled
 
     def _from_piece(self, size: int) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from dcasenet.audio.decoder import FileReader, decode
 from dcasenet.audio.headers import find_sound
 from dcasenet.errors import AudioError
-from tests.fixtures.recordings import RATE, N, encode
+from tests.fixtures.recordings import RATE, N, encode, without_tag
 
 # The containers as soundfile names them, and where their size of the samples is: of all in bytes
 # but of SPH, which is text, in frames.
@@ -207,6 +207,78 @@ def test_all_blocks_of_a_voc_file_are_decoded() -> None:
     assert (rate, warnings) == (8_000, ())
     np.testing.assert_array_equal(samples[0].reshape(4, 8_000)[[0, 1, 3]], [expected] * 3)
     assert not samples[0, 16_000:24_000].any()
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16"])
+def test_joined_voc_files_and_what_follows_them(subtype: str) -> None:
+    data = encode("VOC", subtype)
+    one = decode(data, "a.voc")[0]
+    for joined in (data * 3, data[: data.rindex(b"Creative") + len(data)]):
+        samples, _, warnings = decode(joined, "a.voc")
+        np.testing.assert_array_equal(samples, np.tile(one, (1, len(joined) // len(data))))
+        assert warnings == ()
+    for rest, says in (
+        (b"TAG" + bytes(125), ()),
+        (bytes(range(1, 250)) * 99, ("bytes are not VOC data.",)),
+    ):
+        samples, _, warnings = decode(data + b"\0" + rest, "a.voc")
+        np.testing.assert_array_equal(samples, one)
+        assert len(warnings) == len(says)
+        assert all(text in warning for text, warning in zip(says, warnings, strict=True))
+
+
+def wav(*chunks: tuple[bytes, bytes]) -> bytes:
+    parts = [
+        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
+    ]
+    body = b"WAVE" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def test_every_chunk_of_sound_of_a_wav_file_is_decoded() -> None:
+    form = b"fmt ", struct.pack("<HHIIHH", 1, 1, 8_000, 16_000, 2, 16)
+    more = b"data", bytes(1) + SOUND[1:]
+    data = wav(form, (b"data", SOUND), (b"LIST", b"odd"), more, (b"LIST", b"INFO"), more)
+    samples, _, (warning,) = decode(data, "a.wav")
+    expected = np.frombuffer(SOUND + more[1] * 2, "<i2") / np.float32(2**15)
+    np.testing.assert_array_equal(samples[0], expected)
+    assert "counts 8,000 frames (1.00 s) and 16,000 more (2.00 s) follow" in warning
+
+
+@pytest.mark.parametrize("subtype", ["G721_32", "G723_24", "G723_40"])
+def test_truncated_au_files_of_g721_and_g723(subtype: str) -> None:
+    data = encode("AU", subtype, rate=8_000)
+    assert not [text for text in decode(data, "a.au")[2] if "4.0 kHz" not in text]
+    for part in (data[: len(data) // 2], data[:-100]):
+        warning = decode(part, "a.au")[2][0]
+        assert "the header promises 40,080 frames (5.01 s)" in warning
+        assert "truncated" in warning
+
+
+def test_a_block_that_is_filled_up_is_no_excess() -> None:
+    data = encode("WAV", "GSM610", rate=8_000)
+    assert not [text for text in decode(data, "a.wav")[2] if "header" in text]
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "W64", "CAF"])
+def test_tags_before_the_container_are_skipped(kind: str) -> None:
+    data = encode(kind, "PCM_16")
+    tag = b"ID3\x03\0\0" + bytes([0, 0, 8, 0]) + bytes(1024)
+    samples, _, warnings = decode(tag + data, "a")
+    np.testing.assert_array_equal(samples, decode(data, "a")[0])
+    assert warnings == ()
+
+
+def test_mp3_in_joined_wav_files() -> None:
+    mp3 = without_tag(encode("MP3", rate=44_100))
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 8_000, 1, 0, 12, 1, 2, 417, 1, 1393)
+    data = wav((b"fmt ", form), (b"data", mp3))
+    one = decode(data, "a.wav")[0]
+    samples, _, warnings = decode(data * 3, "a.wav")
+    assert samples.shape[1] == 3 * one.shape[1]
+    assert warnings == ()
+    (warning,) = decode(data[: -len(mp3) // 3], "a.wav")[2]
+    assert "truncated" in warning
 
 
 def test_old_blocks_of_a_voc_file_are_decoded() -> None:

@@ -47,6 +47,21 @@ def test_all_frames_are_decoded_whatever_the_header_counts(
     assert all((warning or "") in text for text in warnings)
 
 
+def test_what_follows_the_frames_is_said() -> None:
+    other = encode("OGG", "VORBIS")
+    for bits in ("PCM_16", "PCM_24"):
+        data = encode("FLAC", bits)
+        samples, _, (warning,) = decode(data + other, "a.flac")
+        assert samples.shape == (1, N)
+        left = int(warning.removeprefix("a.flac: ").split()[0].replace(",", ""))
+        assert len(other) - 4096 * 4 < left <= len(other)
+        assert warning.endswith("bytes or more at its end are not FLAC data.")
+        tags = b"APETAGEX" + struct.pack("<4I8x", 2000, 70_032, 1, 0xA000_0000) + bytes(70_000)
+        tags += b"APETAGEX" + struct.pack("<4I8x", 2000, 70_032, 1, 0x8000_0000)
+        for rest in (tags, tags + b"TAG" + bytes(125), b"TAG" + bytes(125), b""):
+            assert decode(data + rest, "a.flac")[2] == ()
+
+
 def test_joined_files_are_decoded_one_after_the_other() -> None:
     samples, _, warnings = decode(FLAC + with_total(FLAC, 0) + FLAC, "a.flac")
     assert samples.shape == (1, 3 * N)

@@ -97,6 +97,13 @@ def test_joined_files_without_tags_are_decoded_as_one() -> None:
     assert "more (5.0" in warnings[0]
 
 
+def test_a_file_that_ends_within_a_frame_may_be_truncated() -> None:
+    for data in (without_tag(STEREO)[:-300], MP3[:-1]):
+        (warning,) = decode(data, "a.mp3")[2]
+        assert warning == "a.mp3: the file ends within a frame; it may be truncated."
+    assert decode(STEREO + b"TAG" + bytes(125), "a.mp3")[2] == ()
+
+
 @pytest.mark.parametrize("offset", [1, 100, 250])
 def test_a_broadcast_saved_from_the_middle_of_a_frame_is_decoded(offset: int) -> None:
     data = without_tag(STEREO)

@@ -38,6 +38,12 @@ def test_every_link_is_decoded(data: bytes) -> None:
     np.testing.assert_array_equal(samples[:, -N:], one[:, -N:])
 
 
+def test_what_follows_the_last_link_is_said() -> None:
+    (warning,) = decode(VORBIS + OPUS + encode("WAV"), "a.ogg")[2]
+    assert warning == f"a.ogg: the last {len(encode('WAV')):,} bytes are not Ogg data."
+    assert decode(VORBIS + b"TAG" + bytes(125), "a.ogg")[2] == ()
+
+
 def test_links_of_other_codecs_rates_and_channels_are_fitted_to_the_first() -> None:
     stereo = encode("OGG", "VORBIS", channels=2, rate=44_100)
     samples, rate, warnings = decode(OPUS + stereo + VORBIS, "a.ogg")

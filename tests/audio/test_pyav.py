@@ -71,6 +71,32 @@ def make(container: str, codec: str, rate: int, layout: str = "mono") -> bytes:
     return stream.getvalue()
 
 
+def test_joined_files_are_decoded_or_said() -> None:
+    m4a = make("ipod", "aac", 16_000)
+    one, rate, _ = decode(m4a, "a.m4a")
+    for joined in (m4a * 3, b"".join([m4a, make("mp4", "alac", 44_100), m4a])):
+        samples, _, warnings = decode(joined, "a.m4a")
+        assert abs(samples.shape[1] - 3 * one.shape[1]) < 0.1 * rate
+        assert warnings == ()
+    caf = make("caf", "alac", 48_000)
+    assert decode(caf, "a.caf")[2] == ()
+    (warning,) = decode(caf * 2, "a.caf")[2]
+    assert warning.endswith("bytes, which may hold more sound, are left out.")
+
+
+def test_other_streams_of_sound_are_counted() -> None:
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="matroska") as output:
+        tracks = [output.add_stream("aac", rate=48_000, layout="mono") for _ in range(3)]
+        for track in tracks:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "f4"), "fltp", "mono")
+            frame.sample_rate, frame.pts = 48_000, 0
+            output.mux(track.encode(frame))
+            output.mux(track.encode(None))
+    warnings = decode(stream.getvalue(), "a.mkv")[2]
+    assert "a.mkv: 2 more streams of sound run along and are left out." in warnings
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_said(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
