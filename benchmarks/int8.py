@@ -1,8 +1,8 @@
-"""How far int8 is from float32: python benchmarks/int8.py DATA [--cache DIR].
+"""How far int8 is from float32: python benchmarks/int8.py DATA [--stage STAGE] [--cache DIR].
 
 DATA holds the folders ``esc50``, ``ambience``, ``events_extra`` and ``dcase2016_task2``. Two
 questions: how far each probability moves, on the clips of ESC-50's folds 4 and 5, none of which
-the ranges were measured with; and how the open checkpoint's figures move, on its own test.
+the ranges were measured with; and, of the open checkpoint, how its figures move on its own test.
 """
 
 from __future__ import annotations
@@ -50,17 +50,18 @@ class AsNetwork(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--stage", default="distilled")
     parser.add_argument("--cache", type=Path, help="for the decoded audio; by default none is kept")
     parser.add_argument("--clips", type=int, default=0, help="of ESC-50 at most; 0 is all")
     parser.add_argument("--agreement-only", action="store_true", help="leave out the figures")
     options = parser.parse_args()
-    torchs = dcasenet.load("v3", stage="open")
+    torchs = dcasenet.load("v3", stage=options.stage)
     models = {
         precision: model_of(serialized(torchs, precision=precision), precision)
         for precision in ("float32", "int8")
     }
     print_agreement(models, list(unheard(options.data))[: options.clips or None])
-    if not options.agreement_only:
+    if options.stage == "open" and not options.agreement_only:
         with TemporaryDirectory() as folder:
             print_figures(models, options.data, options.cache or Path(folder))
 
@@ -75,7 +76,10 @@ def unheard(data: Path) -> Iterator[Path]:
 def print_agreement(models: dict[str, OnnxSoundModel], paths: Sequence[Path]) -> None:
     moved: dict[str, list[Floats]] = {task: [] for task in TASKS}
     for path in paths:
-        one, two = (probabilities(model.analyze(path)) for model in models.values())
+        one, two = (
+            probabilities(model.analyze(path), model.spec.rows_per_step)
+            for model in models.values()
+        )
         for task in TASKS:
             moved[task].append(np.abs(one[task] - two[task]).ravel())
     joined = {task: np.concatenate(parts) for task, parts in moved.items()}
@@ -89,14 +93,14 @@ def print_agreement(models: dict[str, OnnxSoundModel], paths: Sequence[Path]) ->
         )
 
 
-def probabilities(analysis: Analysis) -> dict[str, Floats]:
+def probabilities(analysis: Analysis, rows_per_step: int) -> dict[str, Floats]:
     assert analysis.scene is not None
     assert analysis.tags is not None
     assert analysis.events is not None
     return {
         "scene": analysis.scene.values,
         "tag": analysis.tags.values,
-        "event": analysis.events.probabilities[::8],  # the network's own steps
+        "event": analysis.events.probabilities[::rows_per_step],
     }
 
 

@@ -62,7 +62,7 @@ def to_onnx(
         tasks: Whose logits the graph gives; by default all that the model answers. With
             ``("scene",)`` alone v2 and v3 leave out the GRUs, and the embedding with them.
         precision: ``"float32"``, or ``"int8"``: the convolutions in 8 bits, a third of the size
-            and several times as fast on processors with VNNI.
+            and faster, several times as fast on processors with VNNI.
         calibrate: Recordings, of the kind that the model will hear, that the ranges of int8 are
             measured with; about a hundred are enough, of which at most 30 s each are heard. The
             stage ``open`` needs none: its ranges ship with it.

@@ -1,9 +1,10 @@
 """A float32 graph becomes one that computes its convolutions in 8 bits, by ONNX Runtime's own tool.
 
-Weights are signed, with a scale for each output channel; activations are unsigned, with a range
-each that was measured beforehand. Float32 stay the front end, the GRUs and the last layers of the
-heads; the log-mel, of which 8 bits would lose too much, is told in two channels (see
-``benchmarks/int8.py`` for what moves).
+Weights are signed, with a scale for each output channel at which hardly any processor's sums
+overflow (`weight_limits`); activations are unsigned, with a range each that was measured
+beforehand. Float32 stay the front end, the GRUs and the last layers of the heads; the log-mel, of
+which 8 bits would lose too much, is told in two channels (see ``benchmarks/int8.py`` for what
+moves).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dcasenet.errors import WeightsError
 from dcasenet.onnx.graph_passes import (
@@ -35,6 +37,9 @@ SAMPLES = 400_000
 BINS = 4096  # of the histogram that they are summed up in
 # Shares of the full range that are tried.
 SHARES = np.geomspace(0.02, 1.0, 80)
+# By how much a sum of two products may overflow, if both activations are at the top of their range.
+# What is lost there is less than what larger steps of all weights would lose.
+SLACK = 1.2
 
 
 @dataclass(frozen=True)
@@ -211,10 +216,47 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
         ],
         nodes_to_exclude=[],
         op_types_to_quantize=["Conv", "Relu", "Gemm"],
-        extra_options={},
+        extra_options={"TensorQuantOverrides": _weight_ranges(copied, found)},
     )
     quantizer.quantize_model()
     return quantizer.model.model
+
+
+def _weight_ranges(proto: Any, found: Mapping[str, Layer]) -> dict[str, list[dict[str, Any]]]:
+    """Return the range of each output channel's weights, by the names of their tensors."""
+    from onnx import numpy_helper
+
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer}
+    ranges = {}
+    for name in (key + WEIGHT for key in found):
+        limits = weight_limits(numpy_helper.to_array(weights[name])).tolist()
+        ranges[name] = [{"axis": 0, "rmin": -limit, "rmax": limit} for limit in limits]
+    return ranges
+
+
+def weight_limits(weight: Floats) -> NDArray[np.float64]:
+    """Return the values that 127 steps stand for, so that sums of two products hardly overflow.
+
+    Processors without VNNI add the products of two neighbors, an unsigned byte by a signed one
+    each, in 16 bits, and cut off what is more. So the weights of two neighbors may add up to
+    `SLACK` times 127 steps. Neighbors are input channels 0 and 1, 2 and 3, and so on, at the same
+    place of the kernel.
+
+    Args:
+        weight: (output channels, input channels, …).
+
+    Returns:
+        (output channels,).
+
+    Example:
+        >>> weight_limits(np.array([[0.5, 0.7, -0.9], [0.1, -0.3, 0.2]])).round(3).tolist()
+        [1.0, 0.3]
+    """
+    values = np.moveaxis(weight, 1, -1).reshape(len(weight), -1, weight.shape[1])
+    values = np.pad(values.astype(np.float64), ((0, 0), (0, 0), (0, values.shape[2] % 2)))
+    sums = np.abs(values[..., 0::2] + values[..., 1::2]).max(axis=(1, 2))
+    limits: NDArray[np.float64] = np.maximum(np.abs(values).max(axis=(1, 2)), sums / SLACK)
+    return limits
 
 
 def _tools() -> tuple[Any, Any]:

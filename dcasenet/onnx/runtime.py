@@ -236,26 +236,9 @@ def session(source: Path | bytes, threads: int | None = None) -> Any:
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    if not has_vnni():
-        # Products of 8 bits overflow unless weights are made unsigned as they load, which costs
-        # half the speed.
-        options.add_session_config_entry("session.x64quantprecision", "1")
     return runtime.InferenceSession(
         source, sess_options=options, providers=["CPUExecutionProvider"]
     )
-
-
-def has_vnni(cpu: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether an x86-64 processor adds products of 8 bits up without overflow.
-
-    Args:
-        cpu: Where Linux describes the processor; elsewhere nobody can tell, and the answer is no.
-    """
-    try:
-        described = cpu.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(described.split())
 
 
 def long_enough(waveforms: Floats, spec: ModelSpec) -> Floats:

@@ -12,7 +12,7 @@ import pytest
 
 from dcasenet import SoundModel, WeightsError, load
 from dcasenet.onnx import export
-from dcasenet.onnx.runtime import OnnxSoundModel, has_vnni, session
+from dcasenet.onnx.runtime import OnnxSoundModel
 from dcasenet.weights.cache import clear
 
 RATE = 24_000
@@ -114,23 +114,3 @@ def test_what_is_not_installed(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=r"pip install"):
         load(folder, runtime="onnx", cache_dir=tmp_path / "cache")
-
-
-def test_products_of_8_bits_are_exact_where_the_processor_cannot_add_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, int8_file: Path
-) -> None:
-    with_it, without = tmp_path / "with", tmp_path / "without"
-    with_it.write_text("flags\t\t: fpu avx2 avx512_vnni amx_int8\n")
-    without.write_text("flags\t\t: fpu avx2 avx512f\n")
-    assert has_vnni(with_it)
-    assert not has_vnni(without)
-    assert not has_vnni(tmp_path / "nowhere")
-    entry = "session.x64quantprecision"
-    for vnni in (True, False):
-        monkeypatch.setattr("dcasenet.onnx.runtime.has_vnni", lambda vnni=vnni: vnni)
-        options = session(int8_file).get_session_options()
-        if vnni:
-            with pytest.raises(RuntimeError, match="does not have"):
-                options.get_session_config_entry(entry)
-        else:
-            assert options.get_session_config_entry(entry) == "1"
