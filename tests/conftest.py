@@ -13,14 +13,15 @@ import pytest
 import soundfile
 import torch
 
+import dcasenet
 from dcasenet.inference.model import SoundModel
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import ModelSpec
+from tests.parity import golden as parity_golden
 from tests.parity import stand_in
 
 ROOT = Path(__file__).parents[1]
-PARITY = Path(__file__).parent / "parity"  # numbers of the authors' code
 
 pytest_plugins = ["tests.fixtures.loudness", "tests.fixtures.training"]
 
@@ -34,22 +35,16 @@ def shared() -> Path:
     return folder
 
 
-class Golden(dict[str, np.ndarray]):
-    def __missing__(self, name: str) -> np.ndarray:
-        pytest.skip(f"needs {name} of ../shared, which is not part of the project")
+@pytest.fixture(scope="session")
+def golden() -> dict[str, np.ndarray]:
+    """Outputs of the authors' code; see `tests.parity.golden`."""
+    return parity_golden.read()
 
 
 @pytest.fixture(scope="session")
-def golden() -> dict[str, np.ndarray]:
-    """Outputs of the authors' code for the stand-in weights, seed 0: "clip/output" → array."""
-    found = Golden()
-    with np.load(PARITY / "bursts.npz") as arrays:
-        found.update({f"bursts/{name}": arrays[name] for name in arrays.files})
-    more = ROOT.parent / "shared" / "parity" / "golden.npz"
-    if more.is_file():
-        with np.load(more) as arrays:
-            found.update({name: arrays[name] for name in arrays.files})
-    return found
+def recordings() -> tuple[Path, ...]:
+    """The real recordings that the repository holds."""
+    return dcasenet.example(), ROOT / "examples" / "dog_barking.ogg"
 
 
 @pytest.fixture(scope="session")

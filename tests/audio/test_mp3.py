@@ -18,7 +18,7 @@ from dcasenet.audio.crc import crc16
 from dcasenet.audio.decoder import FileReader, decode
 from dcasenet.audio.mp3 import find_stretches
 from dcasenet.errors import AudioError
-from tests.fixtures.recordings import RATE, SECONDS, N, encode, without_tag
+from tests.fixtures.recordings import RATE, SECONDS, N, encode, encode_by_av, without_tag
 
 MP3 = encode("MP3", rate=RATE)
 STEREO = encode("MP3", channels=2, rate=44_100, bitrate_mode="CONSTANT")
@@ -266,16 +266,9 @@ def test_one_process_decodes_one_file_after_the_other(monkeypatch: pytest.Monkey
 
 
 def test_layer_two_is_decoded() -> None:
-    av = pytest.importorskip("av", reason="PyAV makes the file")
-    stream = io.BytesIO()
-    with av.open(stream, "w", format="mp2") as container:
-        track = container.add_stream("mp2", rate=44_100, layout="mono")
-        samples = (np.sin(np.arange(44_100) / 20) * 9_000).astype(np.int16)[None]
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-        frame.sample_rate = 44_100
-        container.mux(track.encode(frame))
-        container.mux(track.encode(None))
-    samples, rate, warnings = decode(stream.getvalue(), "a.mp2")
+    tone = 0.3 * np.sin(np.arange(44_100) / 20)
+    data = encode_by_av(tone, "mp2", "mp2", 44_100)
+    samples, rate, warnings = decode(data, "a.mp2")
     assert rate == 44_100
     assert warnings == ()
     assert 44_100 <= samples.shape[1] < 48_000

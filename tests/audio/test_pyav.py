@@ -14,7 +14,7 @@ import pytest
 
 from dcasenet.audio.decoder import decode
 from dcasenet.errors import AudioError
-from tests.fixtures.recordings import SECONDS, encode, signal
+from tests.fixtures.recordings import SECONDS, encode, encode_by_av, signal
 
 av = pytest.importorskip("av", reason="the optional PyAV makes these files")
 
@@ -48,27 +48,10 @@ SPEEX = base64.b64decode(
 IDS = [f"{container}-{codec}" for container, codec, *_ in FORMATS]
 
 
-def make(container: str, codec: str, rate: int, layout: str = "mono") -> bytes:
+def make(container: str, codec: str, rate: int, n_channels: int = 1) -> bytes:
     """5 s of the signal, by FFmpeg."""
-    if codec not in av.codecs_available:
-        pytest.skip(f"this FFmpeg has no encoder {codec}")
-    samples = signal(SECONDS * rate, rate)
-    n_channels = 1 if layout == "mono" else 2
-    stream = io.BytesIO()
-    with av.open(stream, "w", format=container) as output:
-        track = output.add_stream(codec, rate=rate, layout=layout)
-        track.bit_rate = 96_000
-        values = np.tile(samples, (n_channels, 1))
-        frame = av.AudioFrame.from_ndarray(values, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = rate, 0
-        resampler = av.AudioResampler(
-            track.codec_context.format, layout, rate, track.codec_context.frame_size or 1024
-        )
-        for source in (frame, None):
-            for part in resampler.resample(source):
-                output.mux(track.encode(part))
-        output.mux(track.encode(None))
-    return stream.getvalue()
+    samples = np.tile(signal(SECONDS * rate, rate), (n_channels, 1))
+    return encode_by_av(samples, container, codec, rate)
 
 
 def test_joined_files_are_decoded_or_said() -> None:
@@ -144,7 +127,7 @@ def test_speex_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_channels_stay_apart() -> None:
-    samples, rate, _ = decode(make("mp4", "alac", 44_100, "stereo"), "a.m4a")
+    samples, rate, _ = decode(make("mp4", "alac", 44_100, n_channels=2), "a.m4a")
     assert samples.shape == (2, SECONDS * rate)
     np.testing.assert_array_equal(samples[0], samples[1])
 

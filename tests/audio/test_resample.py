@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcasenet.audio.resample import resample
+from tests.parity.golden import clips
 
 Method = Literal["soxr", "sinc"]
 METHODS: tuple[Method, ...] = ("soxr", "sinc")
@@ -32,7 +33,7 @@ def test_sinc_gives_the_numbers_of_the_authors_resampler() -> None:
     np.testing.assert_allclose(output[[0, 1, 1000, 23_999]], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("clip", ["dog", "rain"])
+@pytest.mark.parametrize("clip", clips("native"))
 def test_sinc_gives_the_waveforms_the_authors_network_heard(
     clip: str, golden: dict[str, np.ndarray]
 ) -> None:

@@ -8,6 +8,7 @@ from dcasenet import ModelSpec
 from dcasenet.errors import UnknownModelError
 from dcasenet.models.dcasenet import create
 from dcasenet.weights.key_map import is_released_layout, rename
+from tests.parity.golden import clips
 
 # The paper prints millions of 2**20: v1 8.7, v2 8.9, v3 13.2 (Table 3).
 PARAMETERS = {"v1": 9_145_768, "v2": 9_346_344, "v3": 13_882_920}
@@ -38,7 +39,7 @@ def test_common_part_of_v1_and_v2() -> None:
         assert sum(common.values()) == 7_532_958
 
 
-@pytest.mark.parametrize("clip", ["dog", "rain", "bursts"])
+@pytest.mark.parametrize("clip", clips("logmel"))
 def test_outputs_equal_the_authors(
     released: torch.nn.Module, golden: dict[str, np.ndarray], clip: str
 ) -> None:

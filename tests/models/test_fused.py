@@ -22,6 +22,7 @@ from dcasenet.models.fused import fuse
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import TASKS, FrontEndSettings, Task
 from dcasenet.weights.key_map import rename
+from tests.parity.golden import clips
 
 RATE = 24_000
 Noise = Callable[..., np.ndarray]
@@ -134,7 +135,7 @@ def test_bfloat16_on_synthetic_sound(networks: ModuleType, noise: Noise) -> None
         assert networks.difference(exact, fast) > 0
 
 
-@pytest.mark.parametrize("clip", ["dog", "rain", "bursts"])
+@pytest.mark.parametrize("clip", clips("logmel"))
 def test_bfloat16_on_recordings(
     networks: ModuleType,
     released_state: dict[str, torch.Tensor],
@@ -152,9 +153,9 @@ def test_bfloat16_on_recordings(
         assert (one - two).abs().max() < 0.02
 
 
-def test_bfloat16_of_a_trained_checkpoint(shared: Path) -> None:
+def test_bfloat16_of_a_trained_checkpoint(recordings: tuple[Path, ...]) -> None:
     exact, fast = load("v3", stage="open"), load("v3", stage="open", precision="bfloat16")
-    for path in sorted((shared / "data" / "esc50" / "audio").iterdir())[:1000:50]:
+    for path in recordings:
         one, two = exact.analyze(path), fast.analyze(path)
         for mine, other in (
             (one.scene.values, two.scene.values),
