@@ -167,10 +167,10 @@ def test_a_size_that_wrapped_at_four_gibibytes(tmp_path: Path) -> None:
         file.truncate(44 + n_bytes)  # a hole: nothing is on the disk
         file.seek(44 + n_bytes - 240_000)
         file.write(data[44:])
-    began = time.monotonic()
+    began = time.process_time()
     with FileReader(path, str(path)) as reader:
         assert reader.n_expected == n_bytes // 2
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_adpcm_that_follows_is_said_to_be_left_out() -> None:
@@ -310,10 +310,10 @@ def many_chunks(n_chunks: int) -> bytes:
 
 def test_chunks_out_of_proportion_are_refused_quickly() -> None:
     assert decode(many_chunks(9_000), "a.wav")[0].shape == (1, N)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(AudioError, match="more than 64 MiB, or 10,000 chunks, before the sound"):
         decode(many_chunks(1_250_000), "a.wav")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_gigantic_chunk_before_the_sound_is_refused(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_no_more_is_loaded_than_allowed() -> None:
 
 
 def test_a_limit_of_duration_is_kept_before_anything_is_read() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(AudioError, match=r"is 27\.8 h long or longer, and the limit is 24\.0 h"):
         Reader(np.zeros(100_000_000, np.int8), 1_000, max_duration=86_400)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dcasenet.errors import WeightsError
 from recipes.distilled.teacher import load_teacher
 from recipes.students import Lecturer
 
 FOLDER = Path(__file__).parents[3] / "shared" / "teacher"
-needs_teacher = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the teacher's weights")
+SOUNDS = ("noise", "tone", "clicks", "dog") if FOLDER.is_dir() else ()
 
 
-@needs_teacher
-@pytest.mark.parametrize("name", ["noise", "tone", "clicks", "dog"])
+@pytest.mark.parametrize("name", SOUNDS)
 def test_equals_the_authors_network(name: str) -> None:
     teacher = load_teacher(FOLDER / "mn04_as.safetensors")
     with np.load(FOLDER / "golden.npz") as file:
@@ -29,9 +29,8 @@ def test_equals_the_authors_network(name: str) -> None:
     torch.testing.assert_close(outputs.embedding[0], golden["embedding"], rtol=0, atol=1e-5)
 
 
-@needs_teacher
 def test_resampling_keeps_a_tone_and_its_phase() -> None:
-    lecturer = Lecturer(load_teacher(FOLDER / "mn04_as.safetensors"))
+    lecturer = Lecturer(nn.Identity())  # type: ignore[arg-type]
     tone = torch.sin(2 * torch.pi * 1_000 * torch.arange(24_000) / 24_000)
     expected = torch.sin(2 * torch.pi * 1_000 * torch.arange(32_000) / 32_000)
     resampled = lecturer.resample(tone[None])[0]

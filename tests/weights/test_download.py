@@ -169,7 +169,7 @@ def test_a_drip_is_given_up_whatever_it_drips(server, job, monkeypatch, fault):
     began = time.monotonic()
     with pytest.raises(WeightsError, match=r"too slow: \d+ bytes in \d s; 3 attempts"):
         download(job)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # in full it takes 50 s
     server.faults = []
     download(job)
     assert job.path.read_bytes() == CONTENT

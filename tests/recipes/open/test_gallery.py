@@ -68,10 +68,10 @@ def test_agreement_is_of_the_best_environment_or_of_three_tags(
 
 
 def test_every_recording_of_the_gallery_was_kept_from_training(
-    data_folder: Path, clips_listed: list[Clip], model: dcasenet.SoundModel
+    real_data: Path, real_clips: list[Clip], model: dcasenet.SoundModel
 ) -> None:
-    drawn = draw(clips_listed, model.spec, gallery.SEED)
-    trained = {clip.source for clip in clips_listed if clip.split == "train"}
+    drawn = draw(real_clips, model.spec, gallery.SEED)
+    trained = {clip.source for clip in real_clips if clip.split == "train"}
     assert not trained & {clip.source for clip in drawn}
-    pictures = gallery.gallery(data_folder)
+    pictures = gallery.gallery(real_data)
     assert [picture.clip for picture in pictures] == drawn

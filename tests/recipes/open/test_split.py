@@ -1,104 +1,146 @@
+import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dcasenet.errors import DcasenetError
+from dcasenet.spec import Task
 from recipes.open.data import splits
 from recipes.open.labels import BACKGROUNDS, CANDIDATES, ESC50_TAGS, Candidate
 from recipes.open.split import (
     FEWEST,
+    FOLDERS,
     IN_TWO_FOLDS,
     SPLITS,
     Clip,
     choose,
-    count_sources,
     read_clips,
     split_of_key,
 )
 
 
-def test_no_source_is_on_two_sides(clips_listed: list[Clip]) -> None:
-    torn = {source: parts for source, parts in splits(clips_listed).items() if len(parts) > 1}
+def test_no_source_is_on_two_sides(tables: Path) -> None:
+    clips = read_clips(tables)
+    torn = {source: parts for source, parts in splits(clips).items() if len(parts) > 1}
     assert torn == {}
+    assert "5-209698-A-37.ogg" in {clip.filename for clip in clips}
 
 
-def test_sources_of_one_freesound_recording_are_one_over_all_folders(
-    clips_listed: list[Clip],
-) -> None:
+def test_only_clips_with_an_open_license_are_listed(tables: Path) -> None:
+    clips = read_clips(tables)
+    assert len(clips) == 30 + 1 + 3 * 6
+    assert {clip.license for clip in clips} == {"CC0", "CC BY 3.0"}
+
+
+def test_run_k_never_hears_fold_k(tables: Path) -> None:
+    for fold in (1, 4, 5):
+        clips = read_clips(tables, fold)
+        held = {clip.source for clip in clips if clip.split == "test" and clip.folder == "esc50"}
+        used = [clip for clip in clips if clip.split == "train"]
+        assert not held & {clip.source for clip in used}
+        tested = [c.filename for c in clips if c.folder == "esc50" and c.split == "test"]
+        assert {name[0] for name in tested} == {str(fold)}
+        # Nine clips a fold, and the recording that is in two: it is in the test, or trained on.
+        in_two = fold in (4, 5)
+        assert len(tested) == 9 + in_two
+        assert sum(clip.folder == "esc50" for clip in used) == 36 + 2 * (not in_two)
+    assert {clip.folder for clip in clips} == set(FOLDERS)
+
+
+def test_what_is_published_keeps_these_rules(real_clips: list[Clip]) -> None:
+    assert all(len(parts) == 1 for parts in splits(real_clips).values())
     # ESC-50's ids and the other folders' recording_id share the "fs<number>" name.
-    assert all(re.fullmatch(r"fs\d+", c.source) for c in clips_listed if c.folder == "esc50")
-    assert any(re.fullmatch(r"fs\d+", c.source) for c in clips_listed if c.folder == "ambience")
-
-
-def test_only_clips_with_an_open_license_are_listed(clips_listed: list[Clip]) -> None:
-    assert sum(clip.folder == "esc50" for clip in clips_listed) == 1_770 - len(IN_TWO_FOLDS)
+    assert all(re.fullmatch(r"fs\d+", c.source) for c in real_clips if c.folder == "esc50")
+    assert any(re.fullmatch(r"fs\d+", c.source) for c in real_clips if c.folder == "ambience")
     allowed = re.compile(r"CC0|CC BY|public.domain", re.IGNORECASE)
     forbidden = re.compile(r"NC|SA|ND|Sampling")
-    for clip in clips_listed:
+    for clip in real_clips:
         assert allowed.match(clip.license), clip
         assert not forbidden.search(clip.license), clip
+    sizes = {
+        folder: tuple(sum(c.split == p and c.folder == folder for c in real_clips) for p in SPLITS)
+        for folder in FOLDERS
+    }
+    assert sum(sizes.pop("esc50")) == 1_770 - len(IN_TWO_FOLDS)
+    assert sizes == {
+        "ambience": (42, 23, 14),
+        "events_extra": (488, 351, 85),
+        "dcase2016_task2": (45, 14, 16),
+    }
 
 
-def test_parts_are_those_of_the_readme(clips_listed: list[Clip]) -> None:
-    def sizes(folder: str) -> tuple[int, ...]:
-        return tuple(sum(c.split == p and c.folder == folder for c in clips_listed) for p in SPLITS)
-
-    assert sizes("ambience") == (42, 23, 14)
-    assert sizes("events_extra") == (488, 351, 85)
-    assert sizes("dcase2016_task2") == (45, 14, 16)
+def test_the_part_of_a_name_never_changes() -> None:
     assert split_of_key("precise-KrisGesling") == "test"
 
 
-def test_every_source_of_the_tables_exists(clips_listed: list[Clip]) -> None:
-    labels = {clip.label for clip in clips_listed}
+def test_labels_are_chosen_of_what_is_published(real_clips: list[Clip]) -> None:
+    found = {clip.label for clip in real_clips}
     named = {s for candidates in CANDIDATES.values() for c in candidates for s in c.sources}
-    assert (named | set(BACKGROUNDS)) - labels == set()
-
-
-def test_all_fifty_categories_are_tags(clips_listed: list[Clip]) -> None:
-    categories = {clip.label.partition("/")[2] for clip in clips_listed if clip.folder == "esc50"}
+    assert (named | set(BACKGROUNDS)) - found == set()
+    categories = {clip.label.partition("/")[2] for clip in real_clips if clip.folder == "esc50"}
     assert set(ESC50_TAGS) == categories
-    labels, _ = choose(CANDIDATES["tag"], clips_listed, FEWEST["tag"])
+    labels, _ = choose(CANDIDATES["tag"], real_clips, FEWEST["tag"])
     assert sum(any(s.startswith("esc50/") for s in label.sources) for label in labels) == 50
+    labels, fates = choose(CANDIDATES["scene"], real_clips, FEWEST["scene"])
+    assert len(labels) >= 10
+    outcome = {fate.name: fate.outcome for fate in fates}
+    assert outcome["thunderstorm"] == "merged into rain"
+    assert outcome["stream"] == "dropped"
 
 
 @pytest.mark.parametrize("task", ["scene", "tag", "event"])
-def test_no_source_label_belongs_to_two_labels_of_a_task(
-    task: str, clips_listed: list[Clip]
-) -> None:
-    candidates = CANDIDATES[task]  # type: ignore[index]
+def test_no_source_label_belongs_to_two_labels_of_a_task(task: Task) -> None:
+    candidates = CANDIDATES[task]
     sources = [source for candidate in candidates for source in candidate.sources]
     assert len(sources) == len(set(sources))
     assert len({c.name for c in candidates}) == len(candidates)
     assert {c.into for c in candidates if c.into} <= {c.name for c in candidates}
 
 
-def test_environments_have_enough_recordings_and_the_list_tells_the_rest(
-    clips_listed: list[Clip],
+def test_what_has_too_few_recordings_is_merged_or_dropped(
+    make_clip: Callable[..., Clip],
 ) -> None:
-    labels, fates = choose(CANDIDATES["scene"], clips_listed, FEWEST["scene"])
-    assert len(labels) >= 10
-    for label in labels:
-        train, validation, test = count_sources(clips_listed, label.sources)
-        assert (train >= 8, validation >= 3, test >= 3) == (True, True, True), label
-    outcome = {fate.name: fate.outcome for fate in fates}
-    assert outcome["thunderstorm"] == "merged into rain"
-    assert outcome["stream"] == "dropped"
-    assert [fate.name for fate in fates] == [c.name for c in CANDIDATES["scene"]]
+    """Eight sources to train on and three elsewhere are enough, however many clips there are."""
 
+    def clips(label: str, *counts: int) -> list[Clip]:
+        return [
+            make_clip(f"{label} {split} {number}", label, split)
+            for split, n in zip(SPLITS, counts, strict=True)
+            for number in range(n)
+        ]
 
-def test_merged_labels_bring_their_sources(clips_listed: list[Clip]) -> None:
-    labels, _ = choose(CANDIDATES["scene"], clips_listed, FEWEST["scene"])
-    rain = next(label for label in labels if label.name == "rain")
-    assert "esc50/thunderstorm" in rain.sources
-
-
-def test_a_dropped_label_is_gone(clips_listed: list[Clip]) -> None:
-    candidates = [Candidate("few", ("ambience/cafe",)), Candidate("many", ("esc50/dog",))]
-    labels, fates = choose(candidates, clips_listed, FEWEST["scene"])
-    assert [label.name for label in labels] == ["many"]
-    assert fates[0].recordings == (1, 0, 0)
+    candidates = [
+        Candidate("rain", ("esc50/rain",)),
+        Candidate("storm", ("esc50/storm", "ambience/storm"), into="rain"),
+        Candidate("stream", ("esc50/stream",)),
+        Candidate("rare", ("esc50/rare",), always=True),
+        Candidate("wind", ("esc50/wind", "ambience/wind")),
+    ]
+    found = [
+        *clips("esc50/rain", 8, 3, 3),
+        *clips("esc50/storm", 8, 1, 3),
+        *clips("ambience/storm", 0, 1, 0),
+        *clips("esc50/stream", 7, 3, 3),
+        *clips("esc50/rare", 1, 0, 0),
+        *clips("esc50/wind", 7, 3, 2),
+        *clips("ambience/wind", 1, 0, 1),
+    ]
+    again = [dataclasses.replace(clip, filename=f"more {clip.filename}") for clip in found]
+    labels, fates = choose(candidates, [*found, *again], FEWEST["scene"])
+    assert {label.name: label.sources for label in labels} == {
+        "rain": ("esc50/rain", "esc50/storm", "ambience/storm"),
+        "rare": ("esc50/rare",),
+        "wind": ("esc50/wind", "ambience/wind"),
+    }
+    assert [(fate.outcome, fate.recordings) for fate in fates] == [
+        ("kept", (8, 3, 3)),
+        ("merged into rain", (8, 2, 3)),
+        ("dropped", (7, 3, 3)),
+        ("kept, though its recordings are few", (1, 0, 0)),
+        ("kept", (8, 3, 3)),
+    ]
 
 
 def test_missing_tables_are_named(tmp_path: Path) -> None:

@@ -65,11 +65,11 @@ def test_long_bursts_are_textures() -> None:
     assert bursts(np.concatenate([silence(1.0), tone(6.0)]), RATE) == []
 
 
-def test_each_dcase_clip_is_one_event(data_folder: Path) -> None:
+def test_each_dcase_clip_is_one_event(real_data: Path) -> None:
     """One isolated event a file, as published: one burst that holds nearly all of its energy."""
     found = []
     kept = []
-    for path in sorted((data_folder / "dcase2016_task2" / "audio").glob("*.ogg")):
+    for path in sorted((real_data / "dcase2016_task2" / "audio").glob("*.ogg")):
         recording = read(path)
         waveform = mono(recording)
         spans = bursts(waveform, recording.sample_rate, isolated=True)

@@ -110,8 +110,8 @@ def test_esc10_names_missing_classes_and_strange_files(ten: Path) -> None:
         ESC10(ten)
 
 
-def test_the_real_clips(data_folder: Path) -> None:
-    fifty, ten = ESC50(data_folder / "esc50"), ESC10(data_folder / "esc10")
+def test_the_real_clips(real_data: Path) -> None:
+    fifty, ten = ESC50(real_data / "esc50"), ESC10(real_data / "esc10")
     assert sizes(fifty) == [1_200, 398, 400]
     assert len(fifty.labels) == 50
     assert fifty.labels[:2] == ("dog", "rooster")

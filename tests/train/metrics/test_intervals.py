@@ -120,7 +120,7 @@ def test_a_thousand_resamples_of_three_hundred_recordings_take_seconds() -> None
     draw = np.random.default_rng(4)
     truth = draw.integers(50, size=600)
     scores, of = draw.random((600, 50)), np.repeat(np.arange(300), 2)
-    started = time.perf_counter()
+    started = time.process_time()
     found = intervals(tag_figures(scores, truth[:, None] == np.arange(50), of), 300)
     assert set(found) == {"lwlrap", "map", "top1_accuracy"}
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

@@ -41,16 +41,12 @@ def command(
     return run
 
 
-def test_table_3_is_the_papers(shared: Path) -> None:
+def test_tables_are_the_papers_where_print_is_clear(shared: Path) -> None:
     text = (shared / "spec" / "paper.txt").read_text("utf-8")
     lines = [line for line in text.splitlines() if re.search(r"\t(8\.7|8\.9|13\.2)M\t", line)]
     printed = [re.findall(r"(?<![\w.-])\d+\.\d+(?!M)", line) for line in lines]
     ours = [[*row["joint"], *row["fine-tuned"]] for row in TABLE_3.values()]
     assert [[*map(float, line)] for line in printed] == ours
-
-
-def test_table_2_is_the_papers_where_print_is_clear(shared: Path) -> None:
-    text = (shared / "spec" / "paper.txt").read_text("utf-8")
     clear = {"69.54", "79.34", "0.3085", "0.2926", "0.3486", "68.01", "67.68", "79.62", "68.33"}
     for figure in {
         f"{value:.2f}" for row in TABLE_2.values() for value in row["single"][:3]
