@@ -284,13 +284,15 @@ class OutputOptions:
 
 
 def check_picture(path: Path, overwrite: bool) -> None:
-    """Refuse a ``--plot`` that cannot be written, or that somebody else made.
+    """Refuse a ``--plot`` that cannot be drawn or written, or that somebody else made.
 
     Raises:
-        typer.BadParameter: It is so.
+        ImportError: matplotlib is not installed (extra ``plot``).
+        typer.BadParameter: It cannot be written, or somebody else made it.
     """
-    from dcasenet.plot import PICTURES, is_plot
+    from dcasenet.plot import PICTURES, is_plot, new_figure
 
+    new_figure()
     if not path.parent.is_dir() or path.suffix not in PICTURES:
         raise typer.BadParameter(
             f"--plot cannot write {path}; give a file in a folder that exists, ending in "

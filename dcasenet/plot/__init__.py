@@ -2,6 +2,6 @@
 
 from dcasenet.plot.picture import save_plot
 from dcasenet.plot.reliability import save_reliability
-from dcasenet.plot.saving import PICTURES, is_plot
+from dcasenet.plot.saving import PICTURES, is_plot, new_figure
 
-__all__ = ["PICTURES", "is_plot", "save_plot", "save_reliability"]
+__all__ = ["PICTURES", "is_plot", "new_figure", "save_plot", "save_reliability"]

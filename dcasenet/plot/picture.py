@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcasenet.plot.overview import DYNAMIC_RANGE, Overview, mono_blocks, overview
-from dcasenet.plot.saving import save_figure
+from dcasenet.plot.saving import new_figure, save_figure
 from dcasenet.plot.series import curves_of, scenes_over_time
 from dcasenet.results import Analysis, Event, Events, Scene
 from dcasenet.text import one_line
@@ -42,11 +42,6 @@ def save_plot(spec: ModelSpec, audio: str | Path, analysis: Analysis, path: str 
         AudioError: The recording cannot be read.
         ImportError: matplotlib is not installed (extra ``plot``).
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Pictures need matplotlib. Type: pip install 'dcasenet[plot]'") from error
-
     seen = overview(
         mono_blocks(str(audio), spec), spec.frontend.sample_rate, analysis.duration, MAX_COLUMNS
     )
@@ -57,7 +52,7 @@ def save_plot(spec: ModelSpec, audio: str | Path, analysis: Analysis, path: str 
         heights |= {"curves": 1.7, "events": ROW * max(1, len(labels)) + 0.1}
     if scene is not None:
         heights["scenes"] = 0.4
-    figure = Figure(figsize=(11, sum(heights.values()) + 1.5), layout="constrained")
+    figure = new_figure(figsize=(11, sum(heights.values()) + 1.5), layout="constrained")
     axes = figure.subplots(
         len(heights), 1, sharex=True, height_ratios=list(heights.values()), squeeze=False
     )[:, 0]

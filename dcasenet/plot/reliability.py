@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcasenet.plot.saving import save_figure
+from dcasenet.plot.saving import new_figure, save_figure
 from dcasenet.spec import CURVE_THRESHOLDS
 from dcasenet.text import one_line
 
@@ -30,12 +30,7 @@ def save_reliability(calibration: Calibration, path: str | os.PathLike[str]) -> 
     Raises:
         ImportError: matplotlib is not installed (extra ``plot``).
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Pictures need matplotlib. Type: pip install 'dcasenet[plot]'") from error
-
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = new_figure(figsize=(11, 4.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.2, 1, 1])
     _draw_reliability(left, calibration)
     by_count = sorted(calibration.labels, key=lambda label: -calibration.n_positive[label])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcasenet import __version__
 from dcasenet.atomic import replacing
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURES = (".png", ".svg", ".pdf")
+
+
+def new_figure(**options: Any) -> Figure:
+    """Return an empty figure.
+
+    Args:
+        **options: Of matplotlib's ``Figure``.
+
+    Raises:
+        ImportError: matplotlib is not installed (extra ``plot``).
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Pictures need matplotlib. Type: pip install 'dcasenet[plot]'") from error
+    return Figure(**options)
 
 
 def save_figure(figure: Figure, path: Path, provenance: Provenance | None = None) -> None:

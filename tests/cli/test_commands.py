@@ -155,6 +155,7 @@ def test_plot_without_matplotlib(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = run("analyze", wav, "--plot", tmp_path / "out.png")
     assert done.code == 1
+    assert done.out == ""  # before anything is answered
     assert "pip install 'dcasenet[plot]'" in done.err
 
 
