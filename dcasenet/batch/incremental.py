@@ -74,6 +74,7 @@ def write_results(
     Raises:
         ValueError: `output` ends in neither, or a threshold is out of range or names no event.
         AudioError: The recording cannot be used. What was final before stays written.
+        JobError: Somebody else's file is where the provenance goes, beside the output.
         OSError: `output` cannot be written.
 
     Example:
@@ -93,6 +94,7 @@ def write_results(
         raise ValueError(f"{path} ends in {path.suffix!r}; give one of {', '.join(FORMS)}.")
     if channels == "each":
         raise ValueError("channels='each' needs the whole recording; give 'mix' or a number.")
+    writing.check_sidecar(path)
     options = ReadOptions(channels, max_duration=max_duration, strict=strict)
     decoding = Decoding(limits_for(model.spec, threshold), reject=reject)
     with Reader(os.fspath(audio), max_duration=options.max_duration) as reader:

@@ -115,6 +115,8 @@ def _write(result: Result, form: str, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         export(result, form, target)
+    except JobError:
+        raise
     except OSError as error:
         raise JobError(
             f"{target} cannot be written: {error.strerror or error}. What was written before is "

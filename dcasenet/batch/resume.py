@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,10 +27,13 @@ from typing import Any
 from dcasenet.audio.discovery import Listing
 from dcasenet.batch.rows import Row, from_line, to_line
 from dcasenet.errors import JobError
+from dcasenet.text import shorten_list
 from dcasenet.types import check_flags
 
 JOB, FILES, LOCK, WORK = "job.json", "files.jsonl", ".lock", "incomplete"
 PASSED_OVER = "passed_over.json"
+# Names in a job's folder; while the output is made, it lies there as well.
+_OURS = re.compile(rf"{JOB}|{FILES}|{LOCK}|{WORK}|{PASSED_OVER}|rows-\d+-\d+\.jsonl|merged\.[\w.]+")
 
 
 class ResultStore:
@@ -66,11 +70,12 @@ class ResultStore:
         """Keep every other job from this output.
 
         Raises:
-            JobError: Another job is at work on it.
+            JobError: Another job is at work on it, or somebody else's files are in the folder.
             OSError: The folder cannot be made.
         """
         from filelock import FileLock, Timeout
 
+        self._check_ours()
         self.folder.mkdir(exist_ok=True)
         lock = FileLock(self.folder / LOCK)
         try:
@@ -113,7 +118,7 @@ class ResultStore:
             passed_over = json.loads((self.folder / PASSED_OVER).read_text("utf-8"))
             with (self.folder / FILES).open(encoding="utf-8") as lines:
                 return Listing([json.loads(line) for line in lines], Counter(passed_over))
-        if self.output.exists() and not restart:
+        if os.path.lexists(self.output) and not restart:
             raise JobError(
                 f"{self.output} exists already. Give another output, or --restart "
                 f"(restart=True) to write it anew."
@@ -147,6 +152,19 @@ class ResultStore:
             _to_disk(made)
             made.replace(place)
         self._clear()
+
+    def _check_ours(self) -> None:
+        """Refuse a folder that no job made: all that is in it goes when the job is done."""
+        if not os.path.lexists(self.folder):
+            return
+        is_folder = self.folder.is_dir() and not self.folder.is_symlink()
+        names = sorted(path.name for path in self.folder.iterdir()) if is_folder else ["."]
+        strange = [name for name in names if not _OURS.fullmatch(name)]
+        if strange:
+            raise JobError(
+                f"{self.folder}, where a job for {self.output.name} keeps what is finished, holds "
+                f"what no job wrote: {shorten_list(strange)}. Move it, or give another output."
+            )
 
     def _check_same(self, begun: Mapping[str, Any], job: Mapping[str, Any]) -> None:
         differences = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from dcasenet.batch.rows import ANSWER_COLUMNS, STATUS_COLUMNS, Row
+from dcasenet.errors import JobError
 from dcasenet.results import Provenance
 from dcasenet.results.exporters import FLAT_COLUMNS, csv_text, flat_rows, vector_columns
-from dcasenet.results.writing import sidecar_path
+from dcasenet.results.writing import check_sidecar, sidecar_path
 from dcasenet.text import json_text
 
 if TYPE_CHECKING:
@@ -138,6 +140,7 @@ def check_output(output: Path, command: str) -> None:
     Raises:
         ValueError: Its suffix is none of those known, or its folder is not there.
         ImportError: Parquet is asked for and pyarrow is not installed.
+        JobError: Somebody else's file has the name of one that goes beside it.
     """
     if output.suffix not in SUFFIXES[command]:
         raise ValueError(
@@ -150,6 +153,25 @@ def check_output(output: Path, command: str) -> None:
         raise ValueError(f"{output} is a folder. Give the name of a file.")
     if output.suffix == ".parquet":
         arrow()
+    beside = companions(output)
+    if sidecar_path in beside:
+        check_sidecar(output)
+    if status_path in beside and not _is_free(status_path(output)):
+        raise JobError(
+            f"{status_path(output)} exists, and no job of dcasenet wrote it; what became of each "
+            f"recording goes there. Move it, or give another output."
+        )
+
+
+def _is_free(path: Path) -> bool:
+    """Return whether nothing is there, or the second file of a CSV."""
+    if not os.path.lexists(path):
+        return True
+    head = csv_text([STATUS_COLUMNS]).encode()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
 
 
 def check_count(output: Path, n_files: int) -> None:

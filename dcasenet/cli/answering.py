@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -222,7 +223,7 @@ def _refuse_standard_input(paths: Sequence[Path]) -> None:
 
 
 def _refuse_taken(output: Path, *, restart: bool) -> None:
-    if output.exists() and not restart:
+    if os.path.lexists(output) and not restart:
         raise JobError(f"{output} exists already. Give another output, or --restart.")
     if not output.parent.is_dir():
         raise ValueError(f"{output} cannot be written: there is no folder {output.parent}.")

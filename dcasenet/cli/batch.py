@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -66,7 +67,7 @@ def write_as_it_goes(
         JobError: The output exists.
         typer.Exit: It was stopped.
     """
-    if output.exists() and not restart:
+    if os.path.lexists(output) and not restart:
         raise JobError(f"{output} exists already. Give another output, or --restart.")
     with interruptible(f"Stopped. {output} holds what was final."):
         write(path, output)

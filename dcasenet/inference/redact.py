@@ -136,7 +136,7 @@ def redact(
     if pad is not None and not 0 <= pad < float("inf"):
         raise ValueError(f"pad={pad} is out of range; give 0 or more seconds.")
     target = default_output(path) if output is None else Path(output)
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise JobError(f"{target} exists already. Give another output, or overwrite=True.")
     events = model.detect_events(path)
     pad = events.resolution if pad is None else pad

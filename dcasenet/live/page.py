@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import shutil
 from functools import partial
 from http import HTTPStatus
@@ -45,8 +46,8 @@ def write_page(model: bytes, folder: Path, *, overwrite: bool = False) -> None:
         DcasenetError: The folder holds something already, or is a file.
         OSError: It cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise DcasenetError(f"{folder} is a file. Give --output a folder.")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise DcasenetError(f"{folder} is no folder. Give --output one, or a new name.")
     if folder.exists() and not overwrite and any(folder.iterdir()):
         raise DcasenetError(
             f"{folder} is not an empty folder. Give --output a new one, or --overwrite to replace "

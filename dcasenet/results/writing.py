@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcasenet.atomic import replacing
+from dcasenet.errors import JobError
 from dcasenet.results.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -45,14 +46,41 @@ def write_text(
         provenance: What it was made with; None where the text says so, or nobody knows.
 
     Raises:
+        JobError: Somebody else's file is where the provenance goes.
         OSError: It cannot be written.
     """
     path = Path(path)
+    if provenance is not None:
+        check_sidecar(path)
     # A file's name may hold bytes that are no text; they are written as escapes.
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     if provenance is not None:
         write_provenance(path, provenance)
+
+
+def check_sidecar(path: Path) -> None:
+    """Refuse to replace a file that is no provenance: nobody gave its name.
+
+    Args:
+        path: What the provenance is to be beside.
+
+    Raises:
+        JobError: Such a file is there.
+    """
+    place = sidecar_path(path)
+    if os.path.lexists(place) and not _is_provenance(place):
+        raise JobError(
+            f"{place} exists, and dcasenet did not write it; the provenance of {path.name} goes "
+            f"there. Move it, or give another output."
+        )
+
+
+def _is_provenance(path: Path) -> bool:
+    try:
+        return path.is_file() and "dcasenet" in json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def write_provenance(path: Path, provenance: Provenance) -> None:

@@ -133,6 +133,38 @@ def test_a_second_job_on_the_same_output_is_refused(
     assert len(refused) == 3
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    "name", ["out.csv.parts/mine.txt", "out.csv.parts", "out.status.csv", "out.csv.provenance.json"]
+)
+def test_files_of_others_beside_an_output_stay(
+    fake_model: Any, clips: Path, tmp_path: Path, name: str, restart: bool
+) -> None:
+    place = tmp_path / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("the work of years")
+    with pytest.raises(JobError, match=r"Move it, or give another output\.$"):
+        runner.analyze(fake_model, clips, tmp_path / "out.csv", workers=0, restart=restart)
+    assert place.read_text() == "the work of years"
+    place.unlink()
+    for again in (False, True):  # its own are replaced
+        runner.analyze(fake_model, clips, tmp_path / "out.csv", workers=0, restart=again)
+    assert not (tmp_path / "out.csv.parts").exists()
+
+
+def test_a_linked_folder_of_rows_is_not_followed(
+    fake_model: Any, clips: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "others").mkdir()
+    (tmp_path / "out.csv.parts").symlink_to(tmp_path / "others")
+    with pytest.raises(JobError, match="holds what no job wrote"):
+        runner.analyze(fake_model, clips, tmp_path / "out.csv", workers=0)
+    (tmp_path / "out.csv.parts").unlink()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(JobError, match="exists already"):
+        runner.analyze(fake_model, clips, tmp_path / "out.csv", workers=0)
+
+
 def test_a_full_disk_costs_nothing_that_was_finished(
     fake_model: Any, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

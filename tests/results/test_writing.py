@@ -12,7 +12,7 @@ import pytest
 
 from dcasenet import Analysis, Events
 from dcasenet.atomic import replacing, write_bytes
-from dcasenet.errors import DcasenetError
+from dcasenet.errors import DcasenetError, JobError
 from dcasenet.results import Provenance, writing
 
 DIGEST = f"sha256:{hashlib.sha256(b'not read, but hashed').hexdigest()}"
@@ -47,6 +47,21 @@ def test_formats_with_a_place_hold_it(analysis: Analysis, tmp_path: Path) -> Non
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [
         ".jams", ".json", ".json", ".vtt", ".wav",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["mine", "[1]", "3", '{"mine": 1}', "[" * 100_000])
+def test_a_file_that_is_no_provenance_stays(
+    analysis: Analysis, tmp_path: Path, content: str
+) -> None:
+    place = writing.sidecar_path(tmp_path / "a.csv")
+    place.write_text(content)
+    with pytest.raises(JobError, match="and dcasenet did not write it"):
+        analysis.to_csv(tmp_path / "a.csv")
+    assert place.read_text() == content
+    assert not (tmp_path / "a.csv").exists()
+    place.unlink()
+    for _ in range(2):
+        analysis.to_csv(tmp_path / "a.csv")
 
 
 def test_text_that_is_returned_has_no_digest_yet(analysis: Analysis) -> None:
