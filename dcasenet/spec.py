@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -338,11 +338,13 @@ class ModelSpec:
             _known(FrontEndSettings, frontend)
             _known(WeightsFile, file or {})
             frontend = FrontEndSettings(**frontend)
-            context = {task: Context(**own) for task, own in values.pop("context", {}).items()}
-            values["context"] = {**RELEASED_CONTEXT, **context}
-            values["curves"] = _curves(values.get("curves", {}))
-            if values.get("familiarity") is not None:
-                values["familiarity"] = _familiarity(values["familiarity"])
+            for name, read in (
+                ("context", _context),
+                ("curves", _curves),
+                ("familiarity", _familiarity),
+            ):
+                if name in values:
+                    values[name] = _read(name, values[name], read)
             spec = cls(**values, frontend=frontend, file=WeightsFile(**file) if file else None)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise WeightsError(
@@ -378,7 +380,14 @@ ACCEPTED = {
     ),
     "selected_for": "one of scene, tag and event, or none",
     "thresholds": "a number from 0 to 1 for every event",
-    "curves": "precision and recall by threshold, of events alone",
+    "curves": (
+        f"event → precision and recall, {len(CURVE_THRESHOLDS)} numbers from 0 to 1 of each"
+    ),
+    "familiarity": "the fields of dcasenet.spec.FamiliarityStatistics, whose lengths fit together",
+    "context": (
+        "scene, tag or event → window and hop in seconds, pooling, and shortest; a hop of a step "
+        "or more, and at most a window, of up to 1 h"
+    ),
     "metrics": "task → name → number",
 }
 
@@ -414,23 +423,44 @@ def _known(kind: type, values: object) -> None:
         TypeError: `values` has one.
     """
     if not isinstance(values, Mapping):
-        raise TypeError(f"{_shown(values)} stands where a mapping of fields is expected")
+        raise TypeError(
+            f"{_shown(values)} stands where a mapping of fields of {kind.__name__} is expected"
+        )
     names = {field.name for field in dataclasses.fields(kind)}
     for name in values:
         if name not in names:
             raise TypeError(f"it has an unexpected field {_shown(name)}")
 
 
+def _read(name: str, values: Any, read: Callable[[Any], Any]) -> Any:
+    """Read a field that has fields of its own.
+
+    Raises:
+        WeightsError: Its value is nothing that could be read.
+    """
+    try:
+        return read(values)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise _unusable(name, values) from error
+
+
+def _context(values: Mapping[Task, Mapping[str, Any]]) -> dict[Task, Context]:
+    """Read contexts from JSON values."""
+    return {**RELEASED_CONTEXT, **{task: Context(**own) for task, own in values.items()}}
+
+
 def _curves(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, OperatingCurve]:
     """Read curves from JSON values."""
     return {
-        label: OperatingCurve(tuple(curve["precision"]), tuple(curve["recall"]))
-        for label, curve in dict(values).items()
+        label: OperatingCurve(**{name: tuple(curve) for name, curve in curves.items()})
+        for label, curves in values.items()
     }
 
 
-def _familiarity(values: Mapping[str, Any]) -> FamiliarityStatistics:
+def _familiarity(values: Mapping[str, Any] | None) -> FamiliarityStatistics | None:
     """Read statistics from JSON values."""
+    if values is None:
+        return None
     _known(FamiliarityStatistics, values)
     lists = {name: tuple(values.get(name, ())) for name in ("scales", "distances", "scores")}
     return FamiliarityStatistics(**{**values, **lists})
@@ -479,7 +509,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
             task in TASKS and _is_usable(task, own, spec) for task, own in spec.context.items()
         ),
         "thresholds": isinstance(thresholds, Mapping)
-        and all(_is_number(value, 0, 1) for value in thresholds.values())
+        and all(_is_name(name) and _is_number(value, 0, 1) for name, value in thresholds.items())
         and ("event" not in spec.tasks or all(label in thresholds for label in spec.events)),
         "curves": all(label in spec.events for label in spec.curves),
         # The members of a composed model share one front end.
@@ -557,7 +587,13 @@ def _is_base64(value: object, n_bytes: int) -> bool:
 
 
 def _is_text(value: object, longest: int) -> bool:
-    return isinstance(value, str) and len(value) <= longest
+    if not isinstance(value, str) or len(value) > longest:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a character, which no file can hold
+        return False
+    return True
 
 
 def _is_name(value: object) -> bool:
@@ -570,7 +606,8 @@ def _is_task(value: object) -> bool:
 
 def _is_figures(values: object) -> bool:
     return isinstance(values, Mapping) and all(
-        _is_name(name) and isinstance(value, int | float) and not isinstance(value, bool)
+        # Nothing could be said of the classes of a figure that is nan.
+        _is_name(name) and (_is_number(value, -1e300, 1e300) or value != value)
         for name, value in values.items()
     )
 
