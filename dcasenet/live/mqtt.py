@@ -15,7 +15,6 @@ and are delivered when it is back, with the latest of what is retained.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
@@ -32,6 +31,7 @@ from dcasenet.errors import BrokerError
 from dcasenet.inference.stream import StreamUpdate
 from dcasenet.results import Event, Scene, Tags
 from dcasenet.spec import ModelSpec
+from dcasenet.text import json_text
 
 DISCOVERY = "homeassistant"
 ONLINE, OFFLINE, ON, OFF = "online", "offline", "ON", "OFF"
@@ -150,7 +150,7 @@ class MqttPublisher:
             began: When the stream began, which events' times count from.
         """
         for event in update.events:
-            self._send("event", json.dumps(_described(event, began), ensure_ascii=False))
+            self._send("event", json_text(_described(event, began)))
         early = update.provisional
         if early is not None:
             self._set_active({event.label for event in early.under_way})
@@ -303,15 +303,14 @@ class MqttPublisher:
             "sw_version": __version__,
         }
         return {
-            f"{DISCOVERY}/{kind}/{self._node}/{thing}/config": json.dumps(
+            f"{DISCOVERY}/{kind}/{self._node}/{thing}/config": json_text(
                 {
                     **entity,
                     "unique_id": f"dcasenet_{self._node}_{kind}_{thing}",
                     "availability_topic": f"{self._base}/status",
                     "device": device,
                     "origin": {"name": "dcasenet", "sw_version": __version__},
-                },
-                ensure_ascii=False,
+                }
             )
             for path, entity in entities.items()
             for kind, thing in [path.split("/")]
@@ -354,7 +353,7 @@ def _scored(scored: Scene | Tags, now: float) -> str:
         "probabilities": {one.label: round(one.probability, 4) for one in best},
         "seconds": round(now, 2),
     }
-    return json.dumps(values, ensure_ascii=False)
+    return json_text(values)
 
 
 def _client(name: str) -> Any:

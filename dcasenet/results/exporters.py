@@ -161,8 +161,9 @@ def webvtt(events: Events) -> str:
     parts = ["WEBVTT\n"]
     if events.provenance is not None:
         note = json.dumps(events.provenance.to_dict())
-        # A comment ends at an empty line and must not hold an arrow.
-        parts.append(f"NOTE provenance {note.replace('-->', '-- >')}\n")
+        # A comment ends at an empty line and must not hold an arrow, nor is it HTML for anybody.
+        note = note.replace("<", "\\u003c").replace(">", "\\u003e")
+        parts.append(f"NOTE provenance {note}\n")
     for number, event in enumerate(events, start=1):
         text = one_line(event.label)
         for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypedDict
 from dcasenet.atomic import write_bytes
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
 from dcasenet.spec import TASKS, ModelSpec, Task, WeightsFile
+from dcasenet.text import json_text
 from dcasenet.types import check_flags
 from dcasenet.weights import checkpoint
 from dcasenet.weights.builder import tensors_of
@@ -110,7 +111,7 @@ def _write(model: SoundModel, folder: Path, address: str) -> None:
             name: file_digest(folder / name) for name in (*Config(spec).weights.values(), CARD)
         },
     }
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    text = json_text(config, indent=2) + "\n"
     write_bytes(folder / CONFIG, text.encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -142,13 +143,17 @@ def test_hostile_names_are_one_line_and_no_formula(hostile: Events) -> None:
         assert not cell[0].startswith("="), cell
         assert not cell[3].startswith("="), cell
     assert "<script>" not in hostile.to_webvtt()
+    attack = dataclasses.replace(hostile.provenance, source="--> <script>\n\n")
+    text = dataclasses.replace(hostile, provenance=attack).to_webvtt()
+    note = text.split("\n\n")[1].removeprefix("NOTE provenance ")
+    assert "<" not in note
+    assert "-->" not in note
+    assert json.loads(note)["source"] == attack.source
     assert len(hostile.to_audacity().splitlines()) == 2
     assert all(len(line.split("\t")) == 3 for line in hostile.to_audacity().splitlines())
 
 
 def test_no_events_are_valid_files(events: Events) -> None:
-    import dataclasses
-
     none = dataclasses.replace(events, items=())
     assert none.to_csv() == "filename,onset,offset,event_label\n"
     assert none.to_audacity() == ""

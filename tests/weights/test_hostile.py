@@ -160,6 +160,15 @@ def hostile(model: SoundModel) -> SoundModel:
     return model
 
 
+def test_the_configuration_can_be_shown_on_a_terminal(
+    small_model: SoundModel, tmp_path: Path
+) -> None:
+    folder = hostile(small_model).save_pretrained(tmp_path / "hostile")
+    text = (folder / hub.CONFIG).read_text("utf-8")
+    assert text.replace("\n", "").isprintable()
+    assert dcasenet.load(folder).spec.tags[0] == f"={ATTACK}"
+
+
 @pytest.fixture
 def written(small_model: SoundModel, tmp_path: Path) -> Path:
     """A weights file with attacks for labels."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import ModelSpec, Task
+from dcasenet.text import json_text
 from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.resolve import as_dataset
 from dcasenet.train.data.splits import hold_out, k_folds
@@ -115,7 +115,7 @@ class CrossValidation:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return `to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        return json_text(self.to_dict(), indent=indent)
 
     def to_text(self) -> str:
         """Return the figures and the confusion table as text, a true label in each row."""
