@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
+from dcasenet.errors import UnknownLabelError
 from dcasenet.spec import Task
 
 if TYPE_CHECKING:
@@ -92,6 +93,24 @@ class EmbedOptions(Options, total=False):
     """Options of `embed`, but for its level, which decides the result's type."""
 
     task: Task
+
+
+def find_label(label: str, known: Sequence[str], kind: str = "label") -> str:
+    """Return the label of this name; if there is none, the only one that differs in capitals.
+
+    Raises:
+        UnknownLabelError: There is none, or more than one.
+
+    Example:
+        >>> find_label("dog", ["Cat", "Dog"]), find_label("dog", ["dog", "Dog"])
+        ('Dog', 'dog')
+    """
+    if label in known:
+        return label
+    alike = [name for name in known if name.casefold() == str(label).casefold()]
+    if len(alike) != 1:
+        raise UnknownLabelError(label, known, kind)
+    return alike[0]
 
 
 def check_number(

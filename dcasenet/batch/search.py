@@ -19,7 +19,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,7 +36,7 @@ from dcasenet.errors import DcasenetError
 from dcasenet.inference.postprocess import require, sigmoid
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Floats
-from dcasenet.text import shorten_list
+from dcasenet.types import find_label
 from dcasenet.weights.cache import cache_folder
 
 FOLDER = "search"  # of the cache, for the indices of folders
@@ -316,15 +315,8 @@ def _write_index(path: Path, about: tuple[str, str], known: Known, size: int) ->
 def _probabilities(model: SoundVerbs[Any], index: Index, label: str) -> NDArray[np.floating]:
     """Return the tag's probability by each embedding."""
     require(model.spec, "tag")
-    if label not in model.spec.tags:
-        close = get_close_matches(label, model.spec.tags, n=3)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise ValueError(
-            f"{model.spec.name} {model.spec.stage!r} has no tag {label!r}.{hint} Its tags: "
-            f"{shorten_list(model.spec.tags, 10)}."
-        )
-    logits = model.tag_head(np.array(index.vectors))[:, model.spec.tags.index(label)]
-    return sigmoid(logits)
+    column = model.spec.tags.index(find_label(label, model.spec.tags, "tag"))
+    return sigmoid(model.tag_head(np.array(index.vectors))[:, column])
 
 
 def _npz(path: Path) -> Iterator[tuple[str, Any]]:

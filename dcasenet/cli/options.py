@@ -274,8 +274,10 @@ class OutputOptions:
     output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             help="Write instead of printing: a table of all files (.parquet, .jsonl, .csv), a "
-            "file of one recording by its suffix, or a folder with a file for each recording."
+            "file of one recording by its suffix, or a folder with a file for each recording.",
         ),
     ] = None
     workers: Workers = None

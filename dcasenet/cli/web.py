@@ -35,7 +35,12 @@ def web(
     ] = True,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the page here for any web server, instead."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write the page here for any web server, instead.",
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that is not empty, too.")

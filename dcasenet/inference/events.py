@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.results import Event
-from dcasenet.types import check_number
+from dcasenet.types import check_number, find_label
 
 # Two times closer than this are the same: frame counts times a hop are not exact in binary.
 SAME_TIME = 1e-9
@@ -220,10 +219,7 @@ def thresholds_for(
         {'dog': 0.2, 'cat': 0.5}
     """
     if threshold is None or isinstance(threshold, Mapping):
-        own = threshold or {}
-        for name in own:
-            if name not in labels:
-                raise ValueError(_no_such_label(name, labels))
+        own = {find_label(name, labels, "event"): v for name, v in (threshold or {}).items()}
         chosen = {**(default or {}), **own}
     else:
         chosen = dict.fromkeys(labels, threshold)
@@ -236,12 +232,6 @@ def thresholds_for(
     for label in labels:
         check_number("threshold", chosen[label], 0, 1, accepted="give 0 to 1")
     return {label: float(chosen[label]) for label in labels}
-
-
-def _no_such_label(name: str, labels: Sequence[str]) -> str:
-    close = get_close_matches(name, labels, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"No event is named {name!r}.{hint} The events are {', '.join(labels)}."
 
 
 def check_decoding(hop: float, median: float, min_gap: float, min_duration: float) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from contextlib import nullcontext
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import log10
 from os import PathLike
 from pathlib import Path
@@ -27,7 +26,7 @@ from dcasenet.inference.windowing import Grid, placed, repeated, trim
 from dcasenet.results import Floats
 from dcasenet.results.values import _Json, freeze
 from dcasenet.spec import ModelSpec, Task, check_tasks
-from dcasenet.types import Audio, Rate
+from dcasenet.types import Audio, Rate, find_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -320,15 +319,10 @@ def _find(spec: ModelSpec, label: str, task: Task | None) -> tuple[Task, int]:
     check_tasks(tasks)
     for candidate in tasks:
         require(spec, candidate)
-        if label in spec.labels(candidate):
-            return candidate, spec.labels(candidate).index(label)
-    known = sorted({other for candidate in tasks for other in spec.labels(candidate)})
-    close = get_close_matches(str(label), known, n=3)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    raise ValueError(
-        f"{spec.name} {spec.stage!r} has no {' or '.join(tasks)} label {label!r}.{hint} Its labels "
-        f"are in model.spec.tags, .events and .scenes."
-    )
+    known = [(own, candidate) for candidate in tasks for own in spec.labels(candidate)]
+    name = find_label(label, list(dict(known)), " or ".join(tasks))
+    found = next(candidate for own, candidate in known if own == name)
+    return found, spec.labels(found).index(name)
 
 
 def _drawn(explanation: Explanation) -> Figure:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dcasenet.inference.events import thresholds_for
 from dcasenet.spec import CURVE_THRESHOLDS, ModelSpec, OperatingCurve
-from dcasenet.types import Threshold
+from dcasenet.types import Threshold, find_label
 
 POINT = re.compile(r"(?P<kind>precision|recall)@(?P<target>[0-9.]+)")
 ACCEPTED = (
@@ -53,8 +53,9 @@ def limits_for(spec: ModelSpec, threshold: Threshold) -> dict[str, float]:
     if isinstance(threshold, str):
         threshold = dict.fromkeys(spec.events, threshold)
     if isinstance(threshold, Mapping):
-        points = {label: value for label, value in threshold.items() if isinstance(value, str)}
-        threshold = {**threshold, **_resolved(spec, points)}
+        own = {find_label(label, spec.events, "event"): v for label, v in threshold.items()}
+        points = {label: value for label, value in own.items() if isinstance(value, str)}
+        threshold = {**own, **_resolved(spec, points)}
     return thresholds_for(
         spec.events, cast("float | Mapping[str, float]", threshold), spec.thresholds
     )

@@ -23,7 +23,7 @@ from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Events, Floats
 from dcasenet.results.values import _Json
 from dcasenet.spec import ModelSpec
-from dcasenet.types import check_flags
+from dcasenet.types import check_flags, find_label
 
 # Far below what is best for detection: a second too many is lost sooner than a word is kept.
 THRESHOLD = 0.05
@@ -174,13 +174,11 @@ def speech_labels(spec: ModelSpec, labels: Sequence[str] | None = None) -> tuple
                 f"{', '.join(spec.events)}."
             )
         return found
-    unknown = [name for name in labels if name not in spec.events]
-    if unknown or not labels:
+    if not labels:
         raise ValueError(
-            f"{spec.name} {spec.stage!r} has no event {', '.join(map(repr, unknown))}. Give some "
-            f"of {', '.join(spec.events)}."
+            f"labels={labels!r} names no event. Give some of {', '.join(spec.events)}."
         )
-    return tuple(labels)
+    return tuple(find_label(name, spec.events, "event") for name in labels)
 
 
 def silent_spans(

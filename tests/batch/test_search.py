@@ -204,6 +204,7 @@ def test_by_label_a_linear_head_decides_where_there_is_one(
     index = index_recordings(model, clips, workers=0)
     (best,) = index.labeled(model, "b", top=1)
     assert best.score == pytest.approx(model.tag(best.filename).probabilities["b"], abs=1e-4)
+    assert list(index.labeled(model, "B", top=1)) == [best]  # capitals do not matter
 
 
 def test_what_cannot_be_searched(

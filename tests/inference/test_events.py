@@ -120,7 +120,7 @@ def test_whatever_the_numbers_events_are_sane(
         ((np.zeros((3, 1)), ["a"], 0.0), r"hop=0.0"),
         ((np.zeros((3, 1)), ["a"], 0.1, 1.5), r"threshold=1.5 is out of range; give 0 to 1"),
         ((np.zeros((3, 1)), ["a"], 0.1, float("nan")), r"threshold=nan"),
-        ((np.zeros((3, 1)), ["a"], 0.1, {"b": 0.5}), r"No event is named 'b'"),
+        ((np.zeros((3, 1)), ["a"], 0.1, {"b": 0.5}), r"no event 'b'"),
         ((np.zeros((3, 2)), ["a", "b"], 0.1, {"b": 0.5}), r"No threshold is given for a"),
         ((np.zeros((3, 1)), ["a"], 0.1, 0.3, -1.0), r"median=-1.0"),
         ((np.zeros((3, 1)), ["a"], 0.1, 0.3, 0.0, float("inf")), r"min_gap=inf"),

@@ -152,9 +152,9 @@ def test_of_a_composed_model_the_tasks_network_is_asked(tiny_spec: ModelSpec) ->
         (
             {"label": "belt"},
             ValueError,
-            r"no tag or event or scene label 'belt'\. Did you mean 'bel",
+            r"no tag or event or scene 'belt'\. Did you mean 'bel",
         ),
-        ({"label": "park", "task": "tag"}, ValueError, "no tag label 'park'"),
+        ({"label": "park", "task": "tag"}, ValueError, "no tag 'park'"),
         ({"label": "bell", "task": "speech"}, ValueError, "no task 'speech'"),
         ({"label": "bell", "steps": 0}, ValueError, "steps=0 is out of range"),
         ({"label": "bell", "sample_rate": None}, AudioError, "no sample rate of its own"),
