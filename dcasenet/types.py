@@ -99,7 +99,7 @@ def find_label(label: str, known: Sequence[str], kind: str = "label") -> str:
     """Return the label of this name; if there is none, the only one that differs in capitals.
 
     Raises:
-        UnknownLabelError: There is none, or more than one.
+        ValueError: There is none, or more than one.
 
     Example:
         >>> find_label("dog", ["Cat", "Dog"]), find_label("dog", ["dog", "Dog"])
@@ -109,7 +109,7 @@ def find_label(label: str, known: Sequence[str], kind: str = "label") -> str:
         return label
     alike = [name for name in known if name.casefold() == str(label).casefold()]
     if len(alike) != 1:
-        raise UnknownLabelError(label, known, kind)
+        raise ValueError(str(UnknownLabelError(label, known, kind)))
     return alike[0]
 
 

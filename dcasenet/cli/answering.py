@@ -13,7 +13,7 @@ import typer
 
 from dcasenet.audio.discovery import find_recordings
 from dcasenet.cli.batch import count, interruptible, run_job, write_as_it_goes
-from dcasenet.cli.options import STDIN, Engine, OutputOptions, audio_of
+from dcasenet.cli.options import STDIN, Engine, OutputOptions, audio_of, refusing_options
 from dcasenet.cli.output import (
     Printer,
     ResultFormat,
@@ -73,17 +73,13 @@ def respond(
         typer.BadParameter: Options do not go together, or are out of range.
         typer.Exit: A recording failed; the others are done.
     """
-    try:
+    with refusing_options():
         if to.output is None:
             _print(query, paths, to)
         elif to.output.suffix == "" or to.output.is_dir():
             _write_folder(query, paths, to.output, to)
         else:
             _write_file(query, paths, to.output, to, streamed)
-    except DcasenetError:
-        raise
-    except ValueError as error:  # an option of the verb is out of range
-        raise typer.BadParameter(str(error)) from error
 
 
 def list_files(paths: Sequence[Path]) -> list[str]:

@@ -6,7 +6,8 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -349,6 +350,21 @@ def _limit(text: str) -> float | str:
         return text.strip()
 
 
+@contextmanager
+def refusing_options() -> Iterator[None]:
+    """Turn what the package says of an option's value into a wrong call of the command.
+
+    Raises:
+        typer.BadParameter: A `ValueError` that is no fault of a recording or a checkpoint.
+    """
+    try:
+        yield
+    except DcasenetError:
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Turn a command's parameters that are dataclasses into one option for each field.
 
@@ -403,7 +419,7 @@ def load_model(
     """Load the model that the options name."""
     from dcasenet.loading import load
 
-    try:
+    with refusing_options():  # no such device, or no such pair of runtime and precision
         return load(
             name,
             stage=stage,
@@ -412,7 +428,3 @@ def load_model(
             precision=precision.value,
             runtime=runtime.value,
         )
-    except DcasenetError:
-        raise
-    except ValueError as error:  # no such device, or no such pair of runtime and precision
-        raise typer.BadParameter(str(error)) from error

@@ -16,10 +16,10 @@ from dcasenet.cli.options import (
     ThresholdOption,
     check_picture,
     parse_threshold,
+    refusing_options,
     with_options,
 )
 from dcasenet.cli.output import printable, progress, say, tell_passed_over, watching
-from dcasenet.errors import DcasenetError
 
 
 def register(app: typer.Typer) -> None:
@@ -55,25 +55,21 @@ def report(
         raise typer.BadParameter(f"There is no folder {output.parent} to write the page to.")
     check_replaceable(output, overwrite)  # before anything is computed
     model = of_model.load()
-    try:
-        with (
-            interruptible(f"Stopped. {output} was not written."),
-            watching("Analyzing") as watch,
-        ):
-            summary = write_report(
-                model,
-                files,
-                output,
-                threshold=parse_threshold(threshold, model.spec),
-                title=title,
-                audio=audio,
-                overwrite=overwrite,
-                watch=watch,
-            )
-    except DcasenetError:
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    with (
+        refusing_options(),
+        interruptible(f"Stopped. {output} was not written."),
+        watching("Analyzing") as watch,
+    ):
+        summary = write_report(
+            model,
+            files,
+            output,
+            threshold=parse_threshold(threshold, model.spec),
+            title=title,
+            audio=audio,
+            overwrite=overwrite,
+            watch=watch,
+        )
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
     say(f"{output}: {count(summary.n_files, 'recording')}{failed}")
     tell_passed_over(summary.passed_over)

@@ -16,7 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dcasenet.cli.batch import JobProgress
-from dcasenet.cli.options import FormatOption, ModelOptions, Runtime, Workers, with_options
+from dcasenet.cli.options import (
+    FormatOption,
+    ModelOptions,
+    Runtime,
+    Workers,
+    refusing_options,
+    with_options,
+)
 from dcasenet.cli.output import Format, tell_left_out, tell_passed_over
 from dcasenet.errors import DcasenetError
 from dcasenet.text import json_text, one_line, spreadsheet_cell
@@ -68,7 +75,7 @@ def search(
         # To run the tag head alone, ONNX needs a package more.
         of_model = dataclasses.replace(of_model, runtime=Runtime.torch)
     loaded = of_model.load()
-    try:
+    with refusing_options():
         found = _index(loaded, places, index, workers)
         tell_passed_over(found.passed_over)
         tell_left_out(found.n_failed)
@@ -76,10 +83,6 @@ def search(
             matches = found.labeled(loaded, str(label), top)
         else:
             matches = found.nearest(loaded.embed(query), top, without=[query])
-    except DcasenetError:
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     _show(matches, "similarity" if query is not None else "probability", form)
 
 
