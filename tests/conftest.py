@@ -23,7 +23,12 @@ from tests.parity import stand_in
 
 ROOT = Path(__file__).parents[1]
 
-pytest_plugins = ["tests.fixtures.loudness", "tests.fixtures.training"]
+pytest_plugins = [
+    "tests.fixtures.command",
+    "tests.fixtures.lightning",
+    "tests.fixtures.loudness",
+    "tests.fixtures.training",
+]
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.models.blocks import mean_over_mel
 from dcasenet.spec import TASKS, Task, check_tasks
 
 # Task → its released head's last layer, which has one output for each label.
@@ -25,6 +24,11 @@ LAST_LAYERS: Mapping[Task, str] = {
     "tag": "tag_head.6",
     "event": "event_head",
 }
+
+
+def mean_over_mel(feature_map: Tensor) -> Tensor:
+    """Turn (batch, channels, mel, steps) into the sequence (batch, steps, channels)."""
+    return feature_map.mean(dim=2).transpose(1, 2)
 
 
 @dataclass(frozen=True)

@@ -136,11 +136,6 @@ def backbone(width: float) -> nn.Sequential:
     return nn.Sequential(*(ConvBlock(*pair) for pair in pairwise(sizes)))
 
 
-def mean_over_mel(feature_map: Tensor) -> Tensor:
-    """Turn (batch, channels, mel, steps) into the sequence (batch, steps, channels)."""
-    return feature_map.mean(dim=2).transpose(1, 2)
-
-
 def tag_head(n_in: int, n_dense: int, n_tags: int) -> nn.Sequential:
     """Build the "Dense" of the paper's Figure 1: two layers with ReLU and dropout, then logits.
 

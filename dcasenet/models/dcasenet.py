@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from dcasenet.errors import UnknownModelError
-from dcasenet.models.base import Outputs, ThreeTasks
+from dcasenet.models.base import Outputs, ThreeTasks, mean_over_mel
 from dcasenet.models.blocks import (
     BACKBONE_CHANNELS,
     DENSE,
@@ -32,7 +32,6 @@ from dcasenet.models.blocks import (
     ResidualBlock,
     backbone,
     initialize_all,
-    mean_over_mel,
     tag_head,
 )
 from dcasenet.spec import Task, scaled

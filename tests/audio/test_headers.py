@@ -11,22 +11,7 @@ import pytest
 import soundfile
 
 from dcasenet.audio.decoder import decode
-
-RATE = 44_100
-N = 10 * RATE
-TIME = np.arange(N) / RATE
-# A quarter of noise and then a tone, so that a variable bit rate does vary.
-SIGNAL = 0.3 * np.sin(2 * np.pi * 440 * TIME)
-SIGNAL[: N // 4] = np.random.default_rng(0).uniform(-0.5, 0.5, N // 4)
-
-
-def encode(kind: str, subtype: str | None = None, rate: int = RATE, **options: Any) -> bytes:
-    """The signal as a file of 10 s (at other rates: as many samples)."""
-    stream = io.BytesIO()
-    with soundfile.SoundFile(stream, "w", rate, 1, subtype, None, kind, **options) as file:
-        for start in range(0, N, RATE):  # libsndfile's Vorbis encoder dies of longer writes
-            file.write(SIGNAL[start : start + RATE])
-    return stream.getvalue()
+from tests.fixtures.noise_and_tone import RATE, SIGNAL, N, encode
 
 
 def mp3(**options: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,18 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.fixtures.modules import load_module
+
 JOB = Path(__file__).with_name("job.py")
 
 
 @pytest.fixture(scope="session")
 def job_module() -> ModuleType:
     """`job.py`, which other processes run, too."""
-    spec = importlib.util.spec_from_file_location("job", JOB)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(JOB)
 
 
 @pytest.fixture

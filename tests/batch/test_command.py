@@ -10,21 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from dcasenet import SoundModel, cli
+from dcasenet import SoundModel
 from dcasenet.batch import incremental, runner
 from dcasenet.batch.progress import Progress
 from dcasenet.cli import batch
 from dcasenet.cli.batch import progress_text
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
+from tests.fixtures.command import Done
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +30,10 @@ def model(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> s
 
 @pytest.fixture
 def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str
+    monkeypatch: pytest.MonkeyPatch, command: Callable[..., Done], model: str
 ) -> Callable[..., Done]:
-    def call(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["dcasenet", *map(str, arguments), "--model", model])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return Done(int(exit_.value.code or 0), captured.out, captured.err)
-
-    return call
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *words: command(*words, "--model", model)
 
 
 def test_a_folder_becomes_a_table(run: Callable[..., Done], clips: Path, tmp_path: Path) -> None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from dcasenet import SoundModel
-from dcasenet.cli import commands
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
+from tests.fixtures.command import Done
 
 
 @pytest.fixture(scope="session")
@@ -29,16 +21,12 @@ def folder(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
+    monkeypatch: pytest.MonkeyPatch, command: Callable[..., Done], folder: str
 ) -> Callable[..., Done]:
-    def call(command: str, *arguments: object, model: bool = True) -> Done:
-        words = [command, *map(str, arguments), *(("--model", folder) if model else ())]
-        monkeypatch.setattr(sys, "argv", ["dcasenet", *words])
-        monkeypatch.setenv("COLUMNS", "100")
-        with pytest.raises(SystemExit) as exit_:
-            commands.main()
-        captured = capsys.readouterr()
-        return Done(int(exit_.value.code or 0), captured.out, captured.err)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*words: object, model: bool = True) -> Done:
+        return command(*words, *(("--model", folder) if model else ()))
 
     call.folder = folder  # type: ignore[attr-defined]
     return call

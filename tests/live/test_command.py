@@ -15,27 +15,22 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from rich.console import Console
 
-from dcasenet import SoundModel, cli
+from dcasenet import SoundModel
 from dcasenet.cli.listen import until_interrupted
 from dcasenet.cli.live_display import LiveDisplay
 from dcasenet.inference.familiarity import fit
+from tests.fixtures.command import Done
 from tests.live.conftest import Mosquitto, Subscriber, wait_for
 
 ROOT = Path(__file__).parents[2]
 WriteWav = Callable[..., Path]
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +41,9 @@ def folder(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
-) -> Callable[..., Done]:
+def run(command: Callable[..., Done], folder: Path) -> Callable[..., Done]:
     def call(*words: object, model: bool = True) -> Done:
-        named = ("--model", folder) if model else ()
-        monkeypatch.setattr(sys, "argv", ["dcasenet", *map(str, (*words, *named))])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return Done(int(exit_.value.code or 0), captured.out, captured.err)
+        return command(*words, *(("--model", folder) if model else ()))
 
     return call
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +14,10 @@ from dcasenet import DcasenetError
 from dcasenet.train import untrained
 from dcasenet.train.data.esc import ESC10_CLASSES
 from recipes.esc import benchmark
+from tests.fixtures.lightning import LIGHTNING
 
 RATE = 24_000
-# Lightning speaks to interactive users, and lags behind torch's deprecations.
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{text}")
-    for text in (
-        "The '.*_dataloader' does not have many workers",
-        "Checkpoint directory .* exists and is not empty",
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-    )
-]
-
-
-@pytest.fixture(autouse=True)
-def _lightning_speaks_as_before() -> Iterator[None]:
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    yield
-    logger.setLevel(level)
+pytestmark = LIGHTNING
 
 
 @pytest.fixture

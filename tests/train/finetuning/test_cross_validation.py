@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,25 +30,10 @@ from dcasenet.train import (
 from dcasenet.train.data.splits import k_folds
 from dcasenet.train.finetuning import cross_validation as module
 from dcasenet.train.metrics.classification import Confusion
+from tests.fixtures.lightning import LIGHTNING
 
 RATE = 24_000
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{text}")
-    for text in (
-        "The '.*_dataloader' does not have many workers",
-        "Checkpoint directory .* exists and is not empty",
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-    )
-]
-
-
-@pytest.fixture(autouse=True)
-def _lightning_speaks_as_before() -> Iterator[None]:
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    yield
-    logger.setLevel(level)
+pytestmark = LIGHTNING
 
 
 @pytest.fixture(scope="module")

@@ -20,16 +20,9 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
 from dcasenet.train import AudioFolder, Example, LabeledEvent, SoundDataset, finetune, untrained
+from tests.fixtures.lightning import LIGHTNING
 
-# Lightning speaks to interactive users, and lags behind torch's deprecations.
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{text}")
-    for text in (
-        "The '.*_dataloader' does not have many workers",
-        "Checkpoint directory .* exists and is not empty",
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-    )
-]
+pytestmark = LIGHTNING
 RATE = 24_000
 
 

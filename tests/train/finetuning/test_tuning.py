@@ -20,16 +20,9 @@ from dcasenet.train.finetuning.data import FinetuningData, gather
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.surgery import with_new_layer
 from dcasenet.train.finetuning.tuning import Tuning, tune
+from tests.fixtures.lightning import LIGHTNING
 
-# Lightning speaks to interactive users, and lags behind torch's deprecations.
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{text}")
-    for text in (
-        "The '.*_dataloader' does not have many workers",
-        "Checkpoint directory .* exists and is not empty",
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-    )
-]
+pytestmark = LIGHTNING
 RATE = 24_000
 
 

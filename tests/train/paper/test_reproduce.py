@@ -22,21 +22,17 @@ from dcasenet.train.paper.reproduce import evaluate_released, reproduce
 from dcasenet.weights import manifest
 from dcasenet.weights.cache import checkpoint_folder
 from dcasenet.weights.checksum import file_digest
+from tests.fixtures.command import Done
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def output(command: Callable[..., Done]) -> Callable[..., str]:
     """Run the command, which must go well; what it printed."""
 
-    def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["dcasenet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        assert exit_.value.code == 0, captured.err
-        return captured.out
+    def run(*words: object) -> str:
+        done = command(*words)
+        assert done.code == 0, done.err
+        return done.out
 
     return run
 
@@ -119,12 +115,12 @@ def test_tiny_scale_runs_the_whole_path_and_says_that_it_means_nothing(
     paper_folder: Path,
     tmp_path: Path,
     scale: Any,
-    command: Callable[..., str],
+    output: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tiny, "tiny_sets", lambda folder, seed: job.paper_sets(paper_folder))
     monkeypatch.setattr(tiny, "tiny_recipe", lambda seed: scale)
-    printed = command(
+    printed = output(
         "reproduce", "--scale", "tiny", "--rows", "v3:tag+event", "--work-dir", tmp_path / "work"
     )
     assert printed.count("ITS NUMBERS MEAN NOTHING") == 2
@@ -139,9 +135,9 @@ def test_tiny_scale_runs_the_whole_path_and_says_that_it_means_nothing(
 
 
 def test_training_from_the_command_line_on_the_real_layout(
-    paper_sets: miniature.Miniatures, tmp_path: Path, command: Callable[..., str]
+    paper_sets: miniature.Miniatures, tmp_path: Path, output: Callable[..., str]
 ) -> None:
-    command(
+    output(
         *("train", "--tasks", "tag", "--model", "v2", "--tag", paper_sets.tag, "-o", tmp_path),
         *("--width", 1 / 16, "--epochs", 1, "--steps", 1, "--batch", "2,2,2", "--workers", 0),
         "--select-on-test",
