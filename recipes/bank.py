@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dcasenet.atomic import replacing
 from dcasenet.train.data.bursts import bursts, levels
 from recipes.labels import LabelSets, background, continuous, group
 from recipes.recordings import Recording, Split
@@ -118,16 +119,15 @@ def decode_all(recordings: Sequence[Recording], root: Path, cache: Path) -> list
 def save(path: Path, clips: Sequence[Decoded]) -> None:
     """Write decoded recordings to one file, by renaming."""
     spans = [(i, *span) for i, clip in enumerate(clips) for span in clip.bursts]
-    partial = path.with_suffix(".partial.npz")
-    np.savez(
-        partial,
-        key=np.array([clip.recording.key for clip in clips]),
-        length=np.array([len(clip.waveform) for clip in clips]),
-        level=np.array([clip.level for clip in clips]),
-        spans=np.array(spans, dtype=np.int64).reshape(-1, 3),
-        samples=np.concatenate([clip.waveform for clip in clips]),
-    )
-    partial.replace(path)
+    with replacing(path) as draft, draft.open("wb") as file:
+        np.savez(
+            file,
+            key=np.array([clip.recording.key for clip in clips]),
+            length=np.array([len(clip.waveform) for clip in clips]),
+            level=np.array([clip.level for clip in clips]),
+            spans=np.array(spans, dtype=np.int64).reshape(-1, 3),
+            samples=np.concatenate([clip.waveform for clip in clips]),
+        )
 
 
 def load(path: Path, by_key: dict[str, Recording]) -> list[Decoded]:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dcasenet.atomic import replacing
 from dcasenet.errors import DcasenetError
 from recipes.mixtures import Mixer, Mixtures
 from recipes.students import Lecturer, Lesson, LossWeights, Student
@@ -298,9 +299,8 @@ class Training:
             "generator": self.mixer.generator.get_state(),
             "learners": [learner.state() for learner in self.learners],
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        with replacing(path) as draft:
+            torch.save(state, draft)
 
     def _load(self, path: Path) -> None:
         state = torch.load(path, weights_only=True, map_location=self.device)

@@ -70,7 +70,7 @@ def test_events_are_loud_where_they_are_said_to_be(bank: Bank) -> None:
     settings = dataclasses.replace(
         PLAIN, synthetic=0.01, soundscapes=0.95, environments=0.0, event_level=(30.0, 30.0)
     )
-    mixtures = Mixer(bank, settings, seed=5).draw(64, 8.0)
+    mixtures = Mixer(bank, settings, seed=5).draw(16, 8.0)
     rows = mixtures.event_known & mixtures.event.any(dim=1)[:, 0]
     step = round(0.16 * SAMPLE_RATE)
     power = mixtures.clean[rows].unfold(1, step, step).square().mean(dim=2)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dcasenet.atomic import replacing, write_bytes
 from dcasenet.errors import DcasenetError
 from dcasenet.models.frontend import LogMel
 from dcasenet.train.data.dataset import Example
@@ -98,24 +99,17 @@ def _write(
 ) -> None:
     spans: dict[str, tuple[int, int]] = {}
     position = 0
-    unfinished = path.with_suffix(".unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            for batch in batches(examples, store):
-                waveforms = torch.from_numpy(np.stack([store.waveform(e) for e in batch]))
-                with torch.inference_mode():
-                    log_mels = frontend(waveforms.to(frontend.window.device)).transpose(1, 2)
-                file.write(log_mels.half().cpu().numpy().tobytes())
-                for example in batch:
-                    spans[example.key] = (position, position + log_mels.shape[1])
-                    position += log_mels.shape[1]
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("wb") as file:
+        for batch in batches(examples, store):
+            waveforms = torch.from_numpy(np.stack([store.waveform(e) for e in batch]))
+            with torch.inference_mode():
+                log_mels = frontend(waveforms.to(frontend.window.device)).transpose(1, 2)
+            file.write(log_mels.half().cpu().numpy().tobytes())
+            for example in batch:
+                spans[example.key] = (position, position + log_mels.shape[1])
+                position += log_mels.shape[1]
     # The index comes last, and at once: without it the cache does not exist.
-    draft = index.with_suffix(".unfinished")
-    draft.write_text(json.dumps(spans), encoding="utf-8")
-    draft.replace(index)
+    write_bytes(index, json.dumps(spans).encode())
     log.info("Computed the log-mels of %d recordings.", len(spans))
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.atomic import replacing, write_bytes
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.decoding import Method, Settings, Source, waveforms
@@ -173,25 +174,18 @@ def _report(n_sources: int, left_out: Sequence[tuple[str, str]]) -> None:
 def _write(sources: Sequence[Source], settings: Settings, samples: Path, index: Path) -> None:
     entries: list[tuple[int, int] | str] = []
     position = 0
-    unfinished = samples.with_suffix(".unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            for result in waveforms(sources, settings):
-                if isinstance(result, str):
-                    entries.append(result)
-                    continue
-                file.write(result.tobytes())
-                entries.append((position, position + len(result)))
-                position += len(result)
+    with replacing(samples) as draft, draft.open("wb") as file:
+        for result in waveforms(sources, settings):
+            if isinstance(result, str):
+                entries.append(result)
+                continue
+            file.write(result.tobytes())
+            entries.append((position, position + len(result)))
+            position += len(result)
         if not position:
             raise DcasenetError(_nothing(sources, entries))
-        unfinished.replace(samples)
-    finally:
-        unfinished.unlink(missing_ok=True)
     # The index comes last, and at once: without it the cache does not exist.
-    draft = index.with_suffix(".unfinished")
-    draft.write_text(json.dumps(entries), encoding="utf-8")
-    draft.replace(index)
+    write_bytes(index, json.dumps(entries).encode())
     n_decoded = sum(not isinstance(entry, str) for entry in entries)
     minutes = position / settings.sample_rate / 60
     log.info("Decoded %d of %d recordings, %.1f minutes.", n_decoded, len(sources), minutes)

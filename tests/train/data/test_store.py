@@ -153,7 +153,7 @@ def test_a_half_made_cache_is_made_again(
             decode_examples(examples, tmp_path / "cache", RATE)
     assert len(decode_examples(examples, tmp_path / "cache", RATE)) == 2
     assert len(reads) == 4
-    assert not list((tmp_path / "cache").glob("*.unfinished"))
+    assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 
 def test_a_store_is_handed_to_another_process_without_its_samples(tmp_path: Path) -> None:
