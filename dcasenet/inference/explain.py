@@ -219,7 +219,7 @@ class _Logit:
     def weights(self, log_mel: Tensor) -> Tensor:
         """Return how much each step of an event counts: its share of the probabilities."""
         if self._task != "event":
-            return torch.ones(1, device=log_mel.device)
+            return log_mel.new_ones(1)
         probabilities = self._logits(log_mel)[0, :, self._index].sigmoid()
         return probabilities / probabilities.sum()
 
@@ -249,8 +249,9 @@ def _integrated(logit: _Logit, features: Tensor, steps: int, n_at_once: int) -> 
     # cuDNN has no gradient of a GRU that is in evaluation mode.
     on_cuda = features.device.type == "cuda"
     with torch.backends.cudnn.flags(enabled=False) if on_cuda else nullcontext():
-        for shares in torch.split((torch.arange(steps) + 0.5) / steps, n_at_once):
-            share = shares.to(features.device)[:, None, None]
+        numbers = torch.arange(steps, dtype=features.dtype, device=features.device)
+        for shares in torch.split((numbers + 0.5) / steps, n_at_once):
+            share = shares[:, None, None]
             points = (quiet + share * way).requires_grad_(True)
             with torch.enable_grad():
                 log_odds = logit.log_odds(points, weights).sum()

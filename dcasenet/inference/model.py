@@ -269,15 +269,17 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             >>> model.explain(audio, "rain", 24_000).saliency.shape
             (128, 50)
         """
-        return explain(
-            self,
-            audio,
-            label,
-            sample_rate,
-            task=task,
-            steps=steps,
-            channels_last=channels_last,
-        )
+        # Gradients are needed in the caller's inference mode, too, and autocast would change them.
+        with torch.inference_mode(mode=False), torch.autocast(self.device.type, enabled=False):
+            return explain(
+                self,
+                audio,
+                label,
+                sample_rate,
+                task=task,
+                steps=steps,
+                channels_last=channels_last,
+            )
 
     @classmethod
     def from_pretrained(

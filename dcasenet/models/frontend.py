@@ -72,14 +72,18 @@ class LogMel(nn.Module):
         filters, upper_edges = mel_filterbank(settings.n_mels, settings.n_fft, settings.sample_rate)
         # Half a hertz of slack: the last filter's edge is the Nyquist frequency but for rounding.
         audible = upper_edges <= settings.max_frequency + 0.5
-        hamming = torch.hamming_window(settings.win_length, periodic=True)
+        hamming = torch.hamming_window(settings.win_length, periodic=True, dtype=torch.float32)
         # Only `mean` and `deviation` are learned from data; the rest follows from the settings.
         self.register_buffer("window", hamming, persistent=False)
         self.register_buffer("mel_filters", filters, persistent=False)
         self.register_buffer("audible", audible.float()[:, None], persistent=False)
         stored = settings.normalization != "clip"
-        self.register_buffer("mean", torch.zeros(settings.n_mels), persistent=stored)
-        self.register_buffer("deviation", torch.ones(settings.n_mels), persistent=stored)
+        self.register_buffer(
+            "mean", torch.zeros(settings.n_mels, dtype=torch.float32), persistent=stored
+        )
+        self.register_buffer(
+            "deviation", torch.ones(settings.n_mels, dtype=torch.float32), persistent=stored
+        )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LogMel:
         """Move the front end, as ``to`` and ``half`` do, but leave it float32."""
@@ -175,9 +179,11 @@ def mel_filterbank(n_mels: int, n_fft: int, sample_rate: int) -> tuple[Tensor, T
     """
     # Single precision throughout, as torchaudio computes it: the authors' filters to the last bit.
     nyquist = sample_rate / 2
-    mels = torch.linspace(0.0, 2595.0 * log10(1.0 + nyquist / 700.0), n_mels + 2)
+    mels = torch.linspace(
+        0.0, 2595.0 * log10(1.0 + nyquist / 700.0), n_mels + 2, dtype=torch.float32
+    )
     edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    frequencies = torch.linspace(0.0, nyquist, n_fft // 2 + 1)
+    frequencies = torch.linspace(0.0, nyquist, n_fft // 2 + 1, dtype=torch.float32)
     widths = edges.diff()[:, None]
     distances = edges[:, None] - frequencies
     rising, falling = -distances[:-2] / widths[:-1], distances[2:] / widths[1:]

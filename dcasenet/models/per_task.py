@@ -45,7 +45,7 @@ class ComposedNetwork(nn.Module):
         self.loaders = dict(loaders)
         self.members = nn.ModuleDict()
         # Empty, and there to be moved and cast: a member that is loaded later follows it.
-        self.register_buffer("anchor", torch.empty(0), persistent=False)
+        self.register_buffer("anchor", torch.empty(0, dtype=torch.float32), persistent=False)
         self._lock = threading.RLock()
 
     @property
@@ -67,7 +67,7 @@ class ComposedNetwork(nn.Module):
         with self._lock:
             if task not in self.members:
                 # Parameters that are made in inference mode could never be trained.
-                with torch.inference_mode(mode=False):
+                with torch.inference_mode(mode=False), torch.device("cpu"):
                     network = self.loaders[task]().to(self.anchor).train(self.training)
                 self.members[task] = network
             return self.members[task]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
 from torch import nn
 
 from dcasenet.errors import UnknownModelError, WeightsError
@@ -47,6 +48,14 @@ def read_model(name: StrPath, stage: str, weights: StrPath | None, access: Acces
         ChecksumError: A file is not the one that was published.
         WeightsError: A file is missing, damaged, unreachable, or fits no network.
     """
+    # In the caller's inference mode, its weights could never be trained; on the caller's default
+    # device, the front end may have no values.
+    with torch.inference_mode(mode=False), torch.device("cpu"):
+        return _read(name, stage, weights, access)
+
+
+def _read(name: StrPath, stage: str, weights: StrPath | None, access: Access) -> ModelParts:
+    """Read what `read_model` is asked for."""
     if weights is not None:
         return _from_weights(str(name), Path(weights), access)
     if isinstance(name, str) and name in manifest.ARCHITECTURES:

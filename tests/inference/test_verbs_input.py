@@ -149,6 +149,48 @@ def test_the_callers_settings_of_torch_change_no_answer(
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_the_callers_settings_of_torch_break_no_explanation(
+    tiny_model: SoundModel, noise: Noise
+) -> None:
+    def explained() -> Any:
+        return tiny_model.explain(noise(24_000), tiny_model.spec.tags[0], 24_000, steps=2).saliency
+
+    expected = explained()
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(explained(), expected)
+    for dtype in (torch.float64, torch.float16):
+        torch.set_default_dtype(dtype)
+        try:
+            np.testing.assert_allclose(explained(), expected, atol=1e-6)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        np.testing.assert_array_equal(explained(), expected)
+
+
+def test_a_model_that_is_loaded_in_any_world_is_the_same(
+    tiny_model: SoundModel, noise: Noise, tmp_path: Path
+) -> None:
+    expected = tiny_model.tag(noise(24_000), 24_000).values
+    folder = tiny_model.save_pretrained(tmp_path / "model")
+    for world in (torch.inference_mode(), torch.device("meta"), torch.device("cpu")):
+        with world:
+            model = dcasenet.load(folder)
+        np.testing.assert_allclose(model.tag(noise(24_000), 24_000).values, expected, atol=1e-6)
+        model.requires_grad_(True)
+        model(torch.zeros(1, 24_000)).tag.sum().backward()
+        assert model.network.tag_head[-1].bias.grad is not None
+
+    for dtype in (torch.float64, torch.float16):
+        torch.set_default_dtype(dtype)
+        try:
+            model = dcasenet.load(folder)
+            np.testing.assert_allclose(model.tag(noise(24_000), 24_000).values, expected, atol=1e-6)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert {tensor.dtype for tensor in model.frontend.buffers()} == {torch.float32}
+
+
 @pytest.mark.parametrize("stage", [["open"], True, 3])
 def test_a_stage_is_a_name(stage: Any) -> None:
     with pytest.raises(ValueError, match=r"stage=.* is no name; give one, such as stage='open'"):
