@@ -62,7 +62,7 @@ def measured_ceilings(runs: int, size: int, copied: int) -> Ceilings:
 
 
 def product_of_bytes(size: int) -> Callable[[], object]:
-    """Give a product of unsigned by signed bytes in ONNX Runtime, as in an int8 graph."""
+    """Return a product of unsigned by signed bytes in ONNX Runtime, as in an int8 graph."""
     shape = [size, size]
     node = helper.make_node("MatMulInteger", ["one", "two"], ["out"])
     two = np.random.default_rng(0).integers(-127, 128, shape).astype(np.int8)
@@ -85,7 +85,7 @@ def product_of_bytes(size: int) -> Callable[[], object]:
 
 
 def ceiling_rows(ceilings: Ceilings) -> list[Row]:
-    """Give what was measured as rows of the table."""
+    """Return what was measured as rows of the table."""
     return [
         row(c.what, c.seconds, None, f"{c.rate / 1e9:,.0f} {c.unit}") for c in ceilings.values()
     ]

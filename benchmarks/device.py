@@ -68,7 +68,7 @@ def report(device: torch.device, batch: int, options: argparse.Namespace, rate: 
 
 
 def passes(device: torch.device, waveforms: Tensor, options: argparse.Namespace) -> dict[str, Pass]:
-    """Give the ways of one all-heads pass, each ready to be timed."""
+    """Return the ways of one all-heads pass, each ready to be timed."""
     frontend = LogMel(FRONT_END).to(device)
     network = new_network(options.width).to(device)
 

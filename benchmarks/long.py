@@ -49,19 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--files", type=int, nargs="+", default=[], help="short ones, a job each")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.one is not None:
-        print(json.dumps(measure(asked.one, model_asked(asked), asked.workers[0])))
+    options = parser.parse_args(arguments)
+    if options.one is not None:
+        print(json.dumps(measure(options.one, model_asked(options), options.workers[0])))
         return
     print("| recording | peak memory | beyond the first | time | × real time | lines |")
     print("|--|--:|--:|--:|--:|--:|")
     first = None
-    lengths = [(minutes, False) for minutes in asked.minutes]
-    for minutes, is_silent in (*lengths, *((minutes, True) for minutes in asked.silent)):
+    lengths = [(minutes, False) for minutes in options.minutes]
+    for minutes, is_silent in (*lengths, *((minutes, True) for minutes in options.silent)):
         with TemporaryDirectory() as folder:
             path = Path(folder, "long.wav")
             write_recording(path, minutes, is_silent)
-            found = by_itself(asked, path)
+            found = by_itself(options, path)
         first = first or found
         more = found["memory"] - first["memory"]
         speed = minutes * 60 / found["seconds"]
@@ -72,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             flush=True,
         )
 
-    for n_files in asked.files:
-        print_files(asked, n_files)
+    for n_files in options.files:
+        print_files(options, n_files)
 
 
-def print_files(asked: argparse.Namespace, n_files: int) -> None:
+def print_files(options: argparse.Namespace, n_files: int) -> None:
     """A job over short files, by each number of workers."""
     print("\n| files | workers | peak memory | time | files a second | × real time |")
     print("|--|--:|--:|--:|--:|--:|")
@@ -86,8 +86,8 @@ def print_files(asked: argparse.Namespace, n_files: int) -> None:
         samples, rate = soundfile.read(RECORDING, dtype="int16", frames=SHORT_RATE)
         for index in range(n_files):
             soundfile.write(folder / f"{index}.wav", samples, rate)
-        for workers in asked.workers:
-            found = by_itself(asked, folder, workers)
+        for workers in options.workers:
+            found = by_itself(options, folder, workers)
             audio = n_files * len(samples) / rate
             print(
                 f"| {n_files:,} | {workers} | {found['memory']:,.0f} MB | "
@@ -97,11 +97,11 @@ def print_files(asked: argparse.Namespace, n_files: int) -> None:
             )
 
 
-def by_itself(asked: argparse.Namespace, path: Path, workers: int = 0) -> dict[str, float]:
+def by_itself(options: argparse.Namespace, path: Path, workers: int = 0) -> dict[str, float]:
     """Measure in a process of its own."""
-    options = ["--width", str(asked.width), "--device", asked.device, "--runtime", asked.runtime]
-    options += ["--workers", str(workers), "--one", str(path)]
-    command = [sys.executable, __file__, *options]
+    given = ["--width", str(options.width), "--device", options.device]
+    given += ["--runtime", options.runtime, "--workers", str(workers), "--one", str(path)]
+    command = [sys.executable, __file__, *given]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     found: dict[str, float] = json.loads(printed)
     return found
@@ -143,13 +143,13 @@ class Nothing(SoundVerbs[Floats]):
         return values
 
 
-def model_asked(asked: argparse.Namespace) -> SoundVerbs[Any]:
-    if not asked.width:
+def model_asked(options: argparse.Namespace) -> SoundVerbs[Any]:
+    if not options.width:
         return Nothing(shape.new_spec(0.25))
-    model = shape.new_model(asked.width)
-    if asked.runtime == "onnx":
+    model = shape.new_model(options.width)
+    if options.runtime == "onnx":
         return model_of(serialized(model), "random")
-    return model.to(asked.device)
+    return model.to(options.device)
 
 
 def measure(path: Path, model: SoundVerbs[Any], workers: int) -> dict[str, float]:

@@ -260,7 +260,7 @@ def network_rows(bench: Bench) -> list[Row]:
 
 
 def what_limits(bench: Bench, name: str, batch: int, seconds: int, took: float) -> str:
-    """Say what its arithmetic alone would take at a product's rate, and its memory at a copy's."""
+    """Return the shares of its arithmetic at a product's rate, and of its memory at a copy's."""
     precision, network = name.split()[-1], bench.models["float32"].network
     arithmetic = operations(network, seconds) * batch / bench.ceilings[precision].rate
     moved = values_moved(network, seconds) * batch * BYTES[precision]

@@ -3,9 +3,9 @@
 sed_eval 0.2.1 does not import where setuptools is 81 or newer (dcase_util needs pkg_resources), so
 the tests read its numbers from a file. To make it again::
 
-    python -m venv judge
-    judge/bin/pip install "setuptools<80" sed_eval==0.2.1
-    judge/bin/python tools/sed_eval_reference.py tests/train/sed_eval.json
+    python -m venv reference
+    reference/bin/pip install "setuptools<80" sed_eval==0.2.1
+    reference/bin/python tools/sed_eval_reference.py tests/train/sed_eval.json
 """
 
 import json
@@ -70,12 +70,12 @@ def nearby(draw, true):
 
 
 def shorten_list(events):
-    """Give events as sed_eval takes them."""
+    """Return events as sed_eval takes them."""
     return [{"event_label": LABELS[k], "onset": a, "offset": b} for k, a, b in events]
 
 
 def evaluated(case, onset, share, shuffle):
-    """Give the event-based figures for one order of the events."""
+    """Return the event-based figures for one order of the events."""
     reference, prediction = list(case["reference"]), list(case["prediction"])
     random.Random(shuffle).shuffle(reference)
     random.Random(shuffle + 100).shuffle(prediction)
@@ -91,7 +91,7 @@ def evaluated(case, onset, share, shuffle):
 
 
 def figures(metrics):
-    """Give the figures of a judge; None where they are not finite."""
+    """Return the figures of a scorer; None where they are not finite."""
     micro = metrics.results_overall_metrics()
     found = {**micro["f_measure"], **micro["error_rate"]}
     for label, own in metrics.results_class_wise_metrics().items():

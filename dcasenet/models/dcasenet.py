@@ -3,8 +3,8 @@
 All three share the backbone, the GRU and the heads; they differ in where each task leaves the path
 (paper, Figure 1):
 
-- `DcaseNetV1` hears events first and judges the scene from them (human perception);
-- `DcaseNetV2` judges the scene first, after a few convolutions (task complexity);
+- `DcaseNetV1` detects events first and classifies the scene from them (human perception);
+- `DcaseNetV2` classifies the scene first, after a few convolutions (task complexity);
 - `DcaseNetV3` extends v2 by layers that serve one task alone, beside the common path.
 
 v3 is the authors' released network, layer for layer. v1 and v2 were never released: they follow

@@ -271,7 +271,7 @@ def cached_files(cache_dir: str | os.PathLike[str] | None = None) -> list[Cached
 
 
 def is_cached(spec: ModelSpec, cache_dir: str | os.PathLike[str] | None = None) -> bool:
-    """Tell, without reading the weights, whether a checkpoint needs no download."""
+    """Return, without reading the weights, whether a checkpoint needs no download."""
     if spec.file is None:
         return False
     folder = checkpoint_folder(spec, cache_dir)

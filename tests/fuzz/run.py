@@ -174,7 +174,7 @@ def _try(model: Any, seed: int, number: int) -> dict[str, Any]:
 
 
 def _faults(analysis: Any) -> Iterator[str]:
-    """Say what no answer may be."""
+    """Return what no answer may be."""
     scene, tags, events = analysis.scene, analysis.tags, analysis.events
     for name, values in (
         ("scene", scene.values), ("scene windows", scene.windows), ("tags", tags.values),

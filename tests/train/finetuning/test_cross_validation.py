@@ -202,7 +202,7 @@ def test_tags_and_their_confusion(model: SoundModel, sounds: Path) -> None:
     assert "true \\ answered" not in str(report)
 
 
-def test_events_are_judged_by_thresholds_chosen_without_the_fold(
+def test_events_are_scored_by_thresholds_chosen_without_the_fold(
     model: SoundModel, tmp_path: Path
 ) -> None:
     examples = []

@@ -1,4 +1,4 @@
-"""Figures of sound event detection, with sed_eval (tools/sed_eval_reference.py) as the judge."""
+"""Figures of sound event detection, with sed_eval (tools/sed_eval_reference.py) as the reference."""
 
 import itertools
 import json
@@ -68,7 +68,7 @@ def test_event_figures_are_sed_evals(case: dict[str, Any]) -> None:
         assert score_of(counts[0]).f1 == pytest.approx(expected["f_measure"])
 
 
-def test_most_of_the_judges_cases_are_free_of_ties() -> None:
+def test_most_of_the_reference_cases_are_free_of_ties() -> None:
     free = [expected["free_of_ties"] for case in REFERENCE["cases"] for expected in case["event"]]
     assert np.mean(free) > 0.9
 
