@@ -1,4 +1,4 @@
-"""Figures of sound event detection, with sed_eval (tools/sed_eval_reference.py) as the reference."""
+"""Figures of event detection, with sed_eval (tools/sed_eval_reference.py) as the reference."""
 
 import itertools
 import json
