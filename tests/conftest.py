@@ -30,7 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 pytest_plugins = [
     "tests.fixtures.command",
-    "tests.fixtures.lightning",
+    "tests.fixtures.lightning_noise",
     "tests.fixtures.loudness",
     "tests.fixtures.training",
 ]

@@ -30,10 +30,10 @@ def model(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> s
 
 @pytest.fixture
 def run(
-    monkeypatch: pytest.MonkeyPatch, command: Callable[..., Done], model: str
+    monkeypatch: pytest.MonkeyPatch, call_command: Callable[..., Done], model: str
 ) -> Callable[..., Done]:
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *words: command(*words, "--model", model)
+    return lambda *words: call_command(*words, "--model", model)
 
 
 def test_a_folder_becomes_a_table(run: Callable[..., Done], clips: Path, tmp_path: Path) -> None:

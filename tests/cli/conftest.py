@@ -21,12 +21,12 @@ def folder(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def run(
-    monkeypatch: pytest.MonkeyPatch, command: Callable[..., Done], folder: str
+    monkeypatch: pytest.MonkeyPatch, call_command: Callable[..., Done], folder: str
 ) -> Callable[..., Done]:
     monkeypatch.setenv("COLUMNS", "100")
 
     def call(*words: object, model: bool = True) -> Done:
-        return command(*words, *(("--model", folder) if model else ()))
+        return call_command(*words, *(("--model", folder) if model else ()))
 
     call.folder = folder  # type: ignore[attr-defined]
     return call

@@ -14,7 +14,7 @@ import dcasenet
 from dcasenet import DcasenetError
 from dcasenet.cli import app
 from dcasenet.train import untrained
-from tests.fixtures.lightning import LIGHTNING
+from tests.fixtures.lightning_noise import LIGHTNING
 
 RATE = 24_000
 pytestmark = LIGHTNING

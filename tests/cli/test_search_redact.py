@@ -61,7 +61,10 @@ def sounds(tmp_path: Path) -> Path:
 
 
 def test_search_a_folder_by_a_recording(
-    run: Callable[..., tuple[int, str, str]], sounds: Path, tiny_model: SoundModel
+    run: Callable[..., tuple[int, str, str]],
+    sounds: Path,
+    tiny_model: SoundModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     query = sounds / "2.wav"
     code, out, err = run("search", query, sounds, "--format", "json", "--top", 3)
@@ -79,7 +82,8 @@ def test_search_a_folder_by_a_recording(
     assert [line["similarity"] for line in lines] == pytest.approx(
         [cosines[name] for name in best], abs=1e-4
     )
-    code, out, _ = run("search", query, sounds)
+    monkeypatch.chdir(sounds)  # whose name may be too long for a table
+    code, out, _ = run("search", query.name, ".")
     assert "similarity" in out
     assert Path(best[0]).name in out
 

@@ -41,9 +41,9 @@ def folder(tiny_model: SoundModel, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def run(command: Callable[..., Done], folder: Path) -> Callable[..., Done]:
+def run(call_command: Callable[..., Done], folder: Path) -> Callable[..., Done]:
     def call(*words: object, model: bool = True) -> Done:
-        return command(*words, *(("--model", folder) if model else ()))
+        return call_command(*words, *(("--model", folder) if model else ()))
 
     return call
 

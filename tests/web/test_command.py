@@ -54,49 +54,52 @@ def test_the_page_is_served_with_its_model(exported: Path) -> None:
 
 
 def test_the_page_can_be_written_for_another_server(
-    command: Callable[..., Done], exported: Path, tmp_path: Path
+    call_command: Callable[..., Done], exported: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "site"
-    assert command("web", exported, "--output", target).code == 0
+    assert call_command("web", exported, "--output", target).code == 0
     names = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
     own = {path.relative_to(page_folder()) for path in page_folder().rglob("*") if path.is_file()}
     assert names == own | {Path("model.onnx")}
     assert (target / "model.onnx").read_bytes() == exported.read_bytes()
-    done = command("web", exported, "--output", target)
+    done = call_command("web", exported, "--output", target)
     assert done.code == 1
     assert "is not an empty folder" in done.err
     (target / "index.html").write_text("of an earlier version")
     (target / "mine.txt").write_text("mine")
-    assert command("web", exported, "--output", target, "--overwrite").code == 0
+    assert call_command("web", exported, "--output", target, "--overwrite").code == 0
     assert (target / "index.html").read_bytes() == (page_folder() / "index.html").read_bytes()
     assert (target / "mine.txt").read_text() == "mine"
-    done = command("web", exported, "--output", exported, "--overwrite")
+    done = call_command("web", exported, "--output", exported, "--overwrite")
     assert done.code == 1
     assert "is no folder. Give --output one" in done.err
-    assert command("web", exported, "--overwrite", "--no-browser").code == 2
+    assert call_command("web", exported, "--overwrite", "--no-browser").code == 2
 
 
-def test_a_busy_port_is_said(command: Callable[..., Done], exported: Path) -> None:
+def test_a_busy_port_is_said(call_command: Callable[..., Done], exported: Path) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        done = command("web", exported, "--port", port, "--no-browser")
+        done = call_command("web", exported, "--port", port, "--no-browser")
     assert done.code == 1
     assert f"port {port}: it is in use. Give another --port" in done.err
 
 
-def test_what_is_no_model_is_not_served(command: Callable[..., Done], tmp_path: Path) -> None:
+def test_what_is_no_model_is_not_served(call_command: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"nothing")
-    done = command("web", tmp_path / "a.onnx", "--no-browser")
+    done = call_command("web", tmp_path / "a.onnx", "--no-browser")
     assert done.code == 1
     assert "cannot be read as an ONNX file" in done.err
 
 
 def test_an_installation_without_the_page_is_said(
-    command: Callable[..., Done], exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    call_command: Callable[..., Done],
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("dcasenet.__file__", str(tmp_path / "dcasenet" / "__init__.py"))
-    done = command("web", exported, "--no-browser", "--port", 0)
+    done = call_command("web", exported, "--no-browser", "--port", 0)
     assert done.code == 1
     assert "Install the package again" in done.err

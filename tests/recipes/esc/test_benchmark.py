@@ -14,7 +14,7 @@ from dcasenet import DcasenetError
 from dcasenet.train import untrained
 from dcasenet.train.data.esc import ESC10_CLASSES
 from recipes.esc import benchmark
-from tests.fixtures.lightning import LIGHTNING
+from tests.fixtures.lightning_noise import LIGHTNING
 
 RATE = 24_000
 pytestmark = LIGHTNING

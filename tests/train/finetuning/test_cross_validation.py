@@ -30,7 +30,7 @@ from dcasenet.train import (
 from dcasenet.train.data.splits import k_folds
 from dcasenet.train.finetuning import cross_validation as module
 from dcasenet.train.metrics.classification import Confusion
-from tests.fixtures.lightning import LIGHTNING
+from tests.fixtures.lightning_noise import LIGHTNING
 
 RATE = 24_000
 pytestmark = LIGHTNING

@@ -20,7 +20,7 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
 from dcasenet.train import AudioFolder, Example, LabeledEvent, SoundDataset, finetune, untrained
-from tests.fixtures.lightning import LIGHTNING
+from tests.fixtures.lightning_noise import LIGHTNING
 
 pytestmark = LIGHTNING
 RATE = 24_000

@@ -20,7 +20,7 @@ from dcasenet.train.finetuning.data import FinetuningData, gather
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.surgery import with_new_layer
 from dcasenet.train.finetuning.tuning import Tuning, tune
-from tests.fixtures.lightning import LIGHTNING
+from tests.fixtures.lightning_noise import LIGHTNING
 
 pytestmark = LIGHTNING
 RATE = 24_000

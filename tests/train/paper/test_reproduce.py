@@ -26,11 +26,11 @@ from tests.fixtures.command import Done
 
 
 @pytest.fixture
-def output(command: Callable[..., Done]) -> Callable[..., str]:
+def output(call_command: Callable[..., Done]) -> Callable[..., str]:
     """Run the command, which must go well; what it printed."""
 
     def run(*words: object) -> str:
-        done = command(*words)
+        done = call_command(*words)
         assert done.code == 0, done.err
         return done.out
 
