@@ -2,7 +2,7 @@
 
 ::
 
-    python -m recipes.redaction DATA --cache DECODED --stage open --soundscapes 200
+    python -m recipes.redaction DATA --cache DECODED --soundscapes 50
 
 Soundscapes are of the test split, in frames of 10 ms: recall is the share of speech
 frames that are silent in the copy, loss the share of all other frames. Intervals are 95 %, by
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import dcasenet
 from dcasenet.inference.model import SoundModel
-from dcasenet.inference.redact import THRESHOLD, silent_spans, speech_labels
+from dcasenet.inference.redact import PAD, THRESHOLD, silent_spans, speech_labels
 from dcasenet.results import Events
 from dcasenet.train.metrics.intervals import intervals, ratio, values
 from recipes.bank import SAMPLE_RATE, decode_all
@@ -34,7 +34,7 @@ from recipes.recordings import read_recordings
 log = logging.getLogger(__name__)
 
 FRAME = 0.01  # seconds
-THRESHOLDS = (0.01, 0.02, 0.03, THRESHOLD, 0.1, 0.2, 0.3, 0.5)
+THRESHOLDS = (0.001, 0.002, THRESHOLD, 0.01, 0.02, 0.05, 0.1, 0.3)
 WANTED = 0.98  # recall of the shipped setting
 
 
@@ -82,15 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
-    parser.add_argument("--stage", default="open")
+    parser.add_argument("--stage", default="distilled")
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--soundscapes", type=int, default=200)
+    parser.add_argument("--soundscapes", type=int, default=50)
     parser.add_argument("--output", type=Path)
     return parser
 
 
 def measure(model: SoundModel, scapes: Sequence[Scape], names: Sequence[str]) -> list[Row]:
-    """Return recall and loss at every threshold, without padding and with a step of it.
+    """Return recall and loss at every threshold, without padding and with that of the command.
 
     Args:
         model: Any model with events of speech.
@@ -102,7 +102,7 @@ def measure(model: SoundModel, scapes: Sequence[Scape], names: Sequence[str]) ->
     found = [model.detect_events(scape.waveform, SAMPLE_RATE) for scape in scapes]
     truth = [_frames(_spoken(scape, speech), len(scape.waveform)) for scape in scapes]
     rows = []
-    for pad in (0.0, found[0].resolution):
+    for pad in (0.0, max(PAD, found[0].resolution)):
         for threshold in THRESHOLDS:
             silent = [_silent(events, chosen, threshold, pad) for events in found]
             pairs = list(zip(truth, silent, strict=True))

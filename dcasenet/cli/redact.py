@@ -50,7 +50,9 @@ def redact(
     ] = None,
     pad: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds silenced before and after; by default a step."),
+        typer.Option(
+            min=0, help="Seconds silenced before and after; by default a step, at least 0.48."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace copies that are there.")

@@ -26,7 +26,8 @@ from dcasenet.spec import ModelSpec
 from dcasenet.types import check_flags, find_label
 
 # Far below what is best for detection: a second too many is lost sooner than a word is kept.
-THRESHOLD = 0.05
+THRESHOLD = 0.005
+PAD = 0.48  # seconds, at least
 FADE = 0.005  # seconds beside a silenced span, so that its ends make no click
 # PCM of a file → the integers that hold it exactly; libsndfile's own scaling of floats does not.
 INTEGERS: dict[str, type[np.signedinteger[Any]]] = {
@@ -108,7 +109,8 @@ def redact(
         labels: Events to silence; by default every label of the model with the word speech.
         threshold: Probability above which they are silenced, 0 to below 1. The lower, the less
             is missed and the more is lost besides.
-        pad: Seconds to silence before and after; by default one step of the model.
+        pad: Seconds to silence before and after; by default one step of the model, and at least
+            0.48 s.
         overwrite: Whether an output that exists is replaced.
 
     Returns:
@@ -123,11 +125,11 @@ def redact(
     Example:
         >>> import dcasenet
         >>> from tempfile import TemporaryDirectory
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> with TemporaryDirectory() as folder:
-        ...     soundfile.write(folder + "/a.wav", np.zeros(24_000), 24_000)
-        ...     redact(model, folder + "/a.wav").spans
-        ()
+        ...     done = redact(model, dcasenet.example(), folder + "/a.ogg", threshold=0.3)
+        >>> done.spans, done.pad
+        ((), 0.48)
     """
     path = Path(path)
     check_flags(overwrite=overwrite)
@@ -139,7 +141,7 @@ def redact(
     if os.path.lexists(target) and not overwrite:
         raise JobError(f"{target} exists already. Give another output, or overwrite=True.")
     events = model.detect_events(path)
-    pad = events.resolution if pad is None else pad
+    pad = max(PAD, events.resolution) if pad is None else pad
     spans = silent_spans(events, chosen, threshold, pad)
     _write(path, target, spans, events.duration)
     return Redaction(

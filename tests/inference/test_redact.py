@@ -13,7 +13,7 @@ import soundfile
 
 from dcasenet.errors import AudioError, JobError, TaskNotAvailableError
 from dcasenet.inference import redact as module
-from dcasenet.inference.redact import redact, silenced, speech_labels
+from dcasenet.inference.redact import PAD, redact, silenced, speech_labels
 from dcasenet.results import Events
 from dcasenet.spec import ModelSpec
 
@@ -36,7 +36,7 @@ class Listener:
             labels=self.spec.events,
             probabilities=curve,
             hop=0.1,
-            resolution=0.4,
+            resolution=0.4,  # less than PAD
             duration=info.duration,
             source=str(path),
         )
@@ -72,14 +72,14 @@ def test_only_speech_is_silenced_and_the_rest_is_the_originals(
 ) -> None:
     path = write_wav(f"a{suffix}", noise, RATE, subtype=subtype)
     found = redact(model, path)
-    assert found.spans == (pytest.approx((1.6, 3.4)),)
-    assert found.silenced == pytest.approx(1.8)
+    assert found.spans == (pytest.approx((2 - PAD, 3 + PAD)),)
+    assert found.silenced == pytest.approx(1 + 2 * PAD)
     assert found.output == str(path.with_name(f"a.redacted{suffix}"))
     before, after = soundfile.info(path), soundfile.info(found.output)
     for name in ("samplerate", "channels", "frames", "format", "subtype"):
         assert getattr(before, name) == getattr(after, name)
     original, copy = (soundfile.read(name, dtype="float32")[0] for name in (path, found.output))
-    first, last = round(1.6 * RATE), round(3.4 * RATE)
+    first, last = round((2 - PAD) * RATE), round((3 + PAD) * RATE)
     assert not copy[first:last].any()
     fade = round(0.005 * RATE) + 1
     np.testing.assert_array_equal(copy[: first - fade], original[: first - fade])
