@@ -209,7 +209,7 @@ class _Fitted:
 
     def push(self, block: Block) -> Iterator[NDArray[np.float32]]:
         """Take a block (samples, channels); return blocks (channels, samples)."""
-        samples = block.T
+        samples = np.ascontiguousarray(block.T)  # what looks at each channel is then fast
         if len(samples) != self._n_channels:
             samples = np.repeat(samples.mean(axis=0, keepdims=True), self._n_channels, axis=0)
         yield self._resampler.push(samples) if self._is_resampled else samples
