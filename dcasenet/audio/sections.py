@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dcasenet.audio import midi_dump
+from dcasenet.audio.containers import Sound, kind_of
 from dcasenet.audio.flac import FlacStream, find_flac
-from dcasenet.audio.headers import Sound, find_mpeg, find_sound, is_container
+from dcasenet.audio.headers import find_mpeg, find_sound
 from dcasenet.audio.libsndfile import (
     DecodeError,
     Isolated,
@@ -379,7 +380,9 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
     if not read_at(stream, 0, 1):
         raise AudioError(f"{source} is empty (0 bytes). Give a file that holds audio.")
     start = skip_tags(stream, 0, MOST_TAGS)
-    if start and is_container(read_at(stream, start, 40)):  # which has no place for tags before it
+    if (
+        start and kind_of(read_at(stream, start, 40)) is not None
+    ):  # which has no place for tags before it
         stream = View(stream, [(start, size_of(stream))])
     sounds = find_sound(stream, source)
     if sounds:
