@@ -380,9 +380,8 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
     if not read_at(stream, 0, 1):
         raise AudioError(f"{source} is empty (0 bytes). Give a file that holds audio.")
     start = skip_tags(stream, 0, MOST_TAGS)
-    if (
-        start and kind_of(read_at(stream, start, 40)) is not None
-    ):  # which has no place for tags before it
+    # Containers of plain samples have no place for tags before them.
+    if start and kind_of(read_at(stream, start, 40)) is not None:
         stream = View(stream, [(start, size_of(stream))])
     sounds = find_sound(stream, source)
     if sounds:
