@@ -172,7 +172,8 @@ class Reader:
     def _slices(self) -> Iterator[NDArray[Any]]:
         length = max(1, BLOCK_VALUES // self.n_channels)
         for start in range(0, self._values.shape[1], length):
-            yield self._values[:, start : start + length]
+            # What looks at each channel is fast in C order, as files are decoded.
+            yield np.ascontiguousarray(self._values[:, start : start + length])
 
     def _empty(self) -> AudioError:
         return AudioError(

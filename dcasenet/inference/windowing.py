@@ -164,7 +164,7 @@ def level_of(waveforms: Floats, sample_rate: int) -> float:
     centered = waveforms - waveforms.mean(axis=1, keepdims=True)
     size = min(round(LEVEL_SECONDS * sample_rate), centered.shape[1])
     whole = centered[:, : centered.shape[1] // size * size].reshape(len(centered), -1, size)
-    power = float(np.square(whole).mean(axis=2).max())
+    power = float(np.square(whole, out=whole).mean(axis=2).max())  # of a copy, in its memory
     return round(10 * float(np.log10(power)), 3) if power > 0 else -np.inf
 
 
@@ -419,13 +419,16 @@ class SlidingWindows:
 
     def _chunks(self, *, is_end: bool) -> list[Chunk]:
         outputs_of: dict[tuple[Window, Window, int], set[str]] = defaultdict(set)
+        active_of: dict[tuple[Window, Grid], Window] = {}  # outputs of one grid are trimmed once
         for output, grid in self._grids.items():
             windows = grid.windows(self.n_samples, first=self._n_cut[output])
             last = windows[-1]
             windows = windows if is_end else windows[:-1]
             self._n_cut[output] += len(windows)
             for window in windows:
-                active = self._active(window, grid)
+                if (window, grid) not in active_of:
+                    active_of[window, grid] = self._active(window, grid)
+                active = active_of[window, grid]
                 if window != last and active[0] >= window[0] + grid.hop:
                     continue  # the next window has all of it
                 if active[1] <= self._reached[output]:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from dcasenet.audio.io import Recording, is_single, read
+from dcasenet.audio.io import Reader, Recording, is_single, read
+from dcasenet.audio.libsndfile import BLOCK_VALUES
 from dcasenet.audio.preprocess import mono
 
 RATE = 8000
@@ -122,6 +123,30 @@ def test_channels_last_turns_arrays_and_leaves_the_rest() -> None:
     )
     np.testing.assert_array_equal(read(wav(stereo), channels_last=True).samples, stereo.T)
     np.testing.assert_array_equal(read(RAMP, RATE, channels_last=True).samples, RAMP[None])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_arrays_of_any_layout_are_read_alike_in_blocks_of_c_order(dtype: Any) -> None:
+    # Longer than a block, clipped, louder on the left, and over full scale.
+    rng = np.random.default_rng(0)
+    samples = np.clip(rng.standard_normal((BLOCK_VALUES, 2)) * (0.6, 0.2), -1, 1)
+    samples = (samples * (30_000 if dtype is np.int16 else 2)).astype(dtype)
+    first = np.ascontiguousarray(samples.T)
+    strided = np.repeat(first, 2, axis=1)[:, ::2]
+    expected = read(first, RATE)
+    assert expected.n_samples == BLOCK_VALUES
+    for array, channels_last in (
+        (samples, True),
+        (strided, False),
+        (np.asfortranarray(first), False),
+    ):
+        with Reader(array, RATE, channels_last=channels_last) as reader:
+            blocks = list(reader)
+        assert len(blocks) == 2
+        assert all(block.flags.c_contiguous and block.dtype == np.float32 for block in blocks)
+        np.testing.assert_array_equal(np.concatenate(blocks, axis=1), expected.samples)
+        assert reader.warnings == expected.warnings
+        assert not any(np.shares_memory(block, array) for block in blocks)
 
 
 def test_mono_is_the_mean_of_the_channels() -> None:

@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcasenet.inference import windowing
 from dcasenet.inference.windowing import (
+    LEVEL_SECONDS,
     Chunk,
     Grid,
     OverlapAdd,
     TimeAxis,
     event_grid,
     grid_of,
+    level_of,
     placed,
     released_windows,
     sliding_windows,
+    trim,
 )
 from dcasenet.spec import ModelSpec
 
@@ -204,6 +208,38 @@ def test_all_of_a_silent_recording_is_read() -> None:
 def test_released_windows_are_not_trimmed() -> None:
     (chunk,) = cut(in_silence(RATE, RATE), grid_of(JOINT, "tag"))
     assert chunk.active == chunk.window == (0, 6 * RATE)
+
+
+def test_a_window_is_trimmed_once_for_all_outputs_of_a_grid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trimmed: list[int] = []
+
+    def counted(waveforms: np.ndarray, step: int) -> tuple[int, int]:
+        trimmed.append(step)
+        return trim(waveforms, step)
+
+    monkeypatch.setattr(windowing, "trim", counted)
+    # The last output has another grid, and windows of its own.
+    grids = {**dict.fromkeys(("scene", "tag", "event"), TRIMMED), "embedding": Grid(5, 5, 1, 1)}
+    (one, other) = sliding_windows([in_silence(0, 0, 5)], grids)
+    assert (one.outputs, other.outputs) == ({"scene", "tag", "event"}, {"embedding"})
+    assert trimmed == [TRIMMED.step, 1]
+
+
+@pytest.mark.parametrize("shape", [(1, 100), (1, 50_001), (2, 50_001)])
+def test_the_level_is_that_of_the_loudest_moment_to_the_last_bit(shape: tuple[int, int]) -> None:
+    waveforms = np.random.default_rng(0).standard_normal(shape).astype(np.float32) + 1
+    given = waveforms.copy()
+    size = min(round(LEVEL_SECONDS * RATE), shape[1])
+    centered = waveforms - waveforms.mean(axis=1, keepdims=True)
+    powers = [
+        np.square(part).mean(axis=1).max()
+        for part in np.split(centered, range(size, shape[1], size), axis=1)
+        if part.shape[1] == size
+    ]
+    assert level_of(waveforms, RATE) == round(10 * float(np.log10(max(powers))), 3)
+    np.testing.assert_array_equal(waveforms, given)
 
 
 def test_steps_of_silence_are_zero_wherever_the_windows_end() -> None:
