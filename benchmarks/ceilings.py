@@ -6,7 +6,8 @@ No line of the table in ``run.py`` can be faster than its arithmetic at the prod
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -36,17 +37,28 @@ class Ceiling(NamedTuple):
 
 Ceilings = dict[str, Ceiling]  # precision, or "copy" → what was measured
 
+# Rows and columns of the product by which bfloat16 is tried, and how often.
+TRIED, TRIES = 256, 3
 
-def measured_ceilings(runs: int, size: int, copied: int) -> Ceilings:
-    """Multiply matrices of so many rows and columns, and copy so many values."""
-    one, two = torch.randn(2, size, size)
-    brief = one.bfloat16(), two.bfloat16()
+
+def measured_ceilings(runs: int, size: int, copied: int, precisions: Sequence[str]) -> Ceilings:
+    """Multiply matrices of so many rows and columns, and copy so many values.
+
+    Args:
+        runs: How often, after once that warms up.
+        size: Rows and columns.
+        copied: Values of 32 bits.
+        precisions: Of the products: ``"float32"``, ``"bfloat16"``, ``"int8"``.
+    """
+    products = {
+        "float32": partial(product, size, torch.float32),
+        "bfloat16": partial(product, size, torch.bfloat16),
+        "int8": partial(product_of_bytes, size),
+    }
     source, target = torch.zeros(copied), torch.zeros(copied)
     took = interleaved(
         runs,
-        float32=lambda: one @ two,
-        bfloat16=lambda: brief[0] @ brief[1],
-        int8=product_of_bytes(size),
+        **{name: products[name]() for name in precisions},
         copy=lambda: target.copy_(source),
     )
     operations = 2.0 * size**3
@@ -59,6 +71,23 @@ def measured_ceilings(runs: int, size: int, copied: int) -> Ceilings:
     megabytes = source.nbytes >> 20
     copy = Ceiling(f"a copy of {megabytes} MiB", took["copy"], moved / took["copy"], "GB/s")
     return {**ceilings, "copy": copy}
+
+
+def slowdown_of_bfloat16() -> float:
+    """Return how many times as long a small product takes in bfloat16 as in float32.
+
+    A processor without it can take a hundred times as long: then a large one takes minutes.
+    """
+    took = interleaved(
+        TRIES, exact=product(TRIED, torch.float32), brief=product(TRIED, torch.bfloat16)
+    )
+    return took["brief"] / took["exact"]
+
+
+def product(size: int, dtype: torch.dtype) -> Callable[[], object]:
+    """Return a product of random matrices in torch."""
+    one, two = torch.randn(2, size, size).to(dtype)
+    return lambda: one @ two
 
 
 def product_of_bytes(size: int) -> Callable[[], object]:

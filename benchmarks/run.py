@@ -4,7 +4,8 @@ Every ratio is between medians of interleaved runs, so that a busy machine slows
 network has the shape of the default checkpoint (``--width 0.5``, steps of 0.16 s, 527 tags) and
 random weights: speed does not depend on them. The peer is EfficientAT (see ``efficientat.py``).
 The whole table takes hours, for recordings of up to a day (``long.py``); ``--quick`` makes do with
-two runs and leaves those out, ``--only`` picks parts, and ``--tiny`` tries the program itself.
+two runs and leaves those out, ``--only`` picks parts, and ``--tiny`` tries the program itself. A
+processor on which bfloat16 is hopeless, by a small product, is spared its rows.
 """
 
 from __future__ import annotations
@@ -33,7 +34,16 @@ import onnxruntime
 import soundfile
 import soxr
 import torch
-from ceilings import Ceilings, Row, ceiling_rows, interleaved, measured_ceilings, row
+from ceilings import (
+    TRIED,
+    Ceilings,
+    Row,
+    ceiling_rows,
+    interleaved,
+    measured_ceilings,
+    row,
+    slowdown_of_bfloat16,
+)
 from efficientat import WIDTHS, given, peers
 from shape import RATE, new_model, operations, values_moved
 
@@ -52,6 +62,8 @@ Models = dict[str, Any]  # name, ending in the precision → a model of either r
 
 RECORDING = Path(__file__).parents[1] / "examples" / "dog_barking.ogg"
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a value
+# bfloat16 is left out where a small product takes more than so many times as long as in float32.
+HOPELESS = 5.0
 TOP_OPERATIONS = 8  # of the profile
 PROFILED_RUNS = 5
 # What a machine needs not have where an exported file answers.
@@ -96,6 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{onnxruntime.__version__}, median of {runs} interleaved runs; int8 file "
             f"{bench.int8_megabytes:.1f} MB\n"
         )
+        if "bfloat16" not in bench.precisions:
+            print(
+                f"bfloat16 is left out: on this processor a product of {TRIED}³ takes "
+                f"{bench.slowdown:,.0f} × as long as in float32, more than {HOPELESS:g} ×.\n"
+            )
         print("| what | time | × real time | beside |\n|--|--:|--:|--|")
         for part in chosen:
             for cells in PARTS[part](bench):
@@ -126,24 +143,32 @@ class Bench:
 
     def __init__(self, runs: int, sizes: Sizes, width: float, folder: Path) -> None:
         self.runs, self.sizes, self.folder = runs, sizes, folder
-        self.models = new_models(folder, width)
+        self.slowdown = slowdown_of_bfloat16()
+        self.precisions = [
+            name for name in BYTES if name != "bfloat16" or self.slowdown <= HOPELESS
+        ]
+        self.models = new_models(folder, width, self.precisions)
         self.int8_megabytes = (folder / "int8.onnx").stat().st_size / 1e6
-        self.ceilings: Ceilings = measured_ceilings(runs, sizes.product, sizes.copied)
+        self.ceilings: Ceilings = measured_ceilings(
+            runs, sizes.product, sizes.copied, self.precisions
+        )
 
 
-def new_models(folder: Path, width: float) -> Models:
-    """The same random network in every precision."""
+def new_models(folder: Path, width: float, precisions: Sequence[str]) -> Models:
+    """The same random network in each precision, by either runtime that has it."""
     model = new_model(width)
     noise = np.random.default_rng(0).standard_normal(5 * RATE) * 0.1
     exact = to_onnx(model, folder / "float32.onnx")
     int8 = to_onnx(model, folder / "int8.onnx", precision="int8", calibrate=[(noise, RATE)])
     threads = torch.get_num_threads()
-    return {
-        "float32": model,
-        "bfloat16": SoundModel(model.spec, model.frontend, model.network, precision="bfloat16"),
-        "onnx float32": dcasenet.onnx.load(exact, threads=threads),
-        "onnx int8": dcasenet.onnx.load(int8, threads=threads),
-    }
+    models: Models = {"float32": model}
+    if "bfloat16" in precisions:
+        models["bfloat16"] = SoundModel(
+            model.spec, model.frontend, model.network, precision="bfloat16"
+        )
+    models["onnx float32"] = dcasenet.onnx.load(exact, threads=threads)
+    models["onnx int8"] = dcasenet.onnx.load(int8, threads=threads)
+    return models
 
 
 def waveforms_of(batch: int, seconds: int) -> np.ndarray:

@@ -41,8 +41,9 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
 
 
-def test_the_table_of_speed(capfd: Any) -> None:
+def test_the_table_of_speed(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = importlib.import_module("run")
+    monkeypatch.setattr(run, "slowdown_of_bfloat16", lambda: run.HOPELESS)
     parts = ("network", "profile", "files", "ceilings", "loading", "installed")
     text = printed(run, capfd, "--tiny", "--width", "0.125", "--threads", "1", "--only", *parts)
     rows = rows_of(text)
@@ -53,6 +54,7 @@ def test_the_table_of_speed(capfd: Any) -> None:
             assert re.fullmatch(NUMBER, speed)
             assert re.search(r"arithmetic \d+%, memory \d+% of the time", beside)
         assert "× one pass" in rows[f"analyze(file), 12 s stereo at 44.1 kHz, {name}"][2]
+    assert rows["a product of 256³ in bfloat16"][2].endswith(" GOP/s")
     assert rows["a copy of 1 MiB"][2].endswith(" GB/s")
     assert any(name.startswith("profile of int8, 2 × 1 s: ") for name in rows)
     whole, light = (
@@ -61,6 +63,32 @@ def test_the_table_of_speed(capfd: Any) -> None:
     )
     assert 20 < light < whole / 2
     assert "growth" in run.PARTS
+
+
+def test_bfloat16_is_left_out_where_it_is_hopeless(
+    capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = importlib.import_module("run")
+    monkeypatch.setattr(run, "slowdown_of_bfloat16", lambda: 138.2)
+    words = ("--tiny", "--width", "0.125", "--threads", "1", "--only", "network", "ceilings")
+    text = printed(run, capfd, *words)
+    assert "bfloat16 is left out: on this processor a product of 256³ takes 138 × as long" in text
+    rows = rows_of(text)
+    assert {"float32, 2 × 1 s", "onnx int8, 2 × 1 s", "a product of 256³ in int8"} < rows.keys()
+    assert not any("bfloat16" in name for name in rows)
+
+
+def test_the_slowdown_of_bfloat16_is_that_of_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    ceilings = importlib.import_module("ceilings")
+    clock = [0.0]
+
+    def product(size: int, dtype: torch.dtype) -> Any:
+        assert size == ceilings.TRIED
+        return lambda: clock.append(clock[-1] + (6.0 if dtype is torch.bfloat16 else 0.5))
+
+    monkeypatch.setattr(ceilings, "product", product)
+    monkeypatch.setattr(ceilings.time, "perf_counter", lambda: clock[-1])
+    assert ceilings.slowdown_of_bfloat16() == 12.0
 
 
 def test_the_rows_of_the_peer(capfd: Any) -> None:
