@@ -40,6 +40,7 @@ class MixtureSettings:
         speeds: Semitones by which a recording is slowed down or sped up.
         speed_share: Chance that it is.
         events: Most events in a soundscape.
+        further_events: Mean number of events beyond the first in 10 s, between these.
         event_level: Level of an event over its background, in dB.
         equalizer: Deviation of the gain of each octave or so, in dB.
         equalizer_share: Chance of it.
@@ -59,6 +60,7 @@ class MixtureSettings:
     speeds: tuple[float, float] = (-4.0, 4.0)
     speed_share: float = 0.4
     events: int = 6
+    further_events: tuple[float, float] = (2.0, 2.0)
     event_level: tuple[float, float] = (-3.0, 30.0)
     equalizer: float = 4.0
     equalizer_share: float = 0.5
@@ -232,10 +234,8 @@ class Mixer:
         rows.scene = torch.where(hushed, -1, bank.environment[clips])
         rows.tag = torch.where(hushed[:, None], 0.0, bank.tag[clips])
         rows.tag_known = bank.tag_known[clips] | hushed
-        count = 1 + torch.poisson(
-            torch.full((n,), 2.0 * n_samples / SAMPLE_RATE / 10.0, device=self.device),
-            generator=self.generator,
-        )
+        further = self._uniform(n, *s.further_events) * (n_samples / SAMPLE_RATE / 10.0)
+        count = 1 + torch.poisson(further, generator=self.generator)
         # Now and then nothing happens.
         count = count * ~self._chance(n, 0.1)
         for index in range(s.events):

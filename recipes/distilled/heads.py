@@ -1,12 +1,14 @@
-"""Fit the last layers of tags and environments to labels, on a frozen backbone.
+"""Fit the events' layers to soundscapes, and the last ones of tags and environments to labels.
 
 ::
 
     python -m recipes.distilled.heads DATA TEACHER --checkpoint FILE --cache FILE --output FILE
 
-In training most of what the tags follow is the teacher's; labels are few among 527. Here every
-training recording is embedded once as a user would give it, and mixtures beside it; on the
-embeddings the tags' layers learn both, labels with the weight that serves the validation side best.
+The convolutions stay as they are. The events' GRU comes first (`recipes.distilled.event_layers`),
+since the tags read it, too. In training most of what the tags follow is the teacher's; labels are
+few among 527. Here every training recording is embedded once as a user would give it, and mixtures
+beside it; on the embeddings the tags' layers learn both, labels with the weight that serves the
+validation split best.
 The environments' layer learns from the recordings whose place is known.
 """
 
@@ -17,7 +19,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +27,10 @@ import torch.nn.functional as nnf
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import dcasenet
+from dcasenet.inference.model import SoundModel
 from dcasenet.inference.windowing import repeated, trim
+from dcasenet.models.fused import fuse
 from dcasenet.train.metrics.classification import confusion, mean_average_precision
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import (
@@ -36,14 +41,21 @@ from recipes.bank import (
     make_bank,
     waveform_of,
 )
+from recipes.distilled.event_layers import (
+    N_TRAIN,
+    N_WATCHED,
+    SETTINGS,
+    EventLayers,
+    fit_events,
+    read_soundscapes,
+)
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
-from recipes.students import STEP, Lecturer, LossWeights, Student, StudentSettings
+from recipes.students import STEP, Lecturer, LossWeights
 from recipes.tags import read_tags
-from recipes.train import load_student
 
 log = logging.getLogger(__name__)
 
@@ -87,34 +99,60 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = read_spec(options.checkpoint)
     if spec is None:
         raise SystemExit(f"{options.checkpoint} says nothing about itself")
-    n_labels = (len(spec.scenes), len(labels.tags), len(spec.events))
-    student = Student(StudentSettings(spec.stage, spec.width, taught=True), n_labels, named)
-    load_student(student, options.checkpoint)
-    student.eval().requires_grad_(requires_grad=False)
+    model = dcasenet.load("v3", weights=options.checkpoint)
     lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
     sides = {split: in_split(decoded, split) for split in ("train", "validation")}
-    watched = embed_clips(student, lecturer, sides["validation"], labels, named)
+    banks = {split: make_bank(clips, labels) for split, clips in sides.items()}
+    network: Any = model.network
+    soundscapes = {
+        split: read_soundscapes(model.frontend, network, Mixer(banks[split], SETTINGS, seed=5), n)
+        for split, n in (("train", N_TRAIN), ("validation", N_WATCHED))
+    }
+    layers = EventLayers(network.event_gru, network.event_head)
+    layers = fit_events(layers, soundscapes["train"], soundscapes["validation"])
+    network.event_gru, network.event_head = layers
+    backbone = Backbone(model)
+    watched = embed_clips(backbone, lecturer, sides["validation"], labels, named)
     own = _joined(
-        *(embed_clips(student, lecturer, sides["train"], labels, named, seed=s) for s in (0, 1))
+        *(embed_clips(backbone, lecturer, sides["train"], labels, named, seed=s) for s in (0, 1))
     )
     log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
-    mixer = Mixer(make_bank(sides["train"], labels), seed=1)
-    train = _joined(own, embed_mixtures(student, lecturer, mixer, named))
-    chosen = {
-        "tag_head": fit_tags(student.network.tag_head, train, watched),
-        "scene_head": fit_scenes(student.network.scene_head, own, watched),
-    }
+    mixer = Mixer(banks["train"], seed=1)
+    train = _joined(own, embed_mixtures(backbone, lecturer, mixer, named))
+    network.tag_head = fit_tags(network.tag_head, train, watched)
+    network.scene_head = fit_scenes(network.scene_head, own, watched)
     tensors = load_file(options.checkpoint)
-    for head, layers in chosen.items():
-        for name, value in layers.state_dict().items():
-            full = f"network.{head}.{name}"
-            tensors[full] = value.to(tensors[full].dtype)
+    for name, value in network.state_dict().items():
+        tensors[f"network.{name}"] = value.to(tensors[f"network.{name}"].dtype)
     write(options.output, tensors, spec)
+
+
+class Backbone:
+    """What the last layers of tags and environments read.
+
+    Args:
+        model: Its network is fused as it is now.
+    """
+
+    def __init__(self, model: SoundModel) -> None:
+        self.frontend, self.network = model.frontend, fuse(model.network)
+
+    def __call__(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean embedding and the environments' code, (batch, size) each."""
+        codes: list[Tensor] = []
+        hook = self.network.get_submodule("scene_head").register_forward_pre_hook(
+            lambda _, inputs: codes.append(inputs[0])
+        )
+        try:
+            embedding: Tensor = self.network(self.frontend(waveforms)).embedding
+        finally:
+            hook.remove()
+        return embedding.mean(dim=1), codes[0]
 
 
 @torch.no_grad()
 def embed_clips(
-    student: Student,
+    backbone: Backbone,
     lecturer: Lecturer,
     clips: Sequence[Decoded],
     labels: LabelSets,
@@ -135,7 +173,7 @@ def embed_clips(
         tags = list(labels.tags_of(clip.recording) or ())
         labeled = named[tags].amax(dim=0) if tags else torch.zeros(named.shape[1])
         place = labels.environment_of(clip.recording)
-        embedding, code = _embed(student, batch)
+        embedding, code = backbone(batch)
         scene = torch.tensor(-1 if place is None else place)
         rows.append((embedding[0], lecturer(batch).tag[0], labeled, code[0], scene))
     return Examples(*(torch.stack(column) for column in zip(*rows, strict=True)))
@@ -143,14 +181,14 @@ def embed_clips(
 
 @torch.no_grad()
 def embed_mixtures(
-    student: Student, lecturer: Lecturer, mixer: Mixer, named: Tensor, batch: int = 16
+    backbone: Backbone, lecturer: Lecturer, mixer: Mixer, named: Tensor, batch: int = 16
 ) -> Examples:
     """Return mixtures, noise and tones among them; what they were mixed of may be drowned."""
     rows = []
     for _ in range(N_MIXTURES // batch):
         mixed = mixer.draw(batch, WINDOW)
         labeled = torch.zeros(batch, named.shape[1])
-        embedding, code = _embed(student, mixed.degraded)
+        embedding, code = backbone(mixed.degraded)
         rows.append((embedding, lecturer(mixed.clean).tag, labeled, code, mixed.scene))
     return Examples(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
@@ -239,19 +277,6 @@ def _score(head: nn.Sequential, examples: Examples) -> tuple[float, float]:
     scores = torch.sigmoid(head(examples.embedding))[:, classes].numpy()[rows]
     top1 = truth[rows][np.arange(rows.sum()), scores.argmax(axis=1)].mean()
     return mean_average_precision(scores, truth[rows]), float(top1)
-
-
-def _embed(student: Student, waveforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the last layers of tags and of environments read, (batch, size) each."""
-    codes: list[Tensor] = []
-    hook = student.network.scene_head.register_forward_pre_hook(
-        lambda _, inputs: codes.append(inputs[0])
-    )
-    try:
-        embedding: Tensor = student.network(student.frontend(waveforms)).embedding
-    finally:
-        hook.remove()
-    return embedding.mean(dim=1), codes[0]
 
 
 def _batches(n: int) -> Sequence[Tensor]:

@@ -1,4 +1,4 @@
-"""The last layers follow labels where the teacher says nothing, and stay where that is no gain."""
+"""The last layers follow labels and soundscapes, and stay as they are where that is no gain."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from dcasenet.models.blocks import tag_head
-from recipes.distilled import heads
+from dcasenet.models.blocks import BiGru, tag_head
+from dcasenet.models.dcasenet import create
+from dcasenet.models.frontend import LogMel
+from dcasenet.spec import FrontEndSettings
+from recipes.bank import Bank
+from recipes.distilled import event_layers, heads
+from recipes.distilled.event_layers import SETTINGS, EventLayers, Sequences
 from recipes.distilled.heads import Examples
+from recipes.mixtures import Mixer
 
 N_TAGS, SIZE, N_SCENES = 12, 16, 3
 
@@ -59,3 +65,54 @@ def test_environments_follow_labels() -> None:
         float((of(test.code).argmax(dim=1) == test.scene).float().mean()) for of in (layer, fitted)
     )
     assert after > before + 0.15
+
+
+N_EVENTS = 2
+
+
+def sequences(n: int, seed: int) -> Sequences:
+    """Steps at which an event has features of its own."""
+    own = torch.randn(N_EVENTS, SIZE, generator=torch.Generator().manual_seed(0)) * 2
+    generator = torch.Generator().manual_seed(seed)
+    active = (torch.rand(n, 5, N_EVENTS, generator=generator) < 0.2).repeat_interleave(4, dim=1)
+    features = torch.randn(n, 20, SIZE, generator=generator)
+    return Sequences((features + active.float() @ own).half(), active)
+
+
+@pytest.fixture
+def layers(monkeypatch: pytest.MonkeyPatch) -> EventLayers:
+    monkeypatch.setattr(event_layers, "WARM_UP", 5)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return EventLayers(BiGru(SIZE, 8), nn.Linear(16, N_EVENTS)).copy(trains=False)
+
+
+def found(layers: EventLayers, of: Sequences) -> float:
+    """Share of the steps that are told right."""
+    return float(
+        ((layers.head(layers.gru(of.features.float())[0]) > 0) == of.active).float().mean()
+    )
+
+
+def test_events_follow_soundscapes(layers: EventLayers) -> None:
+    before = found(layers, sequences(60, 3))
+    fitted = event_layers.fit_events(layers, sequences(400, 1), sequences(60, 2))
+    assert found(fitted, sequences(60, 3)) > 0.93 > before
+    assert found(layers, sequences(60, 3)) == before  # those that were given are left alone
+    assert not any(parameter.requires_grad for parameter in fitted.gru.parameters())
+
+
+def test_event_layers_that_are_no_better_are_not_taken(layers: EventLayers) -> None:
+    good = event_layers.fit_events(layers, sequences(400, 1), sequences(60, 2))
+    features, active = sequences(400, 4)
+    assert event_layers.fit_events(good, Sequences(features, ~active), sequences(60, 2)) is good
+
+
+def test_soundscapes_are_read_up_to_the_grus(bank: Bank) -> None:
+    network = create("v3", n_events=1, width=1 / 16, time_pooling=1).eval()
+    mixer = Mixer(bank, SETTINGS, seed=1)
+    read = event_layers.read_soundscapes(LogMel(FrontEndSettings()), network, mixer, 18)
+    assert read.features.shape == (18, 62, 2 * network.event_gru.hidden_size * 2)
+    assert read.active.shape == (18, 62, 1)
+    again = Mixer(bank, SETTINGS, seed=1).draw(16, 10.0)
+    assert bool((read.active[:16] == (again.event[:, :62] > 0.5)).all())
