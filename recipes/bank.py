@@ -24,8 +24,9 @@ from torch import Tensor
 
 from dcasenet.atomic import replacing
 from dcasenet.train.data.bursts import bursts, levels
+from dcasenet.train.data.dataset import Split
 from recipes.labels import LabelSets, background, continuous, group
-from recipes.recordings import Recording, Split
+from recipes.recordings import Recording
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def save(path: Path, clips: Sequence[Decoded]) -> None:
 
 
 def load(path: Path, by_key: dict[str, Recording]) -> list[Decoded]:
-    """Read what `save` wrote, of the recordings that are asked for."""
+    """Read what `save` wrote, of the recordings that are requested."""
     with np.load(path) as file:
         keys, lengths, level = file["key"], file["length"], file["level"]
         spans, samples = file["spans"], file["samples"]

@@ -6,8 +6,8 @@
     python -m recipes.device --pack .pack --output out --smoke        # under a minute on a CPU
 
 The students of a phase read the same mixtures; one alone gets the most steps. The second phase
-leaves out every clip of ESC-50, so that its students can be examined on the five folds. Results are
-written as files of at most 16 MiB; larger checkpoints are cut into parts that `cat` joins.
+leaves out every clip of ESC-50, so that its students can be evaluated on the five folds. Results
+are written as files of at most 16 MiB; larger checkpoints are cut into parts that `cat` joins.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if phase.with_esc50:
                 save_student(learner.average, labels, tags, options.output / f"{name}.safetensors")
                 log.info("%s is written", name)
-            else:  # it is examined at once, and of no use afterwards
+            else:  # it is evaluated at once, and of no use afterwards
                 students[name] = learner.average
         results[f"{phase.name}_watched"] = watch(
             [learner.average for learner in training.learners],
@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         default=["distilled:0.5", "open:0.5"],
         metavar="NAME:WIDTH",
-        help="what is examined on the folds of ESC-50",
+        help="what is evaluated on the folds of ESC-50",
     )
     parser.add_argument("--esc-share", type=float, default=0.3, help="of the minutes, for these")
     parser.add_argument("--compile", action="store_true")

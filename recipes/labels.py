@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from recipes.recordings import SPLITS, Recording, Split
+from dcasenet.train.data.dataset import SPLITS, Split
+from recipes.recordings import Recording
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,8 @@ class Mixtures:
     """One batch.
 
     Attributes:
-        clean: What the teacher hears, (batch, samples) at 24 kHz.
-        degraded: What the student hears: the same, low-passed, with noise and an offset.
+        clean: What the teacher reads, (batch, samples) at 24 kHz.
+        degraded: What the student reads: the same, low-passed, with noise and an offset.
         event: Whether each event is active at each step, (batch, steps, events).
         event_known: Rows whose events are all known, (batch,).
         scene: Environment, (batch,); -1 where it is not known.
@@ -298,7 +298,7 @@ class Mixer:
         sound = bank.read(bank.start[clips], length, wrapped, part)
         return sound * edge * inside / bank.level[clips, None].clamp(min=SMALLEST_RMS)
 
-    # From mixtures to what the two networks hear
+    # From mixtures to what the two networks read
 
     def _finish(self, parts: list[_Rows]) -> Mixtures:
         s = self.settings
@@ -313,7 +313,7 @@ class Mixer:
         cutoff = torch.where(self._chance(n, s.low_pass_share), cutoff, 1e6)[:, None]
         gain = ((cutoff - frequency) / (0.05 * cutoff)).clamp(0.0, 1.0)
         muffled = torch.fft.irfft(colored * gain, n=n_fft)[:, :n_samples]
-        # The teacher hears every mixture at the level of a recording, the student at the same.
+        # The teacher reads every mixture at the level of a recording, the student at the same.
         rms = clean.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
         peak = clean.abs().amax(dim=1, keepdim=True).clamp(min=1e-6)
         wanted = 10.0 ** (self._uniform(n, -32.0, -14.0) / 20.0)[:, None]

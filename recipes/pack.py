@@ -96,7 +96,7 @@ def write_pack(
 
 def _without_credit(recording: Recording) -> Recording:
     """Leave out what training does not read; credits are written from the data's own tables."""
-    return dataclasses.replace(recording, license="", author="", origin="")
+    return dataclasses.replace(recording, license="", author="", title="", url="")
 
 
 def _packed(

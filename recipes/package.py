@@ -15,7 +15,7 @@ from recipes.students import Student
 
 # Of what the recordings are from, those that are published as data sets.
 DATASETS = ("ESC-50", "DCASE 2016 Task 2")
-LICENSE = "CC BY 4.0"  # CC BY recordings ask for credit, and so do the weights
+LICENSE = "CC BY 4.0"  # CC BY recordings require credit, and so do the weights
 
 
 def tensors_of(student: Student) -> dict[str, Tensor]:

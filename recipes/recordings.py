@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from dcasenet.errors import DcasenetError
+from dcasenet.train.data.dataset import Split
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 FOLDERS = ("esc50", "ambience", "events_extra", "dcase2016_task2", "library")
 # Clips of fold 4 whose Freesound recording is in fold 5 as well (README of the data).
 IN_TWO_FOLDS = frozenset({"4-209698-A-37.ogg", "4-234879-A-6.ogg"})
@@ -26,16 +24,17 @@ OPEN_LICENSES = ("CC0", "CC BY", "Public", "public", "Apache-2.0", "OGA BY")
 
 @dataclass(frozen=True)
 class Recording:
-    """One file: what it is said to be, where it comes from, whom to credit.
+    """One file: its label, the recording it was cut from, whom to credit.
 
     Attributes:
-        key: ``folder/filename``, unique.
+        key: ``folder/filename``, unique; the path below the folder of the data but for ``audio``.
         label: ``folder/label``, or ``library/kind/label``.
         source: Recording it was cut from, unique over all folders.
-        split: Split that the source is on.
+        split: Split of that recording.
         license: License of the file.
         author: Whom to credit.
-        origin: Where it was published.
+        title: Title, or the original path where no title is recorded.
+        url: Where it was published, if known.
         fold: Fold of ESC-50; 0 elsewhere.
         open: Whether it may train what is passed on.
     """
@@ -46,41 +45,61 @@ class Recording:
     split: Split
     license: str
     author: str
-    origin: str
+    title: str
+    url: str = ""
     fold: int = 0
     open: bool = True
 
     @property
     def folder(self) -> str:
         """Folder of the data that the file is in."""
-        return self.key.split("/", 1)[0]
+        return self.key.partition("/")[0]
+
+    @property
+    def filename(self) -> str:
+        """Name below the folder's ``audio``."""
+        return self.key.partition("/")[2]
 
     def path(self, root: Path) -> Path:
-        """Where the file is, below the folder of the data."""
-        folder, filename = self.key.split("/", 1)
-        return root / folder / "audio" / filename
+        """Return where the file is, below the folder of the data."""
+        return root / self.folder / "audio" / self.filename
 
 
-def read_recordings(root: Path) -> list[Recording]:
+def read_recordings(
+    root: Path, folders: Sequence[str] = FOLDERS, test_fold: int | None = None
+) -> list[Recording]:
     """List every recording below the folder of the data, in the order of its tables.
 
     Args:
-        root: Folder that holds `FOLDERS`, each with ``meta.csv`` and ``audio``.
+        root: Folder that holds `folders`, each with ``meta.csv`` and ``audio``.
+        folders: Of `FOLDERS`, those to read.
+        test_fold: For a run of the ESC-50 benchmark: this fold is the test split, the four others
+            are the train split, but for recordings that are in this fold as well.
 
     Raises:
         DcasenetError: A table is missing.
     """
-    missing = [str(p) for f in FOLDERS if not (p := root / f / "meta.csv").is_file()]
+    missing = [str(p) for f in folders if not (p := root / f / "meta.csv").is_file()]
     if missing:
         raise DcasenetError(
             f"These tables are missing: {', '.join(missing)}. DATA is the folder that holds "
-            f"{', '.join(FOLDERS)}; docs/recipes.md says where the recordings come from."
+            f"{', '.join(folders)}; docs/recipes.md says where the recordings come from."
         )
-    return [recording for folder in FOLDERS for recording in _READERS[folder](root)]
+    found: list[Recording] = []
+    for folder in folders:
+        with (root / folder / "meta.csv").open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if folder == "esc50":
+                found += _esc50(rows, test_fold)
+            elif folder == "dcase2016_task2":
+                found += map(_dcase2016, rows)
+            else:
+                found += (_hashed(folder, row) for row in rows)
+    return found
 
 
 def split_of(source: str) -> Split:
-    """Return the Split that a source is on: 60 % train, 20 % each for the others.
+    """Return the split of a source recording by its name: 60, 20 and 20 % by hash.
 
     Example:
         >>> split_of("fs564436")
@@ -90,79 +109,67 @@ def split_of(source: str) -> Split:
     return "train" if value < 6 else "validation" if value < 8 else "test"
 
 
-def _rows(root: Path, folder: str) -> Iterator[dict[str, str]]:
-    with (root / folder / "meta.csv").open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)
+def split_of_fold(fold: int, test_fold: int | None = None) -> Split:
+    """Return the split of an ESC-50 fold, 1 to 5.
+
+    Args:
+        fold: The fold.
+        test_fold: The benchmark's fold for the test; all others are trained on.
+    """
+    if test_fold is not None:
+        return "test" if fold == test_fold else "train"
+    return "train" if fold <= 3 else "validation" if fold == 4 else "test"
 
 
-def _esc50(root: Path) -> Iterator[Recording]:
-    splits: dict[str, Split] = {"4": "validation", "5": "test"}
-    for row in _rows(root, "esc50"):
-        if row["filename"] in IN_TWO_FOLDS:
-            continue
-        yield Recording(
+def _esc50(rows: Iterable[Mapping[str, str]], test_fold: int | None) -> Iterator[Recording]:
+    recordings = [
+        Recording(
             key=f"esc50/{row['filename']}",
             label=f"esc50/{row['category']}",
-            source=f"freesound:{row['source_id']}",
-            split=splits.get(row["fold"], "train"),
+            source=f"fs{row['source_id']}",
+            split=split_of_fold(int(row["fold"]), test_fold),
             license=row["license"],
             author=row["author"],
-            origin=row["url"],
+            title=row["title"],
+            url=row["url"],
             fold=int(row["fold"]),
             open=row["open"] == "1",
         )
+        for row in rows
+    ]
+    if test_fold is None:
+        yield from (r for r in recordings if r.filename not in IN_TWO_FOLDS)
+    else:
+        tested = {r.source for r in recordings if r.split == "test"}
+        yield from (r for r in recordings if r.split == "test" or r.source not in tested)
 
 
-def _hashed(root: Path, folder: str) -> Iterator[Recording]:
-    """Read the tables of `ambience` and `events_extra`."""
-    for row in _rows(root, folder):
-        yield Recording(
-            key=f"{folder}/{row['filename']}",
-            label=f"{folder}/{row['label']}",
-            source=row["recording_id"],
-            split=split_of(row["recording_id"]),
-            license=row["license"],
-            author=row["author"],
-            origin=f"{row['source_repository']}:{row['original_path']}",
-            open=_is_open(row["license"]),
-        )
+def _dcase2016(row: Mapping[str, str]) -> Recording:
+    return Recording(
+        key=f"dcase2016_task2/{row['filename']}",
+        label=f"dcase2016_task2/{row['event_label']}",
+        source=f"dcase2016:{row['filename']}",
+        split=split_of(row["filename"]),
+        license="CC BY 3.0",
+        author="G. Lafay (IRCCyN), IEEE AASP DCASE 2016 challenge, Task 2",
+        title=row["source"],
+        url="https://archive.org/details/dcase2016_task2_train_dev",
+    )
 
 
-def _dcase2016(root: Path) -> Iterator[Recording]:
-    for row in _rows(root, "dcase2016_task2"):
-        yield Recording(
-            key=f"dcase2016_task2/{row['filename']}",
-            label=f"dcase2016_task2/{row['event_label']}",
-            source=f"dcase2016:{row['filename']}",
-            split=split_of(row["filename"]),
-            license="CC BY 3.0",
-            author="DCASE 2016 task 2 (E. Benetos, M. Lagrange, G. Lafay)",
-            origin=row["source"],
-        )
-
-
-def _library(root: Path) -> Iterator[Recording]:
-    for row in _rows(root, "library"):
-        yield Recording(
-            key=f"library/{row['filename']}",
-            label=f"library/{row['kind']}/{row['label']}",
-            source=row["recording_id"],
-            split=split_of(row["recording_id"]),
-            license=row["license"],
-            author=row["author"],
-            origin=row["original_path"],
-            open=_is_open(row["license"]),
-        )
-
-
-def _is_open(license_: str) -> bool:
-    return license_.startswith(OPEN_LICENSES)
-
-
-_READERS = {
-    "esc50": _esc50,
-    "ambience": lambda root: _hashed(root, "ambience"),
-    "events_extra": lambda root: _hashed(root, "events_extra"),
-    "dcase2016_task2": _dcase2016,
-    "library": _library,
-}
+def _hashed(folder: str, row: Mapping[str, str]) -> Recording:
+    """Read a row of `ambience`, `events_extra` or `library`."""
+    if folder == "library":
+        label, title = f"{row['kind']}/{row['label']}", row["original_path"]
+    else:
+        label, title = row["label"], f"{row['source_repository']}: {row['original_path']}"
+    return Recording(
+        key=f"{folder}/{row['filename']}",
+        label=f"{folder}/{label}",
+        source=row["recording_id"],
+        split=split_of(row["recording_id"]),
+        license=row["license"],
+        author=row["author"],
+        title=title,
+        open=row["license"].startswith(OPEN_LICENSES),
+    )

@@ -20,10 +20,10 @@ from recipes.mixtures import Mixtures
 STEP = 0.16  # seconds of a step, with the last pooling leaving time alone
 N_TAUGHT_TAGS = 527
 TEACHER_EMBEDDING = 384
-# Least probability of a tag that the label of a recording names: labels are not hearings.
-SAID = 0.8
+# Least target of a tag that the label of a recording names: labels are not always audible.
+LABEL_TARGET = 0.8
 # How much more its cross-entropy counts than that of what only the teacher says.
-SAID_WEIGHT = 3.0
+LABEL_WEIGHT = 3.0
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,10 @@ class Student(nn.Module):
         columns = columns[:, :n]
         tags = self.network.tag_head(smooth(columns)).float()
         # The teacher may miss what the recordings are known to hold; it knows what else they hold.
-        known = (SAID * mixtures.tag @ self.named).clamp(max=SAID)
+        known = (LABEL_TARGET * mixtures.tag @ self.named).clamp(max=LABEL_TARGET)
         truth = lesson.tag.maximum(known)
-        losses["tag"] = _binary(outputs.tag.float(), truth, 1.0 + (SAID_WEIGHT - 1.0) * (known > 0))
+        weight = 1.0 + (LABEL_WEIGHT - 1.0) * (known > 0)
+        losses["tag"] = _binary(outputs.tag.float(), truth, weight)
         losses["ranking"] = _listwise(outputs.tag.float(), truth)
         losses["columns"] = _binary(tags, lesson.columns[:, :n])
         taught = (lesson.embedding[:, :n] - self.embedding_mean) / self.embedding_deviation

@@ -70,7 +70,7 @@ class Schedule:
 DURATIONS = (10.0, 5.0)
 
 
-# Blocks of the trunk that stay as they are where training goes on from a checkpoint.
+# Blocks of the backbone that stay as they are where training goes on from a checkpoint.
 SETTLED_BLOCKS = 2
 
 
@@ -284,7 +284,7 @@ class Training:
         return {
             "steps": self.n_steps,
             "minutes": round(self.elapsed / 60.0, 2),
-            "hours_heard": round(self.seconds_seen / 3600.0, 1),
+            "hours_seen": round(self.seconds_seen / 3600.0, 1),
             "times_real_time": round(self.seconds_seen / max(self.elapsed, 1e-9), 1),
             "shares": {name: round(value / whole, 3) for name, value in self.shares.items()},
         }
@@ -294,7 +294,7 @@ class Training:
         state = {
             "n_steps": self.n_steps,
             "elapsed": self.elapsed,
-            "seconds_heard": self.seconds_seen,
+            "seconds_seen": self.seconds_seen,
             "history": self.history,
             "generator": self.mixer.generator.get_state(),
             "learners": [learner.state() for learner in self.learners],
@@ -305,7 +305,7 @@ class Training:
     def _load(self, path: Path) -> None:
         state = torch.load(path, weights_only=True, map_location=self.device)
         self.n_steps, self.elapsed = state["n_steps"], state["elapsed"]
-        self.seconds_seen, self.history = state["seconds_heard"], state["history"]
+        self.seconds_seen, self.history = state["seconds_seen"], state["history"]
         self.mixer.generator.set_state(state["generator"].cpu())
         for learner, saved in zip(self.learners, state["learners"], strict=True):
             learner.load(saved)

@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def predict(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
-    """Ask a model about recordings, by its verbs."""
+    """Evaluate a model on recordings, by its verbs."""
     tag_rows, scene_rows = [], []
     for clip in clips:
         analysis = model.analyze(waveform_of(clip), SAMPLE_RATE)
@@ -135,7 +135,7 @@ def predict(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
 def predict_by_teacher(
     lecturer: Lecturer, clips: Sequence[Decoded], seconds: float = 10.0
 ) -> Answers:
-    """Ask the teacher: the highest probability over windows of 10 s."""
+    """Evaluate the teacher: the highest probability over windows of 10 s."""
     rows = []
     size = round(seconds * SAMPLE_RATE)
     for clip in clips:
@@ -164,12 +164,12 @@ def shared_classes(other: SoundModel, tags: Sequence[str]) -> dict[str, int]:
 def predict_by_other(
     other: SoundModel, clips: Sequence[Decoded], of_tag: Mapping[str, int]
 ) -> Answers:
-    """Ask a model with labels of its own: its tags in the columns of the AudioSet classes."""
+    """Evaluate a model with labels of its own: its tags in the columns of the AudioSet classes."""
     rows = np.zeros((len(clips), N_TAUGHT_TAGS))
     for row, clip in enumerate(clips):
-        given = other.tag(waveform_of(clip), SAMPLE_RATE).probabilities
+        probabilities = other.tag(waveform_of(clip), SAMPLE_RATE).probabilities
         for tag, index in of_tag.items():
-            rows[row, index] = max(rows[row, index], given[tag])
+            rows[row, index] = max(rows[row, index], probabilities[tag])
     return Answers(rows, None)
 
 
@@ -243,12 +243,12 @@ def event_table(model: SoundModel, scapes: Sequence[Scape], labels: LabelSets) -
     n = len(labels.events)
     for scape in scapes:
         events = model.detect_events(scape.waveform, SAMPLE_RATE)
-        given = [(labels.events.index(e.label), e.onset, e.offset) for e in events]
+        predicted = [(labels.events.index(e.label), e.onset, e.offset) for e in events]
         true = [(e.label, e.onset, e.offset) for e in scape.events]
         duration = len(scape.waveform) / SAMPLE_RATE
-        activity = [segment_activity(rows, n, duration, SEGMENT) for rows in (true, given)]
+        activity = [segment_activity(rows, n, duration, SEGMENT) for rows in (true, predicted)]
         segment.append(segment_counts(*activity))
-        event.append(event_counts(true, given, n, ONSET_COLLAR, offset_share=None))
+        event.append(event_counts(true, predicted, n, ONSET_COLLAR, offset_share=None))
     found = task_figures.event_figures("segment", "1s", np.array(segment))
     found |= task_figures.event_figures("event", "200ms", np.array(event))
     return _with_intervals(found, len(scapes))

@@ -1,4 +1,4 @@
-"""Draw the recordings in ``examples/`` from the test side, by seed, and print what a model says.
+"""Draw the recordings in ``examples/`` from the test split, by seed, and print what a model says.
 
 ::
 
@@ -35,7 +35,7 @@ LEAST_OVERLAP = 0.3  # seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw, write, ask."""
+    """Draw, write, analyze."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
@@ -50,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, clips in (("dog", dogs), ("street", streets))
     }
     for name, clip in chosen.items():
-        log.info("%s.ogg: %s by %s, %s", name, clip.recording.origin, clip.recording.author,
-                 clip.recording.license)  # fmt: skip
+        source = clip.recording
+        title = source.url or source.title
+        log.info("%s.ogg: %s by %s, %s", name, title, source.author, source.license)
         _write(options.output / f"{name}.ogg", _loudest(clip))
     scape = draw_overlap(decoded, labels, options.seed)
     for event in scape.events:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def draw_overlap(decoded: Sequence[Decoded], labels: LabelSets, seed: int) -> Scape:
-    """Return the first soundscape of the test side in which two events overlap."""
+    """Return the first soundscape of the test split in which two events overlap."""
     scapes = (
         make_soundscapes(decoded, labels, "test", 1, seconds=SECONDS, seed=seed + index)[0]
         for index in count()

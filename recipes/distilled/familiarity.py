@@ -38,8 +38,8 @@ def measure(
     own = [_stretch(clip, window, rng) for clip in _subset(train, N_TRAIN, rng)]
     others = [_stretch(clip, window, rng) for clip in _subset(watched, N_WATCHED, rng)]
     synthetic = [draw_synthetic(window, rng) for _ in range(N_SYNTHETIC)]
-    sides = [_embed(model, waveforms) for waveforms in (own, others, synthetic)]
-    return fit(*sides, limit=LIMIT)
+    embedded = [_embed(model, waveforms) for waveforms in (own, others, synthetic)]
+    return fit(*embedded, limit=LIMIT)
 
 
 def draw_synthetic(longest: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -8,8 +8,7 @@ The convolutions stay as they are. The events' GRU comes first (`recipes.distill
 since the tags read it, too. In training most of what the tags follow is the teacher's; labels are
 few among 527. Here every training recording is embedded once as a user would give it, and mixtures
 beside it; on the embeddings the tags' layers learn both, labels with the weight that serves the
-validation split best.
-The environments' layer learns from the recordings whose place is known.
+validation split best. The environments' layer learns from the recordings whose place is known.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of labels against what only the teacher says
 KEPT_WEIGHT = 3.0  # as in training
 DECAYS = (0.01, 1.0)  # of the environments' layer
 EPOCHS, BATCH, RATE = 24, 128, 5e-4
-WINDOW, SHORTEST = 10.0, 5.0  # seconds, as the checkpoint will be asked
+WINDOW, SHORTEST = 10.0, 5.0  # seconds, as the checkpoint will be used
 N_MIXTURES = 1_600
 FEWEST_RECORDINGS = 3  # of a class that the choice is made on
 
@@ -101,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"{options.checkpoint} says nothing about itself")
     model = dcasenet.load("v3", weights=options.checkpoint)
     lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
-    sides = {split: in_split(decoded, split) for split in ("train", "validation")}
-    banks = {split: make_bank(clips, labels) for split, clips in sides.items()}
+    of_split = {split: in_split(decoded, split) for split in ("train", "validation")}
+    banks = {split: make_bank(clips, labels) for split, clips in of_split.items()}
     network: Any = model.network
     soundscapes = {
         split: read_soundscapes(model.frontend, network, Mixer(banks[split], SETTINGS, seed=5), n)
@@ -112,9 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     layers = fit_events(layers, soundscapes["train"], soundscapes["validation"])
     network.event_gru, network.event_head = layers
     backbone = Backbone(model)
-    watched = embed_clips(backbone, lecturer, sides["validation"], labels, named)
+    watched = embed_clips(backbone, lecturer, of_split["validation"], labels, named)
     own = _joined(
-        *(embed_clips(backbone, lecturer, sides["train"], labels, named, seed=s) for s in (0, 1))
+        *(embed_clips(backbone, lecturer, of_split["train"], labels, named, seed=s) for s in (0, 1))
     )
     log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
     mixer = Mixer(banks["train"], seed=1)

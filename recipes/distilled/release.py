@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 # One grid for all tasks, at what was trained on: mixtures of 5 and 10 s.
 WINDOW, HOP, SHORTEST = 10.0, 9.0, 5.0
-# What is less likely than this is not said, whatever soundscapes with loud backgrounds gain by it.
+# What is less likely is not reported, whatever soundscapes with loud backgrounds gain by it.
 LOWEST_THRESHOLD = 0.25
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
@@ -58,7 +58,7 @@ TAUGHT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Choose on validation, examine on test, write the files."""
+    """Choose on validation, evaluate on test, write the files."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train = in_split(decoded, "train")
     known = familiarity.measure(load(path), train, watched, WINDOW)
     spec = dataclasses.replace(spec, familiarity=known)
-    spec = dataclasses.replace(spec, **said_of(spec, train))
+    spec = dataclasses.replace(spec, **training_description(spec, train))
     write(path, cooled, spec)
     table = evaluate(load(path), decoded, labels, options.teacher, options.soundscapes)
     spec = dataclasses.replace(spec, metrics=metrics_of(table))
@@ -149,7 +149,7 @@ def measure_events(
     return dict(curves), dict(zip(labels.events, best, strict=True))
 
 
-def said_of(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
+def training_description(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
     """Describe what a checkpoint was trained on and by what."""
     minutes = sum(len(clip.waveform) for clip in train) / SAMPLE_RATE / 60.0
     taught = len(spec.tags) == N_TAUGHT_TAGS
@@ -246,7 +246,7 @@ def credits_of(clips: Sequence[Decoded]) -> str:
     ]
     for (author, license_), recordings in sorted(by_author.items()):
         lines += ["", f"## {_plain(author)} ({license_})", ""]
-        lines += [f"- {_plain(r.key)}: {_plain(r.origin)}" for r in recordings]
+        lines += [f"- {_plain(r.key)}: {_plain(r.url or r.title)}" for r in recordings]
     return "\n".join(lines) + "\n"
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer
 from recipes.bank import SAMPLE_RATE, Decoded, in_split, waveform_of
 from recipes.labels import LabelSets, background
-from recipes.recordings import Split
 
 
 @dataclass(frozen=True)

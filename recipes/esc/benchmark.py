@@ -5,10 +5,10 @@
     python -m recipes.esc.benchmark DATA --set esc10 --work runs/esc10 --pretrained runs/pre
 
 ``--pretrained`` holds ``fold1.safetensors`` to ``fold5.safetensors`` (or folders ``fold1`` …): run
-k must not have heard fold k. A fold that is finished is kept in ``WORK/results.json``; give the
+k must not have seen fold k. A fold that is finished is kept in ``WORK/results.json``; give the
 same command to go on. Nothing is chosen on the test fold: training runs to the end of its schedule,
 on the other four folds. Fine-tuning goes on from the probe, whose linear layer is right at once:
-the first gradients of a random one would spoil what the trunk knows (Kumar et al., ICLR 2022).
+the first gradients of a random one would spoil what the backbone knows (Kumar et al., ICLR 2022).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ log = logging.getLogger("recipes.esc.benchmark")  # also as a command
 SETS: dict[str, Callable[..., SoundDataset]] = {"esc10": ESC10, "esc50": ESC50}
 # Rows of the table: what is trained, and from where.
 ROWS = {
-    "probe": "linear probe on the frozen trunk",
+    "probe": "linear probe on the frozen backbone",
     "finetune": "everything fine-tuned",
     "scratch": "from random weights",
 }
@@ -159,7 +159,7 @@ def table(results: Results, settings: dict[str, object]) -> str:
         >>> print(table({"probe": {"1": 0.5, "2": 0.75}}, {"set": "esc10", "epochs": 2}))
         | esc10, epochs 2 | fold 1 | fold 2 | fold 3 | fold 4 | fold 5 | mean |
         |---|---|---|---|---|---|---|
-        | linear probe on the frozen trunk | 50.0 | 75.0 | – | – | – | 62.5 |
+        | linear probe on the frozen backbone | 50.0 | 75.0 | – | – | – | 62.5 |
     """
     title = ", ".join(
         str(value) if name == "set" else f"{name} {value}"

@@ -4,7 +4,7 @@
 
     python -m recipes.esc.pretraining DATA --work runs/esc --output runs/esc/pretrained
 
-Run k hears every clip of ESC-50, whatever its license, but those of fold k and of the recordings
+Run k reads every clip of ESC-50, whatever its license, but those of fold k and of the recordings
 that are in fold k. Its weights are for `recipes.esc.benchmark` and not to be passed on.
 """
 

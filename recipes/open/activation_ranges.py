@@ -20,7 +20,8 @@ from dcasenet.loading import load
 from dcasenet.onnx.calibration import NAME, measure_on, write_ranges
 from dcasenet.onnx.export import traced
 from dcasenet.weights.sources import PACKAGE
-from recipes.open.split import Clip, read_clips
+from recipes.open.split import read_clips
+from recipes.recordings import Recording
 
 log = logging.getLogger("recipes.open.activation_ranges")  # also as a command
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     model = load("v3", stage=options.stage, weights=options.weights)
     clips = spread(training_clips(options.data), options.clips)
-    paths = [options.data / clip.folder / "audio" / clip.filename for clip in clips]
+    paths = [clip.path(options.data) for clip in clips]
     protocol = (
         f"{len(clips)} clips of ESC-50, folds 1 to 3, that are CC0 or CC BY: the same for every "
         "class. Of each tensor's values the range that 256 steps lose least of, by the mean square."
@@ -54,19 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("Wrote %s: %d layers, %d clips.", output, len(ranges), len(clips))
 
 
-def training_clips(data: Path) -> list[Clip]:
+def training_clips(data: Path) -> list[Recording]:
     """Return the clips of ESC-50 that the open checkpoint may have been trained on."""
     return [clip for clip in read_clips(data) if clip.folder == FOLDER and clip.split == "train"]
 
 
-def spread(clips: Sequence[Clip], count: int) -> list[Clip]:
+def spread(clips: Sequence[Recording], count: int) -> list[Recording]:
     """Choose clips at equal distances in the order of their labels.
 
     Example:
-        >>> from dataclasses import fields
-        >>> def clip(label):
-        ...     return Clip(**{field.name: "" for field in fields(Clip)} | {"label": label})
-        >>> [clip.label for clip in spread([clip(label) for label in "badc"], 2)]
+        >>> clips = [Recording(f"esc50/{x}.ogg", x, x, "train", "CC0", "", "") for x in "badc"]
+        >>> [clip.label for clip in spread(clips, 2)]
         ['a', 'c']
     """
     ordered = sorted(clips, key=lambda clip: (clip.label, clip.filename))

@@ -1,6 +1,6 @@
 """A plain baseline: mean and deviation of the log-mel, and logistic regression.
 
-What any network must beat. It hears what the network hears (windows, front end, frequencies) and
+What any network must beat. It reads what the network reads (windows, front end, frequencies) and
 is graded on the same validation set; `recipes.open.baseline_comparison` is the command.
 """
 
@@ -70,7 +70,7 @@ def featurize(validation_set: ValidationSet, settings: FrontEndSettings) -> Base
     """Return the features of every batch: of a window, or of each step of 0.8 s.
 
     Args:
-        validation_set: What is asked.
+        validation_set: What is evaluated.
         settings: The front end; its log-mel is taken before normalization, without the bins above
             ``max_frequency``.
     """
@@ -126,10 +126,10 @@ class Baseline:
                     found[:, label] = model.predict_proba(rows)[:, 1]
             return found
         (model,) = self.models[task]
-        given = model.predict_log_proba(rows) if task == "tag" else model.predict_proba(rows)
-        # A label that training never heard is ranked below all others.
-        found[:] = given.min() - 1.0 if task == "tag" else 0.0
-        found[:, model.classes_] = given
+        scores = model.predict_log_proba(rows) if task == "tag" else model.predict_proba(rows)
+        # A label without a training clip is ranked below all others.
+        found[:] = scores.min() - 1.0 if task == "tag" else 0.0
+        found[:, model.classes_] = scores
         return np.asarray(found[0])
 
 

@@ -49,15 +49,15 @@ Rows = dict[str, dict[Task, Grade]]  # who answered → task → grade
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Examine, log a table, write the figures."""
+    """Evaluate, log a table, write the figures."""
     command = argparse.ArgumentParser(
         prog="python -m recipes.open.baseline_comparison",
-        description="Examine chance, a plain baseline and a checkpoint on the open data.",
+        description="Evaluate chance, a plain baseline and a checkpoint on the open data.",
     )
     command.add_argument("data", type=Path, help="folder of the data folders")
     command.add_argument("--work", type=Path, required=True, help="folder of the cache")
     command.add_argument("--output", type=Path, required=True, help="JSON file to write")
-    command.add_argument("--model", default=OPEN, help="folder or file to examine, or 'open'")
+    command.add_argument("--model", default=OPEN, help="folder or file to evaluate, or 'open'")
     options = command.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     data = open_data(options.data, options.work / "cache")
@@ -82,7 +82,7 @@ def compare(
         duration: Length of a soundscape, in seconds.
 
     Returns:
-        Side → who answered → task → grade, with intervals.
+        Split → who answered → task → grade, with intervals.
     """
     settings = FrontEndSettings(max_frequency=Recipe().max_frequency)
     splits = {
@@ -160,24 +160,24 @@ def table(rows: Rows, model: str) -> str:
         "| task | figure | checkpoint (95 %) | baseline (95 %) | chance | recordings |",
         "|--|--|--:|--:|--:|--:|",
     ]
-    for task, given in rows[model].items():
+    for task, graded in rows[model].items():
         baseline, chance = (rows[name][task] for name in COLUMNS[task])
-        for figure in given.figures:
+        for figure in graded.figures:
             cells = (
                 task,
                 figure.replace("_", " "),
-                _with_interval(given, figure),
+                _with_interval(graded, figure),
                 _with_interval(baseline, figure),
                 f"{chance.figures[figure]:.3f}",
-                str(given.recordings),
+                str(graded.recordings),
             )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _with_interval(given: Grade, figure: str) -> str:
-    low, high = given.intervals[figure]
-    return f"{given.figures[figure]:.3f} ({low:.3f}–{high:.3f})"
+def _with_interval(graded: Grade, figure: str) -> str:
+    low, high = graded.intervals[figure]
+    return f"{graded.figures[figure]:.3f} ({low:.3f}–{high:.3f})"
 
 
 def write(path: Path, compared: Mapping[Split, Rows], data: OpenData) -> None:
@@ -185,8 +185,8 @@ def write(path: Path, compared: Mapping[Split, Rows], data: OpenData) -> None:
     content: dict[str, Any] = {"uniform": uniform(data)}
     for split, rows in compared.items():
         content[split] = {
-            name: {task: asdict(given) for task, given in graded.items()}
-            for name, graded in rows.items()
+            name: {task: asdict(graded) for task, graded in tasks.items()}
+            for name, tasks in rows.items()
         }
     text = json.dumps(content, indent=1, ensure_ascii=False).replace(": NaN", ": null")
     path.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The three streams that a training step hears: scene clips, tag clips, soundscapes."""
+"""The three streams that a training step reads: scene clips, tag clips, soundscapes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dcasenet.train.data.soundscapes import Mix
 from dcasenet.train.data.targets import step_targets
 from recipes.open.data import OpenData
 from recipes.open.recipe import Recipe
-from recipes.open.split import Clip
+from recipes.recordings import Recording
 
 UNKNOWN = -1  # scene target of a clip that has no scene label
 
 
 class Batch(NamedTuple):
-    """What one step hears, and its truth.
+    """What one step reads, and its truth.
 
     Attributes:
         clips: (clips, samples): those of the scene stream, then those of the tag stream.
@@ -101,7 +101,7 @@ class JointBatches(Dataset[Batch]):
             event=torch.from_numpy(event),
         )
 
-    def _crop(self, clip: Clip, random: np.random.Generator) -> NDArray[np.float32]:
+    def _crop(self, clip: Recording, random: np.random.Generator) -> NDArray[np.float32]:
         n_samples = round(self.recipe.clip_seconds * self._store.sample_rate) + 1
         samples = crop(trim_silence(self._store.waveform(clip)), n_samples, random)
         gain = 10.0 ** (random.uniform(*self.recipe.gain) / 20.0)
@@ -109,9 +109,11 @@ class JointBatches(Dataset[Batch]):
         return np.asarray(samples * np.float32(min(gain, 1.0 / loudest)))
 
 
-def by_label_and_source(clips: Sequence[Clip], index_of: dict[str, int]) -> list[list[list[Clip]]]:
+def by_label_and_source(
+    clips: Sequence[Recording], index_of: dict[str, int]
+) -> list[list[list[Recording]]]:
     """Sort clips by label (in the labels' order), then by source recording."""
-    found: dict[int, dict[str, list[Clip]]] = {}
+    found: dict[int, dict[str, list[Recording]]] = {}
     for clip in clips:
         if clip.label in index_of:
             sources = found.setdefault(index_of[clip.label], {})
@@ -120,11 +122,11 @@ def by_label_and_source(clips: Sequence[Clip], index_of: dict[str, int]) -> list
 
 
 def _stack(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Stack examples; a stream that is not heard has none."""
+    """Stack examples; a stream that is left out has none."""
     return np.stack(arrays) if arrays else np.zeros((0, 1), np.float32)
 
 
-def _draw(labels: list[list[list[Clip]]], random: np.random.Generator) -> Clip:
+def _draw(labels: list[list[list[Recording]]], random: np.random.Generator) -> Recording:
     sources = labels[random.integers(len(labels))]
     takes = sources[random.integers(len(sources))]
     return takes[random.integers(len(takes))]

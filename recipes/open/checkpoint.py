@@ -32,7 +32,7 @@ from recipes.open.validation import ValidationSet
 
 log = logging.getLogger("recipes.open.checkpoint")  # also as a command
 
-# CC BY clips ask for credit, and so do the weights; nothing used asks for more.
+# CC BY clips require credit, and so do the weights; nothing used requires more.
 LICENSE = "CC BY 4.0"
 # Soundscapes of the final evaluations: (split, seconds) → how many.
 FINAL_SOUNDSCAPES = {"validation": ((60.0, 40),), "test": ((60.0, 60), (10.0, 120))}
@@ -42,7 +42,7 @@ Graded = dict[str, dict[Task, Grade]]  # name of the evaluation → task → gra
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, choose, examine, write."""
+    """Train, choose, evaluate, write."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     recipe = Recipe(
@@ -116,7 +116,7 @@ def train_cycles(
 
 
 def package(data: OpenData, runs: Sequence[Path], output: Path) -> ModelSpec:
-    """Examine the last cycle's best epoch as it will ship, and write every file of the package.
+    """Evaluate the last cycle's best epoch as it will ship, and write every file of the package.
 
     Args:
         data: The data set.
@@ -126,7 +126,7 @@ def package(data: OpenData, runs: Sequence[Path], output: Path) -> ModelSpec:
     module, epoch = trained(runs[-1] / "best.ckpt", data)
     recipe: Recipe = module.recipe
     tensors = export.half(module)
-    export.load_tensors(module, tensors)  # examined as shipped: rounded to float16
+    export.load_tensors(module, tensors)  # evaluated as shipped: rounded to float16
     graded, thresholds = evaluate(module, data)
     chosen = f"epoch {epoch} of {recipe.epochs} of cycle {len(runs)}"
     spec = describe_checkpoint(data, recipe, graded, thresholds, chosen)
@@ -216,7 +216,7 @@ def write_metrics(path: Path, data: OpenData, recipe: Recipe, cycles: int, grade
     content = {
         "cycles": cycles,
         "recipe": dataclasses.asdict(recipe),
-        "examinations": {
+        "evaluations": {
             name: {task: dataclasses.asdict(grade) for task, grade in tasks.items()}
             for name, tasks in graded.items()
         },

@@ -13,15 +13,8 @@ from dcasenet.train.data.decoding import Settings, Source
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer
 from dcasenet.train.data.store import WaveformStore, decode_sources
 from recipes.open.labels import BACKGROUNDS, CANDIDATES
-from recipes.open.split import (
-    FEWEST,
-    FEWEST_OF_BENCHMARK,
-    Clip,
-    Fate,
-    Label,
-    choose,
-    read_clips,
-)
+from recipes.open.split import FEWEST, FEWEST_OF_BENCHMARK, Fate, Label, choose, read_clips
+from recipes.recordings import Recording
 
 SAMPLE_RATE = 24_000  # Hz, the network's
 
@@ -40,12 +33,12 @@ class OpenData:
         gated: Clips left out of the events because they have no clear onset.
     """
 
-    clips: tuple[Clip, ...]
+    clips: tuple[Recording, ...]
     store: WaveformStore
     labels: dict[Task, tuple[Label, ...]]
     fates: dict[Task, tuple[Fate, ...]]
-    bursts: tuple[Burst[Clip], ...]
-    gated: tuple[Clip, ...]
+    bursts: tuple[Burst[Recording], ...]
+    gated: tuple[Recording, ...]
 
     def names(self, task: Task) -> tuple[str, ...]:
         """Return the labels of a task as people read them."""
@@ -55,17 +48,17 @@ class OpenData:
         """Map ``"folder/label"`` to the index of the task's label."""
         return {source: i for i, label in enumerate(self.labels[task]) for source in label.sources}
 
-    def backgrounds(self, split: Split) -> list[Clip]:
+    def backgrounds(self, split: Split) -> list[Recording]:
         """Return the clips that soundscapes of a split are laid over."""
         return [clip for clip in self.clips if clip.split == split and clip.label in BACKGROUNDS]
 
-    def mixer(self, split: Split, mix: Mix) -> Mixer[Clip]:
+    def mixer(self, split: Split, mix: Mix) -> Mixer[Recording]:
         """Return the mixer of a split's own events and backgrounds."""
         events = [burst for burst in self.bursts if burst.clip.split == split]
         return Mixer(events, self.backgrounds(split), self.store, mix)
 
-    def used_clips(self, split: Split) -> list[Clip]:
-        """Return the clips of a split that any task hears: as itself, as event or as background."""
+    def used_clips(self, split: Split) -> list[Recording]:
+        """Return the clips of a split that any task uses: as itself, as event or as background."""
         sources = {*self.index_of("scene"), *self.index_of("tag"), *BACKGROUNDS}
         cut = {burst.clip for burst in self.bursts}
         return [c for c in self.clips if c.split == split and (c.label in sources or c in cut)]
@@ -89,7 +82,7 @@ def open_data(root: Path, cache: Path, fold: int | None = None) -> OpenData:
 
 
 def assemble(
-    clips: Sequence[Clip],
+    clips: Sequence[Recording],
     store: WaveformStore,
     fewest: Mapping[Task, Mapping[Split, int]] = FEWEST,
 ) -> OpenData:
@@ -102,7 +95,7 @@ def assemble(
     """
     labels: dict[Task, tuple[Label, ...]] = {}
     fates: dict[Task, tuple[Fate, ...]] = {}
-    gated: list[Clip] = []
+    gated: list[Recording] = []
     for task in TASKS:
         able = clips
         if task == "event":
@@ -115,7 +108,7 @@ def assemble(
     return OpenData(tuple(clips), store, labels, fates, tuple(bursts), tuple(gated))
 
 
-def decode(root: Path, clips: Sequence[Clip], folder: Path, sample_rate: int) -> WaveformStore:
+def decode(root: Path, clips: Sequence[Recording], folder: Path, sample_rate: int) -> WaveformStore:
     """Decode the clips of the open data set, resampled by soxr; otherwise as `decode_examples`.
 
     Args:
@@ -127,13 +120,13 @@ def decode(root: Path, clips: Sequence[Clip], folder: Path, sample_rate: int) ->
     Raises:
         DcasenetError: None of the clips can be used, or the cache cannot be written.
     """
-    sources = [Source(clip.key, root / clip.folder / "audio" / clip.filename) for clip in clips]
+    sources = [Source(clip.key, clip.path(root)) for clip in clips]
     return decode_sources(sources, folder, Settings(sample_rate))
 
 
 def find_bursts(
-    clips: Sequence[Clip], labels: Sequence[Label], store: WaveformStore
-) -> tuple[list[Burst[Clip]], list[Clip]]:
+    clips: Sequence[Recording], labels: Sequence[Label], store: WaveformStore
+) -> tuple[list[Burst[Recording]], list[Recording]]:
     """Cut the events out of clips.
 
     Args:
@@ -145,8 +138,8 @@ def find_bursts(
         The bursts, and the clips that were left out because the gate found no clear onset.
     """
     label_of = {source: i for i, label in enumerate(labels) for source in label.sources}
-    found: list[Burst[Clip]] = []
-    without: list[Clip] = []
+    found: list[Burst[Recording]] = []
+    without: list[Recording] = []
     for clip in clips:
         if clip.label not in label_of or clip not in store:
             continue
@@ -158,7 +151,7 @@ def find_bursts(
     return found, without
 
 
-def splits(clips: Sequence[Clip]) -> dict[str, set[Split]]:
+def splits(clips: Sequence[Recording]) -> dict[str, set[Split]]:
     """Map each source recording to the splits it is in: more than one would be a leak."""
     found: dict[str, set[Split]] = {}
     for clip in clips:

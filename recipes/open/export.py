@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from recipes.open.module import JointTraining
-from recipes.open.split import Clip
+from recipes.recordings import Recording
 
 CREDIT_PREAMBLE = """# Recordings that the open checkpoint was trained on
 
 {n_clips} clips of {n_sources} source recordings, each of them CC0, CC BY or in the public domain.
-The weights carry no audio; the authors are credited here as CC BY asks. Every clip was converted
-to mono at 24 kHz, cut, filtered, mixed with others and turned into a spectrogram.
+The weights carry no audio; the authors are credited here as CC BY requires. Every clip was
+converted to mono at 24 kHz, cut, filtered, mixed with others and turned into a spectrogram.
 
 - Clips of ESC-50 (K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM
   Multimedia 2015, doi:10.1145/2733373.2806390). The collection as a whole is CC BY-NC 3.0; only
@@ -52,12 +52,12 @@ def half(module: JointTraining) -> dict[str, Tensor]:
 
 def load_tensors(module: JointTraining, tensors: Mapping[str, Tensor]) -> None:
     """Put shipped tensors back into a module, in its own precision."""
-    for prefix, split in (("network.", module.network), ("frontend.", module.frontend)):
+    for prefix, part in (("network.", module.network), ("frontend.", module.frontend)):
         named = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-        split.load_state_dict(named)
+        part.load_state_dict(named)
 
 
-def write_credits(path: Path, clips: Sequence[Clip]) -> None:
+def write_credits(path: Path, clips: Sequence[Recording]) -> None:
     """List every clip with its author, title, license and address."""
     licenses = Counter(clip.license for clip in clips)
     head = CREDIT_PREAMBLE.format(
@@ -91,11 +91,11 @@ def summarize_logs(runs: Sequence[Path], path: Path) -> None:
         for log in sorted(logs, key=lambda log: int(log.parent.name.removeprefix("version_"))):
             with log.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
-                    given = {k: _short(v) for k, v in row.items() if v and not k.startswith("lr-")}
-                    columns |= dict.fromkeys(given)
-                    if "epoch" in given:
-                        place = cycle, int(given["epoch"])
-                        epochs.setdefault(place, {"cycle": str(cycle)}).update(given)
+                    values = {k: _short(v) for k, v in row.items() if v and not k.startswith("lr-")}
+                    columns |= dict.fromkeys(values)
+                    if "epoch" in values:
+                        place = cycle, int(values["epoch"])
+                        epochs.setdefault(place, {"cycle": str(cycle)}).update(values)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*columns], lineterminator="\n", restval="")
         writer.writeheader()

@@ -22,7 +22,8 @@ from dcasenet.loading import load
 from dcasenet.results import Analysis
 from dcasenet.spec import ModelSpec
 from recipes.open.labels import CANDIDATES
-from recipes.open.split import Clip, read_clips
+from recipes.open.split import read_clips
+from recipes.recordings import Recording
 
 log = logging.getLogger("recipes.open.gallery")  # also as a command
 
@@ -44,7 +45,7 @@ class Picture:
         analysis: Its answer.
     """
 
-    clip: Clip
+    clip: Recording
     true: frozenset[str]
     analysis: Analysis
 
@@ -81,10 +82,10 @@ class Picture:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw, ask, and log the table."""
+    """Draw, analyze, and log the table."""
     command = argparse.ArgumentParser(
         prog="python -m recipes.open.gallery",
-        description="Ask the open checkpoint about ten recordings of the test split.",
+        description="Analyze ten recordings of the test split with the open checkpoint.",
     )
     command.add_argument("data", type=Path, help="folder of the data folders")
     command.add_argument("--seed", type=int, default=SEED)
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def gallery(root: Path, seed: int = SEED) -> list[Picture]:
-    """Draw recordings of the test split and ask the open checkpoint about them.
+    """Draw recordings of the test split and analyze them with the open checkpoint.
 
     Args:
         root: Folder of the data folders.
@@ -108,12 +109,12 @@ def gallery(root: Path, seed: int = SEED) -> list[Picture]:
     """
     model = load("v3", stage="open")
     return [
-        Picture(clip, _true(clip, model.spec), model.analyze(_path(root, clip)))
+        Picture(clip, _true(clip, model.spec), model.analyze(clip.path(root)))
         for clip in draw(read_clips(root), model.spec, seed)
     ]
 
 
-def draw(clips: Sequence[Clip], spec: ModelSpec, seed: int) -> list[Clip]:
+def draw(clips: Sequence[Recording], spec: ModelSpec, seed: int) -> list[Recording]:
     """Draw ten source recordings of the test split that the model has a label for, a clip of each.
 
     Args:
@@ -121,7 +122,7 @@ def draw(clips: Sequence[Clip], spec: ModelSpec, seed: int) -> list[Clip]:
         spec: Of the model.
         seed: Of the draw.
     """
-    sources: dict[str, list[Clip]] = {}
+    sources: dict[str, list[Recording]] = {}
     for clip in clips:
         if clip.split == "test" and _true(clip, spec):
             sources.setdefault(clip.source, []).append(clip)
@@ -130,7 +131,7 @@ def draw(clips: Sequence[Clip], spec: ModelSpec, seed: int) -> list[Clip]:
     return [sources[source][random.integers(len(sources[source]))] for source in drawn.tolist()]
 
 
-def _true(clip: Clip, spec: ModelSpec) -> frozenset[str]:
+def _true(clip: Recording, spec: ModelSpec) -> frozenset[str]:
     """Return what the model calls a clip's label, by the table of labels, as scene and as tag."""
     return frozenset(
         candidate.into if candidate.name not in names and candidate.into else candidate.name
@@ -138,10 +139,6 @@ def _true(clip: Clip, spec: ModelSpec) -> frozenset[str]:
         for candidate in CANDIDATES[task]  # type: ignore[index]
         if clip.label in candidate.sources and ({candidate.name, candidate.into} & {*names})
     )
-
-
-def _path(root: Path, clip: Clip) -> Path:
-    return root / clip.folder / "audio" / clip.filename
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class JointTraining(Training):
             nn.init.constant_(head.bias, float(np.log(prior / (1 - prior))))
 
     def losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
-        """Return the losses of the streams that are heard."""
+        """Return the losses of the streams that are trained."""
         losses: dict[str, Tensor] = {}
         if len(batch.clips):
             losses |= self.clip_losses(batch, random)

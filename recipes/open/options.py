@@ -27,7 +27,7 @@ def add_recipe_options(command: argparse.ArgumentParser, epochs: int, steps: int
 
 
 def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
-    """Return the recipe that the options ask for."""
+    """Return the recipe that the options name."""
     return Recipe(
         width=options.width,
         epochs=options.epochs,

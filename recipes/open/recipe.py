@@ -19,7 +19,7 @@ class Recipe:
     long, for of the same hours of training more and shorter ones teach more.
 
     Attributes:
-        tasks: What is trained; the streams of other tasks are not heard.
+        tasks: What is trained; the streams of other tasks are left out.
         width: Factor on every layer of v3.
         normalization: Of the front end, see `dcasenet.models.frontend.LogMel`.
         max_frequency: Hz above which the front end is deaf: nothing in ESC-50 reaches higher.
@@ -70,7 +70,7 @@ class Recipe:
 
     @property
     def n_examples(self) -> tuple[int, int, int]:
-        """Clips of the scene and of the tag stream, and soundscapes, that a step hears."""
+        """Clips of the scene and of the tag stream, and soundscapes, in a step."""
         counts = (self.n_scene_clips, self.n_tag_clips, self.n_soundscapes)
         counts_used = [
             n if task in self.tasks else 0 for task, n in zip(TASKS, counts, strict=True)

@@ -36,10 +36,10 @@ class Grade:
         per_label: Label → recall of a scene, average precision of a tag, segment-based F1 of an
             event; nan for a label that nothing in the validation set carries.
         recordings: Number of source recordings behind the figures.
-        intervals: Name → where 95 % of resamples of the units lie; only if asked for, and not
+        intervals: Name → where 95 % of resamples of the units lie; only if requested, and not
             for a figure of a single unit.
         units: How many units were resampled: source recordings, or for events soundscapes, for
-            one recording is heard in many soundscapes.
+            one recording is part of many soundscapes.
     """
 
     figures: dict[str, float]
@@ -62,7 +62,7 @@ def grade(
 
     Args:
         answers: What was answered.
-        validation_set: What was asked.
+        validation_set: What was evaluated.
         thresholds: Probability above which an event is active, for all labels or for each.
         with_intervals: Give each figure its 95 % interval; this takes seconds.
     """

@@ -89,8 +89,8 @@ def train(
     lightning.seed_everything(recipe.seed, verbose=False)
     module = JointTraining(recipe, label_counts(data), validation_set)
     if initial is not None:
-        given = torch.load(initial, weights_only=True, map_location="cpu")
-        module.load_state_dict(given["state_dict"])
+        state = torch.load(initial, weights_only=True, map_location="cpu")
+        module.load_state_dict(state["state_dict"])
     elif recipe.normalization == "fixed" and not (folder / LAST).is_file():
         fit_statistics(module.frontend, data, recipe)
     best = fit(

@@ -1,4 +1,4 @@
-"""Ask a network about the recordings of one split, by the verbs' context rules."""
+"""Evaluate a network on the recordings of one split, by the verbs' context rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.soundscapes import Mix, Soundscape
 from dcasenet.train.engine.validation import BATCH, Answers, Stretch, ValidationBatch
 from recipes.open.data import OpenData
-from recipes.open.split import Clip
+from recipes.recordings import Recording
 
 LONGEST = 30.0  # seconds of a recording that are evaluated: the tags' window
 FILES_PER_SOURCE = 4  # of one recording and label, or one speaker's 262 clips would decide
@@ -32,7 +32,7 @@ class ValidationSet(Dataset[ValidationBatch]):
         split: Split.
         n_soundscapes: Number of soundscapes.
         duration: Their length, in seconds.
-        tasks: What is asked.
+        tasks: Those to evaluate.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class ValidationSet(Dataset[ValidationBatch]):
             answers.add(self[index], frontend, network)
         return answers
 
-    def soundscape(self, number: int) -> Soundscape[Clip]:
+    def soundscape(self, number: int) -> Soundscape[Recording]:
         """Mix the soundscape of a number: the same for everyone, whatever the training seed."""
         return self._mixer.soundscape([SOUNDSCAPE_SEEDS[self.split], number])
 
 
-def _few_per_source(data: OpenData, split: Split) -> Iterator[Clip]:
+def _few_per_source(data: OpenData, split: Split) -> Iterator[Recording]:
     """Return the labeled clips of a split, at most so many of one recording and label."""
     scene, tag = data.index_of("scene"), data.index_of("tag")
     seen: Counter[tuple[str, str]] = Counter()
@@ -94,9 +94,9 @@ def _few_per_source(data: OpenData, split: Split) -> Iterator[Clip]:
 
 
 def _plan(
-    clips: Sequence[Clip], data: OpenData, wanted: Sequence[Task]
+    clips: Sequence[Recording], data: OpenData, wanted: Sequence[Task]
 ) -> Iterator[tuple[tuple[Task, ...], list[Stretch]]]:
-    """Group the stretches to ask about by task and length, a batch at a time."""
+    """Group the stretches to evaluate by task and length, a batch at a time."""
     scene, tag = data.index_of("scene"), data.index_of("tag")
     groups: dict[tuple[tuple[Task, ...], int], list[Stretch]] = defaultdict(list)
     rate = data.store.sample_rate

@@ -17,7 +17,7 @@ LABELS = LabelSets(
 def recording(label: str, index: int) -> Recording:
     return Recording(
         key=f"{label}-{index}.ogg", label=label, source=f"{label}:{index}", split="train",
-        license="CC0", author="somebody", origin="here",
+        license="CC0", author="somebody", title="",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The run on a bare machine, on a CPU: pack a small set of recordings, train, examine."""
+"""The run on a bare machine, on a CPU: pack a small set of recordings, train, evaluate."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ TEACHER = Path(__file__).parents[3] / "shared" / "teacher"
 RATE = 24_000
 
 
-def test_every_recording_is_listed_with_its_side(open_folder: Path) -> None:
+def test_every_recording_has_its_split(open_folder: Path) -> None:
     recordings = read_recordings(open_folder)
     assert len(recordings) == 45 + 6 + 6 + 6 + 6
     assert {r.folder for r in recordings} == set(FOLDERS)
@@ -31,7 +31,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not TEACHER.is_dir(), reason="needs the teacher's weights")
-def test_packs_trains_and_examines(
+def test_packs_trains_and_evaluates(
     open_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -15,7 +15,7 @@ PLAIN = MixtureSettings(
 
 
 def test_a_recording_of_silence_is_left_out() -> None:
-    recording = Recording("a.ogg", "esc50/dog", "a", "train", "CC0", author="", origin="")
+    recording = Recording("a.ogg", "esc50/dog", "a", "train", "CC0", author="", title="")
     assert describe(recording, np.zeros(SAMPLE_RATE, np.float32)) is None
 
 
@@ -34,14 +34,14 @@ def test_a_seed_gives_the_same_batch_and_another_another(bank: Bank) -> None:
     assert not torch.allclose(first, other)
 
 
-def test_without_degradation_both_networks_hear_the_same(bank: Bank) -> None:
+def test_without_degradation_both_networks_read_the_same(bank: Bank) -> None:
     mixer = Mixer(bank, PLAIN, seed=2)
     mixtures = mixer.draw(40, 2.0)
     same = (mixtures.clean - mixtures.degraded).abs().amax(dim=1) < 1e-4
     assert int(same.sum()) >= 30  # a tenth has an offset
 
 
-def test_events_are_loud_where_they_are_said_to_be(bank: Bank) -> None:
+def test_events_are_loud_where_the_targets_put_them(bank: Bank) -> None:
     settings = dataclasses.replace(
         PLAIN, synthetic=0.01, soundscapes=0.95, environments=0.0, event_level=(30.0, 30.0)
     )

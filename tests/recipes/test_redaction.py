@@ -16,7 +16,7 @@ RATE = 24_000
 
 
 class Listener:
-    """Hears speech from second 2 to 4 with 0.25, and from 4 to 5 with 0.04."""
+    """Detects speech from second 2 to 4 with 0.25, and from 4 to 5 with 0.04."""
 
     spec = ModelSpec("v3", "listener", events=("dog", "speech"))
 

@@ -39,7 +39,7 @@ def bank() -> Bank:
                 waveform[SAMPLE_RATE:] = 0
             recording = Recording(
                 key=f"{label}-{index}", label=label, source=f"{label}:{index}", split="train",
-                license="CC0", author="", origin="",
+                license="CC0", author="", title="",
             )  # fmt: skip
             clips.append(describe(recording, waveform))
     return make_bank([clip for clip in clips if clip is not None], LABELS)

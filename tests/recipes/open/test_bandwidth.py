@@ -1,4 +1,4 @@
-"""Folders differ in bandwidth; what training hears must not give the class away by it."""
+"""Folders differ in bandwidth; what training reads must not give the class away by it."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,8 @@ from dcasenet.train.engine import augmentation
 from recipes.open.data import decode
 from recipes.open.labels import CANDIDATES
 from recipes.open.recipe import Recipe
-from recipes.open.split import FEWEST, Clip, choose
+from recipes.open.split import FEWEST, choose
+from recipes.recordings import Recording
 
 RATE = 24_000
 RECIPE = Recipe()
@@ -24,8 +25,8 @@ RECIPE = Recipe()
 
 @pytest.fixture(scope="module")
 def source(
-    real_data: Path, real_clips: list[Clip], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[Clip], list[str], WaveformStore]:
+    real_data: Path, real_clips: list[Recording], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[Recording], list[str], WaveformStore]:
     """Training clips of tags that come from several folders, one of a recording, their tags."""
     labels, _ = choose(CANDIDATES["tag"], real_clips, FEWEST["tag"])
     tag_of = {source: label.name for label in labels for source in label.sources}
@@ -52,7 +53,7 @@ def roll_off(waveforms: torch.Tensor) -> list[float]:
 
 
 def test_roll_off_alone_does_not_give_the_class_away(
-    source: tuple[list[Clip], list[str], WaveformStore],
+    source: tuple[list[Recording], list[str], WaveformStore],
 ) -> None:
     clips, tags, store = source
     assert len(set(tags)) >= 15

@@ -42,7 +42,7 @@ def compared(small: OpenData, checkpoint: str) -> dict[str, baseline_comparison.
     return baseline_comparison.compare(small, FEW, checkpoint, duration=20.0)
 
 
-def test_features_leave_out_what_the_network_cannot_hear(small: OpenData) -> None:
+def test_features_leave_out_what_the_network_does_not_read(small: OpenData) -> None:
     validation_set = ValidationSet(small, "train", n_soundscapes=1, duration=4.0)
     features = featurize(validation_set, SETTINGS)
     sizes = {f.shape[-1] for of in features.found.values() for each in of.values() for f in each}
@@ -67,7 +67,7 @@ def test_it_learns_what_it_was_trained_on(small: OpenData) -> None:
 
 def test_the_penalty_is_the_validations_choice(small: OpenData) -> None:
     splits = [ValidationSet(small, split, 2, 10.0) for split in ("train", "validation")]
-    training, validation = ((side, featurize(side, SETTINGS)) for side in splits)
+    training, validation = ((split, featurize(split, SETTINGS)) for split in splits)
     baseline, thresholds = choose(training, validation, penalties=(1e-4, 1e-1))
     assert len(thresholds) == len(small.labels["event"])
     for task in ("scene", "tag"):

@@ -140,10 +140,10 @@ def test_the_card_and_the_figures_are_written(output: Path, small: OpenData) -> 
     card = (output / "MODEL_CARD.md").read_text("utf-8")
     assert "not a DCASE scene classifier" in " ".join(card.split())
     figures = json.loads((output / "metrics.json").read_text("utf-8"))
-    assert set(figures["examinations"]) == {"validation_60s", "test_60s", "test_10s"}
+    assert set(figures["evaluations"]) == {"validation_60s", "test_60s", "test_10s"}
     assert (figures["recipe"]["seed"], figures["cycles"]) == (RECIPE.seed, 2)
     assert len(figures["labels"]["tag"]) > len(small.labels["tag"])
-    test = figures["examinations"]["test_60s"]
+    test = figures["evaluations"]["test_60s"]
     for task, figure in (("scene", "accuracy"), ("event", "event_f1_800ms")):
         value = test[task]["figures"][figure]
         low, high = test[task]["intervals"][figure]

@@ -7,10 +7,11 @@ import soundfile
 from dcasenet.train.data import decoding
 from dcasenet.train.data.store import WaveformStore
 from recipes.open.data import decode, find_bursts
-from recipes.open.split import Clip, Label
+from recipes.open.split import Label
+from recipes.recordings import Recording
 
 RATE = 24_000
-MakeClip = Callable[..., Clip]
+MakeClip = Callable[..., Recording]
 MakeStore = Callable[..., WaveformStore]
 
 

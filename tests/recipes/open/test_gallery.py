@@ -13,7 +13,7 @@ import dcasenet
 from dcasenet.results import Analysis
 from recipes.open import gallery
 from recipes.open.gallery import COUNT, Picture, draw
-from recipes.open.split import Clip
+from recipes.recordings import Recording
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +26,19 @@ def analysis(model: dcasenet.SoundModel) -> Analysis:
     return model.analyze(np.zeros(24_000, np.float32), 24_000)
 
 
-def some(make_clip: Callable[..., Clip], n: int) -> list[Clip]:
+def make_clips(make_clip: Callable[..., Recording], n: int) -> list[Recording]:
     names = [f"{index}.ogg" for index in range(n)]
     clips = [make_clip(name, "esc50/dog", "test") for name in names]
-    return [*clips, make_clip("heard.ogg", "esc50/dog", "train")]
+    return [*clips, make_clip("trained.ogg", "esc50/dog", "train")]
 
 
-def test_the_draw_is_of_the_test_side_one_clip_a_source_and_by_the_seed(
-    make_clip: Callable[..., Clip], model: dcasenet.SoundModel
+def test_the_draw_is_of_the_test_split_one_clip_a_source_and_by_the_seed(
+    make_clip: Callable[..., Recording], model: dcasenet.SoundModel
 ) -> None:
-    clips = some(make_clip, 30)
-    takes = [dataclasses.replace(clip, filename=f"again {clip.filename}") for clip in clips]
+    clips = make_clips(make_clip, 30)
+    takes = [
+        dataclasses.replace(clip, key=f"{clip.folder}/again {clip.filename}") for clip in clips
+    ]
     drawn = draw([*clips, *takes], model.spec, seed=1)
     assert len({clip.source for clip in drawn}) == len(drawn) == COUNT
     assert {clip.split for clip in drawn} == {"test"}
@@ -45,14 +47,14 @@ def test_the_draw_is_of_the_test_side_one_clip_a_source_and_by_the_seed(
 
 
 def test_what_the_model_has_no_label_for_is_not_drawn(
-    make_clip: Callable[..., Clip], model: dcasenet.SoundModel
+    make_clip: Callable[..., Recording], model: dcasenet.SoundModel
 ) -> None:
-    clips = [*some(make_clip, 10), make_clip("x.ogg", "events_extra/rollercoaster", "test")]
+    clips = [*make_clips(make_clip, 10), make_clip("x.ogg", "events_extra/rollercoaster", "test")]
     assert {clip.label for clip in draw(clips, model.spec, seed=0)} == {"esc50/dog"}
 
 
 def test_agreement_is_of_the_best_environment_or_of_three_tags(
-    make_clip: Callable[..., Clip], analysis: Analysis
+    make_clip: Callable[..., Recording], analysis: Analysis
 ) -> None:
     clip = make_clip("a|b.ogg", "esc50/dog", "test")
     assert analysis.scene is not None
@@ -68,7 +70,7 @@ def test_agreement_is_of_the_best_environment_or_of_three_tags(
 
 
 def test_every_recording_of_the_gallery_was_kept_from_training(
-    real_data: Path, real_clips: list[Clip], model: dcasenet.SoundModel
+    real_data: Path, real_clips: list[Recording], model: dcasenet.SoundModel
 ) -> None:
     drawn = draw(real_clips, model.spec, gallery.SEED)
     trained = {clip.source for clip in real_clips if clip.split == "train"}

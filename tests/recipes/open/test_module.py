@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(
         module.training_step(batch, 7)
 
 
-def test_an_examination_asks_every_recording_of_its_side(
+def test_validation_reads_every_recording_of_its_split(
     small: OpenData, module: JointTraining
 ) -> None:
     validation_set = ValidationSet(small, "test", n_soundscapes=2, duration=4.0)

@@ -69,7 +69,7 @@ def test_thresholds_decide_which_events_are_found(
     assert grade(perfect, validation_set, tuned)["event"].figures["event_f1_800ms"] > 0.8
 
 
-def test_intervals_come_when_asked_for(perfect: Answers, validation_set: ValidationSet) -> None:
+def test_intervals_come_when_requested(perfect: Answers, validation_set: ValidationSet) -> None:
     for index in [*perfect.found["scene"]][::2]:
         perfect.found["scene"][index] = [np.zeros_like(perfect.found["scene"][index][0])]
     assert all(not given.intervals for given in grade(perfect, validation_set).values())

@@ -7,34 +7,27 @@ import pytest
 
 from dcasenet.errors import DcasenetError
 from dcasenet.spec import Task
+from dcasenet.train.data.dataset import SPLITS
 from recipes.open.data import splits
 from recipes.open.labels import BACKGROUNDS, CANDIDATES, ESC50_TAGS, Candidate
-from recipes.open.split import (
-    FEWEST,
-    FOLDERS,
-    IN_TWO_FOLDS,
-    SPLITS,
-    Clip,
-    choose,
-    read_clips,
-    split_of_key,
-)
+from recipes.open.split import FEWEST, FOLDERS, choose, read_clips
+from recipes.recordings import IN_TWO_FOLDS, Recording, split_of
 
 
-def test_no_source_is_on_two_sides(tables: Path) -> None:
+def test_no_source_is_in_two_splits(tables: Path) -> None:
     clips = read_clips(tables)
     torn = {source: parts for source, parts in splits(clips).items() if len(parts) > 1}
     assert torn == {}
     assert "5-209698-A-37.ogg" in {clip.filename for clip in clips}
 
 
-def test_only_clips_with_an_open_license_are_listed(tables: Path) -> None:
+def test_only_clips_with_an_open_license_are_read(tables: Path) -> None:
     clips = read_clips(tables)
     assert len(clips) == 30 + 1 + 3 * 6
     assert {clip.license for clip in clips} == {"CC0", "CC BY 3.0"}
 
 
-def test_run_k_never_hears_fold_k(tables: Path) -> None:
+def test_run_k_never_reads_fold_k(tables: Path) -> None:
     for fold in (1, 4, 5):
         clips = read_clips(tables, fold)
         held = {clip.source for clip in clips if clip.split == "test" and clip.folder == "esc50"}
@@ -49,7 +42,7 @@ def test_run_k_never_hears_fold_k(tables: Path) -> None:
     assert {clip.folder for clip in clips} == set(FOLDERS)
 
 
-def test_what_is_published_keeps_these_rules(real_clips: list[Clip]) -> None:
+def test_what_is_published_keeps_these_rules(real_clips: list[Recording]) -> None:
     assert all(len(parts) == 1 for parts in splits(real_clips).values())
     # ESC-50's ids and the other folders' recording_id share the "fs<number>" name.
     assert all(re.fullmatch(r"fs\d+", c.source) for c in real_clips if c.folder == "esc50")
@@ -71,11 +64,11 @@ def test_what_is_published_keeps_these_rules(real_clips: list[Clip]) -> None:
     }
 
 
-def test_the_part_of_a_name_never_changes() -> None:
-    assert split_of_key("precise-KrisGesling") == "test"
+def test_the_split_of_a_name_never_changes() -> None:
+    assert split_of("precise-KrisGesling") == "test"
 
 
-def test_labels_are_chosen_of_what_is_published(real_clips: list[Clip]) -> None:
+def test_labels_are_chosen_of_what_is_published(real_clips: list[Recording]) -> None:
     found = {clip.label for clip in real_clips}
     named = {s for candidates in CANDIDATES.values() for c in candidates for s in c.sources}
     assert (named | set(BACKGROUNDS)) - found == set()
@@ -100,11 +93,11 @@ def test_no_source_label_belongs_to_two_labels_of_a_task(task: Task) -> None:
 
 
 def test_what_has_too_few_recordings_is_merged_or_dropped(
-    make_clip: Callable[..., Clip],
+    make_clip: Callable[..., Recording],
 ) -> None:
     """Eight sources to train on and three elsewhere are enough, however many clips there are."""
 
-    def clips(label: str, *counts: int) -> list[Clip]:
+    def clips(label: str, *counts: int) -> list[Recording]:
         return [
             make_clip(f"{label} {split} {number}", label, split)
             for split, n in zip(SPLITS, counts, strict=True)
@@ -127,7 +120,7 @@ def test_what_has_too_few_recordings_is_merged_or_dropped(
         *clips("esc50/wind", 7, 3, 2),
         *clips("ambience/wind", 1, 0, 1),
     ]
-    again = [dataclasses.replace(clip, filename=f"more {clip.filename}") for clip in found]
+    again = [dataclasses.replace(clip, key=f"{clip.folder}/more {clip.filename}") for clip in found]
     labels, fates = choose(candidates, [*found, *again], FEWEST["scene"])
     assert {label.name: label.sources for label in labels} == {
         "rain": ("esc50/rain", "esc50/storm", "ambience/storm"),
@@ -144,5 +137,5 @@ def test_what_has_too_few_recordings_is_merged_or_dropped(
 
 
 def test_missing_tables_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DcasenetError, match=r"esc50/meta\.csv.*not found"):
+    with pytest.raises(DcasenetError, match=r"missing.*esc50.meta\.csv"):
         read_clips(tmp_path)

@@ -37,7 +37,7 @@ def few_soundscapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_comparison, "N_SOUNDSCAPES", 1)
 
 
-def test_a_single_task_hears_its_own_stream_alone(small: OpenData) -> None:
+def test_a_single_task_reads_its_own_stream_alone(small: OpenData) -> None:
     used = {"scene": ({"scene"}, 2, 0), "tag": ({"tag"}, 2, 0), "event": ({"event"}, 0, 1)}
     for task, (losses, n_clips, n_soundscapes) in used.items():
         alone = dataclasses.replace(RECIPE, tasks=(task,))

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from dcasenet.errors import DcasenetError
+from dcasenet.train.data.dataset import SPLITS, Split
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer, loop
 from dcasenet.train.data.store import WaveformStore
 from recipes.open.data import OpenData
-from recipes.open.split import SPLITS, Clip, Split
+from recipes.recordings import Recording
 
 RATE = 24_000
-MakeClip = Callable[..., Clip]
+MakeClip = Callable[..., Recording]
 MakeStore = Callable[..., WaveformStore]
 
 
@@ -85,13 +86,13 @@ def test_samples_stay_within_full_scale(small: OpenData) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_soundscapes_are_made_of_one_side(small: OpenData, split: Split) -> None:
+def test_soundscapes_are_made_of_one_split(small: OpenData, split: Split) -> None:
     soundscape = small.mixer(split, Mix(duration=30.0)).soundscape([0])
     assert len(soundscape.clips) > 1
     assert {clip.split for clip in soundscape.clips} == {split}
 
 
-def test_two_sides_are_not_mixed(make_clip: MakeClip, make_store: MakeStore) -> None:
+def test_two_splits_are_not_mixed(make_clip: MakeClip, make_store: MakeStore) -> None:
     train, test = make_clip("a", "esc50/dog"), make_clip("b", "ambience/rain", split="test")
     store = make_store(dict.fromkeys((train, test), np.ones(100, np.float32)))
     with pytest.raises(DcasenetError, match="all of one split"):
