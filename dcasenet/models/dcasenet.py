@@ -37,8 +37,25 @@ from dcasenet.models.blocks import (
 from dcasenet.spec import Task, scaled
 
 
-class DcaseNetV1(ThreeTasks):
-    """Events first, then tags and scene in parallel on what the GRU heard (Figure 1-(a)).
+class _OneGru(ThreeTasks):
+    """What v1 and v2 share: tags and events read the output of one GRU."""
+
+    trunk: nn.Sequential
+    top: ConvBlock
+    gru: BiGru
+
+    def unpooled(self, log_mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the GRU's map before the last pooling; see `ThreeTasks`."""
+        return self.top.convolve(self.trunk(log_mel[:, None])), self.top.pool
+
+    def embed(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the GRU; see `ThreeTasks`."""
+        embedding = self.gru(sequence)[0]
+        return embedding, embedding
+
+
+class DcaseNetV1(_OneGru):
+    """Events first, then tags and scene in parallel on the GRU's output (Figure 1-(a)).
 
     9,145,768 parameters, the paper's 8.7 × 2**20. Choices that the paper leaves open:
 
@@ -108,17 +125,8 @@ class DcaseNetV1(ThreeTasks):
             event=self.event_head(embedding) if "event" in tasks else None,
         )
 
-    def unpooled(self, log_mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Return the GRU's map before the last pooling; see `ThreeTasks`."""
-        return self.top.convolve(self.trunk(log_mel[:, None])), self.top.pool
 
-    def embed(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the GRU; see `ThreeTasks`."""
-        embedding = self.gru(sequence)[0]
-        return embedding, embedding
-
-
-class DcaseNetV2(ThreeTasks):
+class DcaseNetV2(_OneGru):
     """The scene first, after a few convolutions; tags and events after the GRU (Figure 1-(b)).
 
     9,346,344 parameters, the paper's 8.9 × 2**20. Choices that the paper leaves open:
@@ -192,15 +200,6 @@ class DcaseNetV2(ThreeTasks):
             tag=self.tag_head(embedding.mean(dim=1)) if "tag" in tasks else None,
             event=self.event_head(embedding) if "event" in tasks else None,
         )
-
-    def unpooled(self, log_mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Return the GRU's map before the last pooling; see `ThreeTasks`."""
-        return self.top.convolve(self.trunk(log_mel[:, None])), self.top.pool
-
-    def embed(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the GRU; see `ThreeTasks`."""
-        embedding = self.gru(sequence)[0]
-        return embedding, embedding
 
 
 class DcaseNetV3(ThreeTasks):
