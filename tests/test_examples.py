@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import runpy
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbclient
@@ -19,7 +22,27 @@ from dcasenet.onnx.export import to_onnx
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.fixture
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run a script in this process, which has imported what takes long: its output."""
+
+    def call(script: Path, *arguments: str, cwd: Path) -> str:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("DCASENET_OFFLINE", "1")
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+        capsys.readouterr()
+        runpy.run_path(str(script), run_name="__main__")
+        shown = capsys.readouterr()
+        assert shown.err == ""
+        return shown.out
+
+    return call
+
+
 def run(script: Path, *arguments: str, cwd: Path) -> str:
+    """Run a script in a process of its own: its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script), *arguments],
         cwd=cwd,
@@ -33,14 +56,20 @@ def run(script: Path, *arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def my_sounds(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `my_sounds.py` writes."""
-    run(EXAMPLES / "my_sounds.py", "my_sounds", cwd=tmp_path)
-    return tmp_path / "my_sounds"
+    folder = tmp_path_factory.mktemp("sounds")
+    run(EXAMPLES / "my_sounds.py", "my_sounds", cwd=folder)
+    return folder / "my_sounds"
 
 
-def test_every_example_is_listed_and_tested() -> None:
+@pytest.fixture
+def my_sounds(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "my_sounds"))
+
+
+def test_every_example_is_described_and_tested() -> None:
     files = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     tests = Path(__file__).read_text("utf-8")
@@ -74,15 +103,15 @@ def test_analyze(tmp_path: Path) -> None:
     assert "dog" in out
 
 
-def test_embeddings(my_sounds: Path) -> None:
-    out = run(EXAMPLES / "embeddings.py", str(my_sounds), cwd=my_sounds.parent)
+def test_embeddings(my_sounds: Path, run_here: Callable[..., str]) -> None:
+    out = run_here(EXAMPLES / "embeddings.py", str(my_sounds), cwd=my_sounds.parent)
     score, first = out.splitlines()
     assert score == "12 files, 2 classes: 1.00 right"
     assert first.startswith("the first is ")
 
 
-def test_fine_tune(my_sounds: Path, tmp_path: Path) -> None:
-    out = run(EXAMPLES / "fine_tune.py", "my_sounds", "my_model", cwd=tmp_path)
+def test_fine_tune(my_sounds: Path, tmp_path: Path, run_here: Callable[..., str]) -> None:
+    out = run_here(EXAMPLES / "fine_tune.py", "my_sounds", "my_model", cwd=tmp_path)
     lines = out.splitlines()
     assert lines[0] == "4 folds over 12 examples of 12 recordings"
     assert lines[-1] == "labels: hiss, whistle"
@@ -97,17 +126,18 @@ def test_folder_to_duckdb(my_sounds: Path, tmp_path: Path) -> None:
     assert "\ndog: 1 files, 0." in out
 
 
-def test_many_files(tmp_path: Path) -> None:
+def test_many_files(tmp_path: Path, run_here: Callable[..., str]) -> None:
     (tmp_path / "broken.wav").write_text("not audio")
     (tmp_path / "dog.ogg").write_bytes((EXAMPLES / "dog_barking.ogg").read_bytes())
-    broken, dog = run(EXAMPLES / "many_files.py", str(tmp_path), cwd=tmp_path).splitlines()
+    out = run_here(EXAMPLES / "many_files.py", str(tmp_path), cwd=tmp_path)
+    broken, dog = out.splitlines()
     assert broken.startswith("skipped: ")
     assert "broken.wav" in broken
     assert dog.startswith("dog.ogg  ")
 
 
-def test_network_level(tmp_path: Path) -> None:
-    out = run(EXAMPLES / "network_level.py", cwd=tmp_path)
+def test_network_level(tmp_path: Path, run_here: Callable[..., str]) -> None:
+    out = run_here(EXAMPLES / "network_level.py", cwd=tmp_path)
     assert "log-mel (2, 128, 500)" in out
 
 
@@ -131,8 +161,8 @@ def test_onnx_alone(my_sounds: Path, tmp_path: Path) -> None:
     assert "Resample" in done.stderr
 
 
-def test_stream(tmp_path: Path) -> None:
-    out = run(EXAMPLES / "stream.py", cwd=tmp_path)
+def test_stream(tmp_path: Path, run_here: Callable[..., str]) -> None:
+    out = run_here(EXAMPLES / "stream.py", cwd=tmp_path)
     assert "s  dog" in out
 
 

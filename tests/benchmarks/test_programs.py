@@ -91,8 +91,10 @@ def test_the_slowdown_of_bfloat16_is_that_of_a_product(monkeypatch: pytest.Monke
     assert ceilings.slowdown_of_bfloat16() == 12.0
 
 
-def test_the_rows_of_the_peer(capfd: Any) -> None:
+def test_the_rows_of_the_peer(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime.quantization")
+    efficientat = importlib.import_module("efficientat")
+    monkeypatch.setattr(efficientat, "WIDTHS", dict.fromkeys(efficientat.WIDTHS, 0.1))
     run = importlib.import_module("run")
     words = ("--tiny", "--width", "0.125", "--threads", "1", "--only", "peers")
     rows = rows_of(printed(run, capfd, *words))
@@ -105,11 +107,11 @@ def test_the_rows_of_the_peer(capfd: Any) -> None:
 
 def test_the_tables_of_growth(capfd: Any) -> None:
     long = importlib.import_module("long")
-    words = ("--minutes", "0.1", "--silent", "0.2", "--files", "2", "--workers", "0", "1")
+    words = ("--minutes", "0.1", "--silent", "0.2", "--files", "2", "--workers", "1")
     rows = rows_of(printed(long, capfd, *words, "--width", "0"))
     assert rows["0.1 min"][1] == "+0 MB"
     assert re.fullmatch(f"{NUMBER} MB", rows["0.2 min of silence"][0])
-    assert rows["2"][0] == "1"  # the last row: two files, one worker
+    assert rows["2"][0] == "1"  # two files, one worker
 
 
 def test_the_table_of_a_device(capfd: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -22,17 +23,31 @@ from dcasenet.onnx.runtime import OnnxSoundModel, model_of
 from dcasenet.weights import manifest
 from dcasenet.weights.sources import PACKAGE
 from recipes.onnx_files import with_source
+from tests.fixtures.command import Done
 
 ROOT = Path(__file__).parents[2]
 DOG = ROOT / "examples" / "dog_barking.ogg"
 # As where torch was never installed.
 LEFT_OUT = ("torch", "safetensors", "huggingface_hub")
+# One process runs all calls: (code, output, errors) of each. Importing takes longer than they do.
 WITHOUT_TORCH = """
-import sys
+import contextlib, io, json, sys
 
 sys.modules.update(dict.fromkeys({missing}))
 from dcasenet.cli import main
-main()
+
+done = []
+for words in json.load(sys.stdin):
+    sys.argv = ["dcasenet", *words]
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        try:
+            main()
+        except SystemExit as exit_:
+            done.append((int(exit_.code or 0), out, err))
+json.dump([(code, out.getvalue(), err.getvalue()) for code, out, err in done], sys.stdout)
 """
 GUIDE = ROOT / "docs" / "guides" / "without_torch.md"
 
@@ -51,79 +66,89 @@ def home(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_torch(
-    home: Path, *arguments: object, missing: Sequence[str] = (*LEFT_OUT, "onnx")
-) -> subprocess.CompletedProcess[str]:
-    """Run a command as where torch was never installed."""
-    environment = {**os.environ, "DCASENET_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH.format(missing=list(missing)), *map(str, arguments)],
+    home: Path,
+    folder: Path,
+    *commands: str,
+    missing: Sequence[str] = (*LEFT_OUT, "onnx"),
+) -> dict[str, Done]:
+    """Run commands in a folder as where torch was never installed."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH.format(missing=list(missing))],
+        input=json.dumps([command.split() for command in commands]),
+        cwd=folder,
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, "DCASENET_HOME": str(home), "PYTHONPATH": str(ROOT)},
         check=False,
     )
+    assert (done.returncode, done.stderr) == (0, "")
+    results = [Done(*result) for result in json.loads(done.stdout)]
+    return dict(zip(commands, results, strict=True))
 
 
-@pytest.fixture
-def sounds(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two recordings."""
-    folder = tmp_path / "sounds"
+    folder = tmp_path_factory.mktemp("run") / "sounds"
     folder.mkdir()
     shutil.copy(DOG, folder / "dog.ogg")
     shutil.copy(PACKAGE / "data" / "rooster.ogg", folder)
     return folder
 
 
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        ("analyze dog.ogg --format json", '"label": "dog"'),
-        ("scene dog.ogg", "scene"),
-        ("tags dog.ogg --top 1", "dog"),
-        ("events dog.ogg --format csv", "dog.ogg,event,dog"),
-        ("embed dog.ogg --format csv", "filename,e0"),
-        ("analyze . --output rows.jsonl", "2 files"),
-        ("events dog.ogg --output dog.TextGrid", "dog.TextGrid"),
-        ("listen dog.ogg --format json", '"final": true'),
-        ("search dog.ogg .", "rooster.ogg"),
-        ("redact dog.ogg --label dog --output quiet.ogg", "s silenced: "),
-        ("report . --output report.html", "2 recordings"),
-        ("web --output site", "Any web server"),
-        ("models --format csv", "open"),
-        ("check dog.ogg", "dog.ogg"),
-    ],
-)
-def test_commands_where_torch_is_not_installed(
-    home: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch, command: str, says: str
-) -> None:
-    monkeypatch.chdir(sounds)
-    words = command.split()
-    stage = () if words[0] in ("models", "check") else ("--stage", "open")
-    done = without_torch(home, *words, *stage)
-    assert done.returncode == 0, done.stderr
-    assert says in done.stdout
+# Command → what it prints.
+COMMANDS = {
+    "analyze dog.ogg --format json --stage open": '"label": "dog"',
+    "scene dog.ogg --stage open": "scene",
+    "tags dog.ogg --top 1 --stage open": "dog",
+    "events dog.ogg --format csv --stage open": "dog.ogg,event,dog",
+    "embed dog.ogg --format csv --stage open": "filename,e0",
+    "analyze . --output ../rows.jsonl --stage open": "2 files",
+    "verify ../rows.jsonl": "the same (2 recordings",
+    "events dog.ogg --output ../dog.TextGrid --stage open": "dog.TextGrid",
+    "listen dog.ogg --format json --stage open": '"final": true',
+    "search dog.ogg . --stage open": "rooster.ogg",
+    "redact dog.ogg --label dog --output ../quiet.ogg --stage open": "s silenced: ",
+    "report . --output ../report.html --stage open": "2 recordings",
+    "web --output ../site --stage open": "Any web server",
+    "models --format csv": "open",
+    "check dog.ogg": "dog.ogg",
+}
+# What needs torch or onnx → the error.
+REFUSED = {
+    f"tags {DOG} --stage open --precision bfloat16": "Type: pip install dcasenet\n",
+    "export x.onnx": "Type: pip install dcasenet\n",
+    "finetune . --task scene --output new": "Type: pip install dcasenet\n",
+    "reproduce --scale tiny": "Type: pip install 'dcasenet[train]'\n",
+    "search --label dog . --stage open --format csv": "Type: pip install onnx\n",
+}
 
 
-def test_a_table_is_verified_where_torch_is_not_installed(home: Path, sounds: Path) -> None:
-    table = sounds.parent / "rows.jsonl"
-    done = without_torch(home, "analyze", sounds, "--stage", "open", "--output", table)
-    assert done.returncode == 0, done.stderr
-    assert "dog" in table.read_text("utf-8")
-    done = without_torch(home, "verify", table)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "the same (2 recordings" in done.stdout
+@pytest.fixture(scope="module")
+def done(home: Path, sounds: Path) -> dict[str, Done]:
+    """All commands, run one after the other where torch, onnx and lightning are not installed."""
+    missing = (*LEFT_OUT, "onnx", "lightning")
+    return without_torch(home, sounds, *COMMANDS, *REFUSED, missing=missing)
 
 
-def test_a_search_by_label_needs_onnx_where_torch_is_not_installed(
-    home: Path, sounds: Path
-) -> None:
-    command = ("search", "--label", "dog", sounds, "--stage", "open", "--format", "csv")
-    done = without_torch(home, *command, missing=LEFT_OUT)
-    assert done.returncode == 0, done.stderr
-    assert "dog.ogg" in done.stdout.splitlines()[1]
-    done = without_torch(home, *command)
-    assert done.returncode == 1
-    assert "Type: pip install onnx" in done.stderr
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_where_torch_is_not_installed(done: dict[str, Done], command: str) -> None:
+    assert done[command].code == 0, done[command].err
+    assert COMMANDS[command] in done[command].out
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_needs_torch_says_what_to_type(done: dict[str, Done], command: str) -> None:
+    assert done[command].code == 1
+    assert done[command].err.endswith(REFUSED[command])
+    assert len(done[command].err.splitlines()) == 1
+
+
+def test_a_search_by_label_needs_onnx_alone(home: Path, sounds: Path) -> None:
+    command = "search --label dog . --stage open --format csv"
+    (found,) = without_torch(home, sounds, command, missing=LEFT_OUT).values()
+    assert found.code == 0, found.err
+    assert "dog.ogg" in found.out.splitlines()[1]
 
 
 def test_the_guide_names_all_that_is_needed_without_torch() -> None:
@@ -134,33 +159,6 @@ def test_the_guide_names_all_that_is_needed_without_torch() -> None:
     named = set(first.removeprefix("pip install ").split())
     assert named == needed - set(LEFT_OUT)
     assert second == "pip install --no-deps dcasenet"
-
-
-def test_what_to_type_where_torch_is_needed(tmp_path: Path) -> None:
-    requested = ("tags", str(DOG), "--stage", "open", "--precision", "bfloat16")
-    done = without_torch(tmp_path, *requested)
-    assert done.returncode == 1
-    assert "needs torch" in done.stderr
-    assert "Type: pip install dcasenet" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("command", "install"),
-    [
-        ("export x.onnx", "dcasenet"),
-        ("finetune . --task scene --output new", "dcasenet"),
-        ("reproduce --scale tiny", "'dcasenet[train]'"),
-    ],
-)
-def test_what_else_needs_torch_says_what_to_type(
-    tmp_path: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch, command: str, install: str
-) -> None:
-    monkeypatch.chdir(sounds)
-    done = without_torch(tmp_path, *command.split(), missing=(*LEFT_OUT, "lightning"))
-    assert done.returncode == 1
-    assert done.stderr.endswith(f"Type: pip install {install}\n")
-    assert len(done.stderr.splitlines()) == 1
 
 
 def test_auto_is_onnx_where_a_file_is_cached_and_torch_elsewhere(
