@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Import names, which is what torch.hub looks up: all that loading and asking a model needs.
+# Import names, which is what torch.hub looks up: all that loading and running a model needs.
 dependencies = [
     "torch",
     "numpy",

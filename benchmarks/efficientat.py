@@ -109,8 +109,8 @@ class Tags(nn.Module):
         super().__init__()
         self.teacher, self.frontend = teacher, frontend
 
-    def forward(self, given: Tensor) -> Tensor:
-        features = self.teacher.features(self.frontend(given)[:, None])
+    def forward(self, inputs: Tensor) -> Tensor:
+        features = self.teacher.features(self.frontend(inputs)[:, None])
         return self.teacher.head(features.mean(dim=(2, 3)))
 
 
@@ -118,19 +118,19 @@ def exported(width: float, *, from_waveform: bool) -> Any:
     """The network in float32, its front end before it where so told."""
     teacher = Teacher(shapes(width)).eval()
     frontend = GraphLogMel32() if from_waveform else nn.Identity()
-    given = torch.zeros(2, SAMPLE_RATE) if from_waveform else torch.zeros(2, N_MELS, 100)
+    inputs = torch.zeros(2, SAMPLE_RATE) if from_waveform else torch.zeros(2, N_MELS, 100)
     written = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Tags(teacher, frontend).eval(),
-            (given,),
+            (inputs,),
             written,
             dynamo=False,
             opset_version=17,
-            input_names=["given"],
+            input_names=["input"],
             output_names=["tag"],
-            dynamic_axes={"given": {0: "batch", given.dim() - 1: "length"}, "tag": {0: "batch"}},
+            dynamic_axes={"input": {0: "batch", inputs.dim() - 1: "length"}, "tag": {0: "batch"}},
         )
     return onnx.load_from_string(written.getvalue())
 
@@ -145,7 +145,7 @@ class Noise(CalibrationDataReader):
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         clip = next(self.clips, None)
-        return None if clip is None else {"given": clip}
+        return None if clip is None else {"input": clip}
 
 
 def peers(folder: Path, threads: int) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def peers(folder: Path, threads: int) -> dict[str, Any]:
     return found
 
 
-def given(what: str, batch: int, seconds: float) -> np.ndarray:
+def noise_for(what: str, batch: int, seconds: float) -> np.ndarray:
     """A batch of noise as the peer of this name reads it."""
     rng = np.random.default_rng(0)
     n_samples = round(seconds * SAMPLE_RATE)

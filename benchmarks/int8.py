@@ -60,17 +60,17 @@ def main() -> None:
         precision: model_of(serialized(torchs, precision=precision), precision)
         for precision in ("float32", "int8")
     }
-    print_agreement(models, list(unheard(options.data))[: options.clips or None])
+    print_agreement(models, list(held_out(options.data))[: options.clips or None])
     if options.stage == "open" and not options.agreement_only:
         with TemporaryDirectory() as folder:
             print_figures(models, options.data, options.cache or Path(folder))
 
 
-def unheard(data: Path) -> Iterator[Path]:
-    """Clips of ESC-50 on the sides of validation and test, in an order that mixes the classes."""
+def held_out(data: Path) -> Iterator[Path]:
+    """Clips of ESC-50 in the validation and test splits, in an order that mixes the classes."""
     clips = [c for c in read_clips(data) if c.folder == "esc50" and c.split != "train"]
     for index in np.random.default_rng(0).permutation(len(clips)):
-        yield data / "esc50" / "audio" / clips[index].filename
+        yield clips[index].path(data)
 
 
 def print_agreement(models: dict[str, OnnxSoundModel], paths: Sequence[Path]) -> None:

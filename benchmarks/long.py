@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one is not None:
-        print(json.dumps(measure(options.one, model_asked(options), options.workers[0])))
+        print(json.dumps(measure(options.one, chosen_model(options), options.workers[0])))
         return
     print("| recording | peak memory | beyond the first | time | × real time | lines |")
     print("|--|--:|--:|--:|--:|--:|")
@@ -127,7 +127,7 @@ class Nothing(SoundVerbs[Floats]):
         self.spec = spec
 
     def infer(
-        self, waveforms: Floats, outputs: Sequence[str], trunk: Task = "tag"
+        self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> dict[str, Floats]:
         n_windows, n_samples = waveforms.shape
         n_steps = max(1, (n_samples - 2) // 480 // 8)
@@ -143,7 +143,7 @@ class Nothing(SoundVerbs[Floats]):
         return values
 
 
-def model_asked(options: argparse.Namespace) -> SoundVerbs[Any]:
+def chosen_model(options: argparse.Namespace) -> SoundVerbs[Any]:
     if not options.width:
         return Nothing(shape.new_spec(0.25))
     model = shape.new_model(options.width)

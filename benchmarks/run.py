@@ -44,7 +44,7 @@ from ceilings import (
     row,
     slowdown_of_bfloat16,
 )
-from efficientat import WIDTHS, given, peers
+from efficientat import WIDTHS, noise_for, peers
 from shape import RATE, new_model, operations, values_moved
 
 import dcasenet
@@ -184,12 +184,12 @@ def peer_rows(bench: Bench) -> list[Row]:
     rates: dict[str, float] = {}  # of the first, largest batch: seconds of audio a second
     for batch, seconds in bench.sizes.batches:
         waveforms, audio = waveforms_of(batch, seconds), batch * seconds
-        inputs = {name: given(name, batch, seconds) for name in sessions}
+        inputs = {name: noise_for(name, batch, seconds) for name in sessions}
         took = interleaved(
             bench.runs,
             **{name: partial(model.infer, waveforms, TASKS) for name, model in ours.items()},
             **{
-                name: partial(each.run, None, {"given": inputs[name]})
+                name: partial(each.run, None, {"input": inputs[name]})
                 for name, each in sessions.items()
             },
         )
@@ -306,7 +306,7 @@ def file_rows(bench: Bench) -> list[Row]:
         return resampled
 
     def one_pass(each: Any) -> None:
-        """What any road has to do: decode, resample, and run everything once."""
+        """What any way has to do: decode, resample, and run everything once."""
         samples = decoded()
         whole = samples[: len(samples) // window * window].reshape(-1, window)
         each.infer(whole, TASKS)

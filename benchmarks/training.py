@@ -154,7 +154,7 @@ def split(
 
     def cut(index: int) -> PaperBatch:
         batch = batches[index]
-        return {task: Labeled(*(t.to(DEVICE) for t in given)) for task, given in batch.items()}
+        return {task: Labeled(*(t.to(DEVICE) for t in labeled)) for task, labeled in batch.items()}
 
     def featurize(batch: PaperBatch) -> PaperBatch:
         return {

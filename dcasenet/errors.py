@@ -95,7 +95,7 @@ def _shorten(names: list[str]) -> str:
 
 
 class TaskNotAvailableError(DcasenetError):
-    """The checkpoint has no head for the task that was asked for."""
+    """The checkpoint has no head for the task that was requested."""
 
 
 class JobError(DcasenetError, OSError):

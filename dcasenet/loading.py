@@ -127,7 +127,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         if error.name != "torch":
             raise
         raise ImportError(
-            f"Loading {str(weights or name)!r} needs torch: runtime={runtime!r} was asked for, or "
+            f"Loading {str(weights or name)!r} needs torch: runtime={runtime!r} was requested, or "
             f"no ONNX file of it ships with the package or is cached. Type: pip install dcasenet",
             name="torch",
         ) from error
@@ -160,7 +160,7 @@ def _only_runtime(precision: str) -> str | None:
 
 
 def _may_be_onnx(runtime: str, precision: str, device: str | torch.device) -> bool:
-    """Return whether an exported file may answer: asked for, or no worse and possible here."""
+    """Return whether an exported file may answer: requested, or no worse and possible here."""
     if runtime != AUTO:
         return runtime == "onnx"
     return str(device) == "cpu" and ("onnx", precision) in BACKENDS

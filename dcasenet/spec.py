@@ -28,7 +28,7 @@ LONGEST_NAME, LONGEST_TEXT = 200, 100_000
 
 
 def scaled(size: int, width: float) -> int:
-    """Return a layer's size at a width: the nearest even number, for GRUs hear in two directions.
+    """Return a layer's size at a width: the nearest even number, for GRUs read in two directions.
 
     Example:
         >>> scaled(256, 0.5), scaled(256, 0.3)
@@ -53,7 +53,7 @@ class FrontEndSettings:
     """How a waveform becomes a log-mel (paper, Section 4.2; authors' ``utils.py``).
 
     Attributes:
-        sample_rate: Rate the network hears, in Hz.
+        sample_rate: Rate the network reads, in Hz.
         n_fft: Length of the Fourier transform, in samples.
         win_length: Length of the Hamming window, in samples (40 ms).
         hop_length: From one frame to the next, in samples (20 ms).

@@ -344,7 +344,7 @@ def _export_again(
 
 
 def _answer(made: Provenance, model: SoundVerbs[Any], recording: str) -> Any:
-    """Ask a model what it was asked."""
+    """Query a model as it was queried."""
     options = dict(made.options)
     top = options.pop("top", None)
     if made.verb == "analyze":

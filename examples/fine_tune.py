@@ -11,7 +11,7 @@ if len(sys.argv) != 3:
 folder, output = sys.argv[1:]
 model = dcasenet.load("v3", stage="open")
 
-report = cross_validate(model, folder, task="scene", folds=4)  # each file asked about once, unseen
+report = cross_validate(model, folder, task="scene", folds=4)  # each file predicted once, unseen
 print(report)
 
 tuned = finetune(model, folder, task="scene", folds=report)  # one linear layer, on every file

@@ -1,4 +1,4 @@
-"""Analyze a folder into a Parquet file and ask it in SQL: python folder_to_duckdb.py FOLDER OUT."""
+"""Analyze a folder into Parquet and query that in SQL: python folder_to_duckdb.py FOLDER OUT."""
 
 import sys
 

@@ -80,7 +80,7 @@ def tiny_spec() -> ModelSpec:
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_spec: ModelSpec) -> SoundModel:
-    """A model with random weights whose probabilities depend on what it hears."""
+    """A model with random weights whose probabilities depend on what it reads."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = create("v3", n_scenes=4, n_tags=5, n_events=3, width=tiny_spec.width)

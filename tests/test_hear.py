@@ -1,6 +1,6 @@
 """HEAR and X-ARES: what their own checkers demand, and that embeddings lie where they are said to.
 
-The first tests ask what ``hearvalidator.validate`` and ``xares.audio_encoder_checker`` ask.
+The first tests check what ``hearvalidator.validate`` and ``xares.audio_encoder_checker`` check.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def white_noise(n_audio: int, seconds: float, rate: int, seed: int = 0) -> torch
     return 2 * torch.rand(n_audio, int(seconds * rate), generator=generator) - 1
 
 
-def test_the_model_has_what_hear_asks_of_it(model: hear.HearModel) -> None:
+def test_the_model_has_what_hear_requires(model: hear.HearModel) -> None:
     assert isinstance(model, torch.nn.Module)
     assert model.to("cpu") is model
     assert model.sample_rate in ACCEPTED_RATES
@@ -51,7 +51,7 @@ def test_the_model_has_what_hear_asks_of_it(model: hear.HearModel) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.005, 0.05, 1.07, 1.98, 2.0, 4.0])
-def test_timestamp_embeddings_are_as_hear_asks(model: hear.HearModel, seconds: float) -> None:
+def test_timestamp_embeddings_are_as_hear_requires(model: hear.HearModel, seconds: float) -> None:
     audio = white_noise(2, seconds, model.sample_rate)
     embeddings, timestamps = hear.get_timestamp_embeddings(audio, model)
     assert embeddings.dtype == torch.float32

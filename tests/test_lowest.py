@@ -36,7 +36,7 @@ def test_every_package_has_its_lowest_version_tried() -> None:
     )
     assert tried.keys() == allowed.keys(), "pyproject.toml and .ci/lowest.txt differ"
     for name, versions in allowed.items():
-        # An environment with all the extras has the highest of what they ask for.
+        # An environment with all the extras has the highest of what they require.
         lowest = max(versions, key=numbers)
         assert numbers(tried[name]) == numbers(lowest), name
 

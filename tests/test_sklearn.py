@@ -93,7 +93,7 @@ def test_a_recording_has_the_same_embedding_whatever_is_beside_it(saved: Path) -
     np.testing.assert_allclose(embedder.transform(rows[::-1]), together[::-1], atol=1e-5)
 
 
-def test_arrays_have_the_rate_that_is_said(saved: Path, tiny_model: SoundModel) -> None:
+def test_arrays_have_the_stated_rate(saved: Path, tiny_model: SoundModel) -> None:
     random = np.random.default_rng(1)
     rows = (0.1 * random.standard_normal((3, 2, RATE))).astype(np.float32)
     embedder = Embedder(saved, sample_rate=48_000)

@@ -31,10 +31,10 @@ def main() -> int:
             if f"sha512-{digest}" != package["integrity"]:
                 raise SystemExit(f"{name} is not what was published: sha512-{digest}.")
             with tarfile.open(archive) as files:
-                for target, origin in package["files"].items():
-                    member = files.extractfile(f"package/{origin['path']}")
+                for target, source in package["files"].items():
+                    member = files.extractfile(f"package/{source['path']}")
                     content = member.read() if member else b""
-                    is_as_expected &= write(VENDOR / target, content, origin["sha256"])
+                    is_as_expected &= write(VENDOR / target, content, source["sha256"])
     return 0 if is_as_expected else 1
 
 

@@ -69,7 +69,7 @@ async function* blocksOf(sample, samples) {
       if (early < mono.length) yield mono.subarray(early);
     }
   } finally {
-    await samples.return(); // lets go of the decoder if the file was not heard to its end
+    await samples.return(); // lets go of the decoder if the file was not read to its end
   }
 }
 

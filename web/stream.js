@@ -122,7 +122,7 @@ export class Stream {
     joined.add(this.spec.stepAt(window[0]), placed(steps, window, active, stepSamples));
   }
 
-  /** Give a window's familiarity, 0 for digital silence; null where it was not asked for. */
+  /** Give a window's familiarity, 0 for digital silence; null where it was not requested. */
   familiarityOf({ familiarity = null }, level) {
     return familiarity !== null && level === -Infinity ? 0 : familiarity;
   }

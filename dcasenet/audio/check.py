@@ -1,4 +1,4 @@
-"""A report on a recording: what is doubtful about it, before or without asking a model."""
+"""A report on a recording: what is doubtful about it, before or without running a model."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ class _Helper:
         return self._output.read(size)
 
     def complaint(self) -> str:
-        """Return what it wrote to standard error since it was asked last."""
+        """Return what it wrote to standard error since the last call."""
         self._errors.seek(self._n_read)
         data = self._errors.read()
         self._n_read += len(data)

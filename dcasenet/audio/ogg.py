@@ -1,4 +1,4 @@
-"""The links of an Ogg file: recordings one after the other, of which libsndfile hears the first."""
+"""The links of an Ogg file: recordings one after the other, of which libsndfile reads the first."""
 
 from __future__ import annotations
 

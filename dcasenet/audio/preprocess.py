@@ -131,7 +131,7 @@ class LoadedAudio:
 
 
 class StreamedAudio:
-    """A recording that is read, mixed and resampled as its blocks are asked for.
+    """A recording that is read, mixed and resampled as its blocks are requested.
 
     A long one is read by a thread of its own, ahead of its consumer.
 

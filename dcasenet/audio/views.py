@@ -74,7 +74,7 @@ class View(io.RawIOBase):
         return position
 
     def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
-        """Read what is at the position: less than asked for only at the end."""
+        """Read what is at the position: less than requested only at the end."""
         filled = 0
         while filled < len(buffer) and self._position < self._starts[-1]:
             data = self._from_piece(len(buffer) - filled)

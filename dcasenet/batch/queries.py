@@ -1,4 +1,4 @@
-"""What a job asks of a model, put to a group of recordings at once."""
+"""The queries of a job: what a model computes for a group of recordings at once."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class JobSpec:
     Attributes:
         command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
         model: Any runtime.
-        tasks: What is asked of the network; nothing means its embedding.
+        tasks: Those that the network answers; none means its embedding.
         backbone: Whose embedding.
-        query: What is asked of recordings that are at hand.
+        query: What is computed for recordings that are at hand.
         to_row: What became of the file, what is known of it and the answer → its row.
         provenance: What the answers are made with.
         reading: How files are read.
@@ -87,7 +87,7 @@ class JobSpec:
 
     @cached_property
     def size(self) -> int:
-        """Length of an embedding, by asking for one; 0 where none is asked for."""
+        """Length of an embedding, by computing one; 0 where none is requested."""
         if self.tasks:
             return 0
         silence = np.zeros((1, self.model.spec.frontend.sample_rate), np.float32)
@@ -112,7 +112,7 @@ def analysis_job(
     *,
     reject: bool = True,
 ) -> JobSpec:
-    """Ask for all that `SoundVerbs.analyze` gives, with the `top` best tags.
+    """Query all that `SoundVerbs.analyze` returns, with the `top` best tags.
 
     Raises:
         ValueError: The threshold is out of range or names no event, or `top` is less than 1.
@@ -126,7 +126,7 @@ def analysis_job(
 def scene_job(
     model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, *, reject: bool = True
 ) -> JobSpec:
-    """Ask for what `SoundVerbs.classify_scene` gives.
+    """Query what `SoundVerbs.classify_scene` gives.
 
     Raises:
         TaskNotAvailableError: The model has no scenes.
@@ -143,7 +143,7 @@ def tags_job(
     *,
     reject: bool = True,
 ) -> JobSpec:
-    """Ask for what `SoundVerbs.tag` gives.
+    """Query what `SoundVerbs.tag` gives.
 
     Raises:
         TaskNotAvailableError: The model has no tags.
@@ -158,7 +158,7 @@ def tags_job(
 def events_job(
     model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, **options: Unpack[DecodingOptions]
 ) -> JobSpec:
-    """Ask for what `SoundVerbs.detect_events` gives with the same options.
+    """Query what `SoundVerbs.detect_events` gives with the same options.
 
     Raises:
         TaskNotAvailableError: The model has no events.
@@ -171,7 +171,7 @@ def events_job(
 def embedding_job(
     model: SoundVerbs[Any], task: Task = "tag", reading: ReadOptions = AS_USUAL
 ) -> JobSpec:
-    """Ask for the vector that `SoundVerbs.embed` gives of a clip.
+    """Query the vector that `SoundVerbs.embed` returns for a clip.
 
     Raises:
         ValueError: There is no such task.

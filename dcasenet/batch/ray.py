@@ -135,7 +135,7 @@ def answer_groups(
     """Answer files on a cluster; `dcasenet.batch` is its caller.
 
     Args:
-        job: What is asked of which model, which is sent to the actors.
+        job: The query and its model, which is sent to the actors.
         files: Paths that every node can open.
         size: How many files an actor answers together.
         n_actors: How many actors; by default one for each core, or GPU, that the cluster has.

@@ -2,7 +2,7 @@
 
 ::
 
-    out.parquet.parts/job.json                       what is asked of which model
+    out.parquet.parts/job.json                       the query and its model
     out.parquet.parts/files.jsonl                    the files, as listed when the job began
     out.parquet.parts/passed_over.json               how many others there were, by suffix
     out.parquet.parts/rows-000000000-000000032.jsonl the rows of files 0 to 31
@@ -98,7 +98,7 @@ class ResultStore:
         """Begin a job, or find out how far it got.
 
         Args:
-            job: What is asked of which model, as plain values.
+            job: The query and its model, as plain values.
             list_files: What lists the files of a new job.
             restart: Whether to throw away what is there.
 
@@ -175,8 +175,8 @@ class ResultStore:
         if differences:
             raise JobError(
                 f"{self.folder} holds the finished part of another job: {'; '.join(differences)}. "
-                f"Ask for the same as then to go on, or give --restart (restart=True) to throw it "
-                f"away."
+                f"Use the same options as then to go on, or give --restart (restart=True) to throw "
+                f"it away."
             )
 
     def _saved(self) -> list[Path]:

@@ -1,6 +1,6 @@
 """Processes that read files ahead of a model, and survive the files that kill them.
 
-Of each file they give what a model hears, or the reason why it cannot be heard.
+Of each file they return what a model reads, or the reason why it cannot be read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ReadResult:
 
     Attributes:
         source: Its name.
-        audio: What a model hears; None for a file that is long or cannot be read.
+        audio: What a model reads; None for a file that is long or cannot be read.
         error: Why it cannot be read.
         duration: Its length in seconds, as far as it is known.
         digest: SHA-256 of the file; None for one that cannot be opened.
@@ -62,7 +62,7 @@ def read_file(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> 
         options: How it is read.
 
     Returns:
-        What a model hears; of a file of more than 120 s the duration alone, as far as it is known;
+        What a model reads; of a file of more than 120 s the duration alone, as far as it is known;
         or what is wrong.
 
     Example:
@@ -112,7 +112,7 @@ def _why(folder: str) -> str:
         os.scandir(folder).close()
     except OSError as error:
         return str(error.strerror or error)
-    return "the reason has gone; ask again"
+    return "the reason has gone; try again"
 
 
 def _digest(source: str) -> str | None:

@@ -139,7 +139,7 @@ def check_output(output: Path, command: str) -> None:
 
     Raises:
         ValueError: Its suffix is none of those known, or its folder is not there.
-        ImportError: Parquet is asked for and pyarrow is not installed.
+        ImportError: Parquet is requested and pyarrow is not installed.
         JobError: Somebody else's file has the name of one that goes beside it.
     """
     if output.suffix not in SUFFIXES[command]:

@@ -64,7 +64,7 @@ def respond(
     """Answer, and print or write as the options say.
 
     Args:
-        query: What is asked.
+        query: What to compute.
         paths: Files and folders.
         to: Where the answers go.
         streamed: What writes a table of one recording as it goes, where the verb can.
@@ -194,7 +194,7 @@ def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputO
 
 
 def _form_of(output: Path, requested: ResultFormat) -> str | None:
-    """The format that an output's name ends in, or that was asked for with such an ending."""
+    """The format that an output's name ends in, or that was requested with such an ending."""
     if requested == "table":
         return format_of(output)
     if not output.name.lower().endswith(suffix_of(requested).lower()):

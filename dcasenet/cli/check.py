@@ -1,4 +1,4 @@
-"""`check`: what is doubtful about recordings, without asking a model."""
+"""`check`: what is doubtful about recordings, without running a model."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class JsonLines:
         self, kind: str, now: float, began: datetime, onset: float, values: dict[str, Any]
     ) -> None:
         time = (began + timedelta(seconds=onset)).isoformat("T", "milliseconds")
-        line = {"type": kind, "time": time, "heard": round(now, 3), **values}
+        line = {"type": kind, "time": time, "received": round(now, 3), **values}
         sys.stdout.write(json_text(line) + "\n")
         sys.stdout.flush()
 
@@ -247,7 +247,7 @@ def until_interrupted(blocks: Iterator[Any]) -> Iterator[Iterator[Any]]:
     """Yield an iterator that ends when the process is told to stop.
 
     While a block is waited for, that ends at once; while one is answered, the answer is finished,
-    so that nothing that has been heard is lost.
+    so that nothing that has been received is lost.
     """
     is_waiting = is_requested = False
 

@@ -24,7 +24,7 @@ LABEL_WIDTH = 26
 
 
 class LiveDisplay:
-    """Shows what is heard now at the bottom of the terminal, and above it the events that ended.
+    """Shows what is detected now at the bottom of the terminal, and above it the events that ended.
 
     Where output is no terminal, it writes the events alone, a line each.
 

@@ -163,7 +163,7 @@ def reproduce(
         chosen = [row for row in chosen_rows if table == 2 or set(row.tasks) <= set(sets)]
         if not chosen:
             raise DcasenetError(
-                f"No row of Table {table} that was asked for has only the tasks "
+                f"No row of Table {table} that was requested has only the tasks "
                 f"{', '.join(sets)}. Give --asc, --tag and --sed."
             )
         found = again.reproduce(chosen, sets, work_dir, recipe, workers=workers)

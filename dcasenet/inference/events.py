@@ -72,7 +72,7 @@ class EventDecoder:
     """Turn framewise probabilities into events while they come in; see `decode_events`.
 
     An event is given once it is final: after its offset, half the median filter and `min_gap`
-    have been heard. All events in order are those of `decode_events`, whatever the pieces.
+    have been read. All events in order are those of `decode_events`, whatever the pieces.
 
     Example:
         >>> decoder = EventDecoder(["dog"], hop=0.1, threshold=0.3)

@@ -1,4 +1,4 @@
-"""An embedding every 40 ms, for benchmarks that ask when: what `dcasenet.hear` and X-ARES share."""
+"""An embedding every 40 ms, for benchmarks of timing: what `dcasenet.hear` and X-ARES share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FineEmbedding(nn.Module):
 
     Side by side: the map of the backbone's second block before it is pooled, averaged over eight
     bands of mel bins (what sounds at that moment), and the embedding, interpolated between the
-    network's own steps (what it is heard as).
+    network's own steps (what it sounds like).
 
     Args:
         model: A loaded model; of one with a network for each task, the tags' is taken, or else the

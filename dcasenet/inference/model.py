@@ -45,7 +45,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
     change of weights or hooks. Threads may share a model; it pickles and goes to other processes.
 
     Args:
-        spec: Labels, front-end settings, context, thresholds, license and origin.
+        spec: Labels, front-end settings, context, thresholds, license and source.
         frontend: (batch, samples) at 24 kHz → (batch, 128, frames) normalized log-mel, float32
             whatever the network is cast to.
         network: (batch, 128, frames) → `Outputs`.

@@ -25,10 +25,10 @@ from dcasenet.types import Audio, Audios, Rate
 # (batch, samples), names of outputs → output → (batch, …); featurizes, and runs the network.
 Infer = Callable[[Floats, Sequence[str]], Mapping[str, Floats]]
 
-# What a network can give of a window, in the order in which runtimes are asked.
+# What a network can give of a window, in the order in which runtimes are queried.
 OUTPUTS = (*TASKS, "fine_event", "embedding", FAMILIARITY)
 # At most this many seconds of audio go through the network at once: about 0.4 GB of activations
-# at full width. A longer window, which only `window=` can ask for, goes alone.
+# at full width. A longer window, which only `window=` can request, goes alone.
 BATCH_SECONDS = 60.0
 # Recordings that together have so many seconds are decoded before more are read.
 GROUP_SECONDS = 600.0

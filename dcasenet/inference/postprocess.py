@@ -155,7 +155,7 @@ def event_query(spec: ModelSpec, options: Decoding) -> Query[Events]:
 
 
 def _event_query(spec: ModelSpec, options: Decoding) -> Query[Events]:
-    """Return the same without the question of how familiar the recording is."""
+    """Return the same without how familiar the recording is."""
     grid = event_grid(spec, options.window, options.hop)
     output = "fine_event" if is_fine(spec, options) else "event"
     return Query(
@@ -412,7 +412,7 @@ class FamiliarityDecoder(Decoder[AnyResult]):
 
 
 def familiarity_of(chunk: InferredChunk) -> float | None:
-    """Return a window's familiarity, 0 for digital silence; None where it was not asked for."""
+    """Return a window's familiarity, 0 for digital silence; None where it was not requested."""
     values = chunk.outputs.get(FAMILIARITY)
     if values is None:
         return None

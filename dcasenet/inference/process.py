@@ -10,7 +10,7 @@ from dcasenet.errors import DcasenetError
 
 @cache
 def first_process() -> int:
-    """Return the process that asked first: this one, or the one that it was forked from."""
+    """Return the process that called this first: this one, or the one that it was forked from."""
     return os.getpid()
 
 

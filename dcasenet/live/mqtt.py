@@ -5,7 +5,7 @@ Topics, below ``dcasenet/<node>``:
 ========================  ======================================================  ========
 ``status``                ``online`` or ``offline``                                retained
 ``event``                 each final event, once: ``event_type``, times            no
-``active/<event>``        ``ON`` while it is heard, else ``OFF``                   retained
+``active/<event>``        ``ON`` while it lasts, else ``OFF``                   retained
 ``scene``, ``tag``        the most probable label, and the probabilities           retained
 ========================  ======================================================  ========
 
@@ -146,7 +146,7 @@ class MqttPublisher:
 
         Args:
             update: What `Stream.push` or `Stream.close` gave.
-            now: How much the stream has heard, in seconds.
+            now: How much the stream has received, in seconds.
             began: When the stream began, which events' times count from.
         """
         for event in update.events:
@@ -187,9 +187,9 @@ class MqttPublisher:
         """Publish a state when it changes, and else now and then."""
         if scored is None:
             return
-        said, sent = self._state_sent[task]
+        previous, sent = self._state_sent[task]
         best = f"{scored.top(1)[0].label} {scored.is_sure}"
-        if best != said or now - sent >= STATE_SECONDS:
+        if best != previous or now - sent >= STATE_SECONDS:
             self._state_sent[task] = (best, now)
             self._retain(task, _scored(scored, now))
 
@@ -254,7 +254,7 @@ class MqttPublisher:
     ) -> None:
         if reason.is_failure:
             logger.warning(
-                "The MQTT broker %s has gone away (%s); what is heard waits for it.",
+                "The MQTT broker %s has gone away (%s); what is detected waits for it.",
                 self._broker,
                 reason,
             )

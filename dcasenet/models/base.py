@@ -33,11 +33,11 @@ def mean_over_mel(feature_map: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network gives for a batch; a task that was not asked for is None.
+    """What a network gives for a batch; a task that was not requested is None.
 
     Attributes:
-        embedding: What the GRU heard at each step, (batch, steps, 512 × width); v3's two GRUs side
-            by side. None only where the scene alone was asked for and does not need it.
+        embedding: The GRU's output at each step, (batch, steps, 512 × width); v3's two GRUs side
+            by side. None only where the scene alone was requested and does not need it.
         scene: Logits, (batch, n_scenes): one of them is true (softmax).
         tag: Logits, (batch, n_tags): any number of them is true (sigmoid).
         event: Logits, (batch, steps, n_events), at the network's own steps of 0.8 s (sigmoid).
@@ -74,7 +74,7 @@ class ThreeTasks(nn.Module, ABC):
         self.linear[task] = nn.Linear(embedding_size, n_labels)
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
-        """Answer the tasks asked for; with none, give the embedding alone."""
+        """Answer the requested tasks; with none, return the embedding alone."""
         check_tasks(tasks)
         linear = [task for task in tasks if task in self.linear]
         others = [task for task in tasks if task not in self.linear]
@@ -136,6 +136,6 @@ class ThreeTasks(nn.Module, ABC):
 
         Args:
             log_mel: (batch, 128, frames).
-            tasks: Those that are asked for and have no linear head.
+            tasks: Those that are requested and have no linear head.
             embed: Whether the embedding is needed; only the scene can do without.
         """

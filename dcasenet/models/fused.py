@@ -1,7 +1,7 @@
 """The same network, faster: what inference runs in place of the plain one.
 
 Batch norm is folded into the convolutions, activations are written in place and lie channels-last,
-and the trunk takes a batch in pieces that a CPU's cache holds. The GRUs and the heads are not
+and the backbone takes a batch in pieces that a CPU's cache holds. The GRUs and the heads are not
 copied: a fused network uses the plain network's own parameters for them.
 """
 
@@ -21,8 +21,8 @@ from dcasenet.models.dcasenet import NETWORKS
 
 Convolution = TypeVar("Convolution", nn.Conv1d, nn.Conv2d)
 
-# Log-mel frames that the trunk takes at once on a CPU: two clips of 10 s. Measured on batches of 8
-# such clips: one to four at a time are alike, and all 8 take a third longer in float32.
+# Log-mel frames that the backbone takes at once on a CPU: two clips of 10 s. Measured on batches of
+# 8 such clips: one to four at a time are alike, and all 8 take a third longer in float32.
 PIECE_FRAMES = 1002
 # What a network may be made of for a fused one to do the same: anything else is run as it is.
 KNOWN_PARTS = {

@@ -13,14 +13,14 @@ from dcasenet.errors import TaskNotAvailableError
 from dcasenet.models.base import Outputs
 from dcasenet.spec import TASKS, Task
 
-# Of the members that were asked, the last one's embedding is given.
+# Of the members that were used, the last one's embedding is given.
 BY_EMBEDDING: tuple[Task, ...] = ("scene", "event", "tag")
 
 
 class ComposedNetwork(nn.Module):
     """Answer each task with the network that was fine-tuned for it.
 
-    A member is loaded when it is first asked for, by one thread while others wait, and from then
+    A member is loaded when it is first used, by one thread while others wait, and from then
     on is a submodule like any other; `parameters` and `state_dict` show the members loaded so far.
 
     Args:
@@ -29,7 +29,7 @@ class ComposedNetwork(nn.Module):
     Shape:
         - Input: (batch, 128, frames) normalized log-mel, at least 40 frames.
         - Output: see `Outputs`. Its embedding is that of one member: the tags' if they or nothing
-          were asked for, else the events', else the scene's. `member` gives any of them.
+          were requested, else the events', else the scene's. `member` gives any of them.
 
     Example:
         >>> from dcasenet.models.dcasenet import create
@@ -73,7 +73,7 @@ class ComposedNetwork(nn.Module):
             return self.members[task]
 
     def forward(self, log_mel: Tensor, tasks: Sequence[Task] = TASKS) -> Outputs:
-        """Answer the tasks asked for, each by its own member; with none, embed as for tags."""
+        """Answer the requested tasks, each by its own member; with none, embed as for tags."""
         if not tasks:
             return Outputs(embedding=self.member("tag")(log_mel, tasks=()).embedding)
         ordered = [task for task in BY_EMBEDDING if task in tasks]

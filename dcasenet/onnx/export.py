@@ -63,8 +63,8 @@ def to_onnx(
             ``("scene",)`` alone v2 and v3 leave out the GRUs, and the embedding with them.
         precision: ``"float32"``, or ``"int8"``: the convolutions in 8 bits, a third of the size
             and faster, several times as fast on processors with VNNI.
-        calibrate: Recordings, of the kind that the model will hear, that the ranges of int8 are
-            measured with; about a hundred are enough, of which at most 30 s each are heard. The
+        calibrate: Recordings, of the kind that the model will read, that the ranges of int8 are
+            measured with; about a hundred are enough, of which at most 30 s each are used. The
             stage ``open`` needs none: its ranges ship with it.
         overwrite: Whether any other file of this name is replaced as well.
 

@@ -155,7 +155,7 @@ class Graph(nn.Module):
             if outputs.embedding is not None:
                 answers[EMBEDDING] = outputs.embedding
         for task in self.tasks if self.members else ():
-            # With the events asked for too, no network leaves its embedding out.
+            # With the events requested too, no network leaves its embedding out.
             outputs = self.members[task](log_mel, tasks=(task, "event"))
             answers[task] = getattr(outputs, task)
             answers[embedding_of(task)] = outputs.embedding

@@ -124,7 +124,7 @@ def with_finer_input(proto: Any, ranges: dict[str, tuple[float, float]]) -> Any:
 
     Args:
         proto: A graph as traced; it is changed.
-        ranges: Layer, by its weight's name → the lowest and highest value that it hears.
+        ranges: Layer, by its weight's name → the lowest and highest value that it reads.
 
     Returns:
         The same graph.

@@ -28,7 +28,7 @@ from dcasenet.onnx.graph_passes import (
 from dcasenet.onnx.runtime import WAVEFORM, session
 from dcasenet.results import Floats
 
-# Layer, by its weight's name → what it hears and what it gives: each the lowest and highest value.
+# Layer, by its weight's name → what it reads and what it gives: each the lowest and highest value.
 Range: TypeAlias = "tuple[float, float]"
 Ranges: TypeAlias = "dict[str, tuple[Range, Range]]"
 
@@ -102,14 +102,14 @@ def layers(proto: Any) -> dict[str, Layer]:
 
 
 def measure(proto: Any, waveforms: Iterable[Floats], n_waveforms: int) -> Ranges:
-    """Measure the range of everything that the layers hear and give.
+    """Measure the range of everything that the layers read and give.
 
     A range is the one that 8 bits lose least of, by the mean square over a sample of the values:
     rare peaks are cut off, where that makes the steps of all others finer.
 
     Args:
         proto: The float32 graph.
-        waveforms: (batch, samples) each, of sound as the model will hear it.
+        waveforms: (batch, samples) each, of sound as the model will read it.
         n_waveforms: How many there are.
 
     Returns:

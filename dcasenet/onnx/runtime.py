@@ -51,13 +51,13 @@ class _Loaded(NamedTuple):
 
 
 class OnnxSoundModel(SoundVerbs[Floats]):
-    """An exported model, ready to be asked; `load` makes it.
+    """An exported model, ready to use; `load` makes it.
 
     Its verbs are those of `SoundVerbs`, with the results of the model that was exported;
     embeddings are arrays. Threads may share it; it can be copied and pickled.
 
     Attributes:
-        spec: Labels, front-end settings, thresholds, license and origin, as in the file.
+        spec: Labels, front-end settings, thresholds, license and source, as in the file.
         session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
         source: Digest of the published weights file that it was exported from, where it says so.
         precision: What it computes in: ``"float32"`` or ``"int8"``, where it says so.
@@ -84,10 +84,10 @@ class OnnxSoundModel(SoundVerbs[Floats]):
     def infer(
         self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
-        """Run the graph on a batch, for the outputs asked for alone; see `SoundVerbs.infer`.
+        """Run the graph on a batch, for the requested outputs alone; see `SoundVerbs.infer`.
 
         Raises:
-            TaskNotAvailableError: The file was exported without what is asked for.
+            TaskNotAvailableError: The file was exported without what is requested.
         """
         names = {name: self._embedding(backbone) if name == EMBEDDING else name for name in outputs}
         missing = set(names.values()) - self._outputs

@@ -158,10 +158,10 @@
       place.dataset.ready = String(row.index);
       return;
     }
-    const facts = [`${seconds(row.duration)} s`];
-    if (row.scene) facts.push(row.sure ? `scene: ${row.scene[0][0]} ${percent(row.scene[0][1])}` : `scene: not sure (${row.scene[0][0]} ${percent(row.scene[0][1])})`);
-    if (row.familiarity !== null) facts.push(`familiarity ${percent(row.familiarity)}`);
-    place.append(el("div", { className: "note", textContent: facts.join(" · ") }));
+    const parts = [`${seconds(row.duration)} s`];
+    if (row.scene) parts.push(row.sure ? `scene: ${row.scene[0][0]} ${percent(row.scene[0][1])}` : `scene: not sure (${row.scene[0][0]} ${percent(row.scene[0][1])})`);
+    if (row.familiarity !== null) parts.push(`familiarity ${percent(row.familiarity)}`);
+    place.append(el("div", { className: "note", textContent: parts.join(" · ") }));
     const problem = el("div", { className: "error" });
     const audio = audioOf(row, problem);
     if (audio) place.append(audio);

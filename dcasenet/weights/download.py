@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Seconds to wait before each new attempt; its length is the number of attempts after the first.
 PAUSES = (0.5, 2.0, 5.0)
-# A server that asks for more patience than so many seconds is left alone.
+# A server that requests a longer wait than this, in seconds, is given up.
 LONGEST_PAUSE = 60.0
 # Answers that may be different the next time: time-out, too many requests; any 5xx is as well.
 PASSING = (408, 429)
@@ -40,7 +40,7 @@ class Job(NamedTuple):
 
     Attributes:
         url: Where from.
-        path: Where to; if part of the file is there already, only the rest is asked for.
+        path: Where to; if part of the file is there already, only the rest is requested.
         file: The file as published, whose digest decides.
         what: Name of the checkpoint, for messages.
         largest: A server is stopped at so many bytes, where the size of the file is not known.
@@ -159,7 +159,7 @@ def _accept(job: Job, answer: Answer, have: int) -> bool:
     if status == 206:
         if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             job.path.unlink(missing_ok=True)
-            raise PassingError("the server sent another part than was asked for")
+            raise PassingError("the server sent another part than was requested")
         return True
     if status == 200:
         if answer.headers.get("Content-Type", "").startswith("text/html"):

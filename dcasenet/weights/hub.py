@@ -126,7 +126,7 @@ def check_folder(
         overwrite: Whether to replace them all the same.
 
     Raises:
-        WeightsError: There is one of another origin.
+        WeightsError: There is one from another source.
         ValueError: `overwrite` is neither True nor False.
         OSError: One cannot be read.
     """
@@ -221,7 +221,7 @@ def save_pretrained(
     """Write a model as a folder that `dcasenet.load` reads back.
 
     Args:
-        model: The model; members of a composed one that were never asked are loaded.
+        model: The model; members of a composed one that were never used are loaded.
         folder: Made if it does not exist; files that this wrote before are replaced.
         overwrite: Whether other files of the same names are replaced as well.
 

@@ -55,7 +55,7 @@ def read_model(name: StrPath, stage: str, weights: StrPath | None, access: Acces
 
 
 def _read(name: StrPath, stage: str, weights: StrPath | None, access: Access) -> ModelParts:
-    """Read what `read_model` is asked for."""
+    """Read from a file, a release, a directory or the Hub."""
     if weights is not None:
         return _from_weights(str(name), Path(weights), access)
     if isinstance(name, str) and name in manifest.ARCHITECTURES:

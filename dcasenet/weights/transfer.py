@@ -21,7 +21,7 @@ class PassingError(Exception):
     """An answer that may be different at the next attempt.
 
     Attributes:
-        wait: Seconds that the server asks to wait before it.
+        wait: Seconds that the server wants the client to wait before it.
     """
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
@@ -51,7 +51,7 @@ class Transfer:
     content. A thread that is left behind ends with its connection, or with the process.
 
     Args:
-        url: What to ask for.
+        url: What to request.
         have: How many bytes of it are not needed any more.
     """
 

@@ -173,7 +173,7 @@ def test_a_size_that_wrapped_at_four_gibibytes(tmp_path: Path) -> None:
     assert time.process_time() - began < 20
 
 
-def test_adpcm_that_follows_is_said_to_be_left_out() -> None:
+def test_adpcm_that_follows_is_reported_to_be_left_out() -> None:
     data = bytearray(encode("WAV", "IMA_ADPCM"))
     place = data.index(b"data") + 4
     half = int.from_bytes(data[place : place + 4], "little") // 2
@@ -326,7 +326,7 @@ def test_a_gigantic_chunk_before_the_sound_is_refused(tmp_path: Path) -> None:
         decode(path, str(path))
 
 
-def test_a_header_that_asks_for_the_impossible_sets_nothing_aside() -> None:
+def test_a_header_that_demands_the_impossible_sets_nothing_aside() -> None:
     fmt = struct.pack("<HHIIHH", 1, 64, 1_000, 256_000, 256, 32)
     data = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0" + fmt + b"data" + struct.pack("<I", 2**30)
     samples, _, (warning,) = decode(data + b"\1" * 2_560, "a.wav")

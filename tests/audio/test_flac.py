@@ -47,7 +47,7 @@ def test_all_frames_are_decoded_whatever_the_header_counts(
     assert all((warning or "") in text for text in warnings)
 
 
-def test_what_follows_the_frames_is_said() -> None:
+def test_what_follows_the_frames_is_reported() -> None:
     other = encode("OGG", "VORBIS")
     for bits in ("PCM_16", "PCM_24"):
         data = encode("FLAC", bits)

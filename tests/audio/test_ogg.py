@@ -38,7 +38,7 @@ def test_every_link_is_decoded(data: bytes) -> None:
     np.testing.assert_array_equal(samples[:, -N:], one[:, -N:])
 
 
-def test_what_follows_the_last_link_is_said() -> None:
+def test_what_follows_the_last_link_is_reported() -> None:
     (warning,) = decode(VORBIS + OPUS + encode("WAV"), "a.ogg")[2]
     assert warning == f"a.ogg: the last {len(encode('WAV')):,} bytes are not Ogg data."
     assert decode(VORBIS + b"TAG" + bytes(125), "a.ogg")[2] == ()
@@ -63,7 +63,7 @@ def test_streams_that_run_along_are_passed_over() -> None:
     np.testing.assert_array_equal(samples, decode(VORBIS, "a.ogg")[0])
 
 
-def test_a_second_stream_of_sound_is_said_to_be_left_out() -> None:
+def test_a_second_stream_of_sound_is_reported_to_be_left_out() -> None:
     first, *rest = pages(VORBIS)
     other = [page[:14] + b"\1\2\3\4" + page[18:] for page in pages(VORBIS)]
     mixed = b"".join([first, other[0], *rest, *other[1:]])
@@ -72,14 +72,14 @@ def test_a_second_stream_of_sound_is_said_to_be_left_out() -> None:
     assert warning == "a.ogg: 1 more streams of sound run along and are left out."
 
 
-def test_missing_pages_are_said_to_be_missing_inside() -> None:
+def test_missing_pages_are_reported_to_be_missing_inside() -> None:
     all_pages = pages(encode("OGG", "VORBIS", rate=44_100))
     middle = len(all_pages) // 2
     _, _, warnings = decode(b"".join(all_pages[:middle] + all_pages[middle + 1 :]), "a.ogg")
     assert "inside, so that later times" in warnings[0]
 
 
-def test_a_file_that_is_cut_is_said_to_be() -> None:
+def test_a_file_that_is_cut_is_reported_to_be() -> None:
     samples, _, warnings = decode(VORBIS[: len(VORBIS) * 2 // 3], "a.ogg")
     assert 0 < samples.shape[1] < N
     assert warnings[-1] == (
@@ -93,7 +93,7 @@ def test_headers_out_of_proportion_are_refused(monkeypatch: pytest.MonkeyPatch) 
         decode(VORBIS, "a.ogg")
 
 
-def test_a_later_link_that_cannot_be_decoded_is_said_to_be_left_out() -> None:
+def test_a_later_link_that_cannot_be_decoded_is_reported_to_be_left_out() -> None:
     broken = b"".join(pages(VORBIS)[:1])
     samples, _, (warning,) = decode(VORBIS + broken, "a.ogg")
     assert samples.shape == (1, N)

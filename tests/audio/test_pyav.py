@@ -54,7 +54,7 @@ def make(container: str, codec: str, rate: int, n_channels: int = 1) -> bytes:
     return encode_by_av(samples, container, codec, rate)
 
 
-def test_joined_files_are_decoded_or_said() -> None:
+def test_joined_files_are_decoded_or_reported() -> None:
     m4a = make("ipod", "aac", 16_000)
     one, rate, _ = decode(m4a, "a.m4a")
     for joined in (m4a * 3, b"".join([m4a, make("mp4", "alac", 44_100), m4a])):
@@ -81,7 +81,7 @@ def test_other_streams_of_sound_are_counted() -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_said(
+def nothing_is_reported(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
     yield
@@ -148,7 +148,7 @@ def test_what_is_truncated_is_decoded_with_a_warning() -> None:
         decode(data[: len(data) // 2], "a.m4a")
 
 
-def test_damage_inside_is_said() -> None:
+def test_damage_inside_is_reported() -> None:
     data = bytearray(make("ipod", "aac", 16_000))
     rng = np.random.default_rng(0)
     middle = len(data) // 3

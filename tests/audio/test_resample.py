@@ -34,7 +34,7 @@ def test_sinc_gives_the_numbers_of_the_authors_resampler() -> None:
 
 
 @pytest.mark.parametrize("clip", clips("native"))
-def test_sinc_gives_the_waveforms_the_authors_network_heard(
+def test_sinc_gives_the_waveforms_the_authors_network_read(
     clip: str, golden: dict[str, np.ndarray]
 ) -> None:
     native, rate = golden[f"{clip}/native"], int(golden[f"{clip}/native_rate"])

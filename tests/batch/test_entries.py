@@ -57,12 +57,12 @@ def test_names_that_are_no_plain_text_are_a_row_each_and_again_on_resume(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner, "GROUP", 4)
-    ask: Callable[..., Any] = runner.embed if suffix == ".npz" else runner.analyze
+    run: Callable[..., Any] = runner.embed if suffix == ".npz" else runner.analyze
     whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
-    ask(fake_model, odd_names, whole, workers=0)
+    run(fake_model, odd_names, whole, workers=0)
     with pytest.raises(KeyboardInterrupt):
-        ask(fake_model, odd_names, output, workers=0, watch=stop)
-    summary = ask(fake_model, odd_names, output, workers=0)
+        run(fake_model, odd_names, output, workers=0, watch=stop)
+    summary = run(fake_model, odd_names, output, workers=0)
     assert (summary.n_files, summary.n_resumed, summary.n_failed) == (len(NAMES), 4, 0)
     names = filenames(output)
     assert len(set(names)) == len(NAMES)
@@ -159,7 +159,7 @@ def test_a_pipe_is_read_and_one_without_a_writer_is_not_waited_for(
         read(tmp_path / "pipe.wav")
 
 
-def test_each_linked_folder_is_listed_once(tmp_path: Path) -> None:
+def test_each_linked_folder_is_found_once(tmp_path: Path) -> None:
     """Ten folders that link to each other have some millions of ways through them."""
     folders = [tmp_path / f"folder{number}" for number in range(10)]
     for number, folder in enumerate(folders):

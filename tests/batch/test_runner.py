@@ -105,7 +105,7 @@ def test_embeddings_in_every_format(tiny_model: SoundModel, clips: Path, tmp_pat
     assert list(map(float, first.split(",")[1:])) == stored["embedding"][0].tolist()
 
 
-def test_a_long_file_is_heard_block_by_block(
+def test_a_long_file_is_read_block_by_block(
     fake_model: Any, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = clips / "clip5.wav"

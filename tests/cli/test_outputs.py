@@ -35,7 +35,7 @@ def folder_of_two(wav: Path) -> Path:
     return place.parent
 
 
-def test_every_format_can_be_asked_for() -> None:
+def test_every_format_can_be_requested() -> None:
     assert set(output.ResultFormat.__args__) == {"table", *FORMATS}  # type: ignore[attr-defined]
 
 
@@ -79,7 +79,7 @@ def test_a_file_of_one_recording(
     assert run("verify", tmp_path / name, "--model", run.folder, model=False).code == 0
 
 
-def test_label_studio_is_asked_for_by_name(run: Run, wav: Path, tmp_path: Path) -> None:
+def test_label_studio_is_requested_by_name(run: Run, wav: Path, tmp_path: Path) -> None:
     assert run("events", wav, "--output", tmp_path / "a.json", "--format", "labelstudio").code == 0
     assert isinstance(json.loads((tmp_path / "a.json").read_text()), list)
     wrong = run("events", wav, "--output", tmp_path / "a.vtt", "--format", "jams")

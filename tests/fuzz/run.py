@@ -127,9 +127,9 @@ def work(seed: int, first: int, stop: int) -> None:
         _reset_peak()
         result = _try(answer, seed, number)
         result["seconds"], result["mebibytes"] = time.process_time() - began, _peak()
-        said = os.fstat(errors).st_size - before
-        if said and result["outcome"] != "failed":
-            result |= {"outcome": "failed", "message": f"{said} bytes on a standard stream"}
+        printed = os.fstat(errors).st_size - before
+        if printed and result["outcome"] != "failed":
+            result |= {"outcome": "failed", "message": f"{printed} bytes on a standard stream"}
         if result["seconds"] > SECONDS:
             result |= {"outcome": "failed", "message": f"{result['seconds']:.0f} s"}
         if result["mebibytes"] > MEBIBYTES:
@@ -254,13 +254,13 @@ def _watch_one(seed: int, first: int, stop: int, add: Any) -> int:
             process.wait()
         if message:
             errors.seek(0)
-            said = errors.read()[-500:].decode(errors="replace").strip()
+            printed = errors.read()[-500:].decode(errors="replace").strip()
             import cases
 
             case = cases.make(seed, number)
             add(
                 {"number": number, "kind": case.kind, "what": case.what, "outcome": "failed",
-                 "message": f"{message}. {said}", "seconds": PATIENCE, "mebibytes": 0,
+                 "message": f"{message}. {printed}", "seconds": PATIENCE, "mebibytes": 0,
                  "warnings": []}
             )  # fmt: skip
             number += 1

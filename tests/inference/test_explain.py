@@ -32,7 +32,7 @@ LOUD_BINS = slice(60, 70)  # about 2,400 to 3,300 Hz
 
 
 class Whistle(nn.Module):
-    """Hears a tag in one band of the spectrogram, wherever it is loud, and nothing else."""
+    """Detects a tag in one band of the spectrogram, wherever it is loud, and nothing else."""
 
     def forward(self, log_mel: torch.Tensor, tasks: Sequence[Task] = ()) -> Outputs:
         loud = log_mel[:, LOUD_BINS].clamp(min=0).sum(dim=(1, 2))
@@ -132,7 +132,7 @@ def test_silence_has_nothing_that_counts(tiny_model: SoundModel) -> None:
     assert found.to_dict()["spans"] == []
 
 
-def test_of_a_composed_model_the_tasks_network_is_asked(tiny_spec: ModelSpec) -> None:
+def test_of_a_composed_model_the_tasks_network_is_used(tiny_spec: ModelSpec) -> None:
     spec = dataclasses.replace(tiny_spec, members={"tag": "for-tags"}, tasks=("tag",))
     torch.manual_seed(0)
     network = create("v3", n_scenes=4, n_tags=5, n_events=3, width=tiny_spec.width).eval()

@@ -67,7 +67,7 @@ def test_every_block_size_gives_the_same(
 
 
 @pytest.mark.parametrize("size", [50_000, 2**20])
-def test_a_network_hears_the_same_block_by_block(
+def test_a_network_reads_the_same_block_by_block(
     tiny_model: SoundModel, bursts: Bursts, blocks_of: Callable[[int], None], size: int
 ) -> None:
     audio = encoded(bursts(33, 44_100), 44_100, "WAV", "FLOAT")
@@ -82,7 +82,7 @@ def test_a_network_hears_the_same_block_by_block(
     np.testing.assert_allclose(again.values, steps.values, atol=1e-4)
 
 
-def test_what_is_odd_is_said_after_the_last_block(
+def test_what_is_odd_is_reported_after_the_last_block(
     model: SoundVerbs[Any], bursts: Bursts, blocks_of: Callable[[int], None]
 ) -> None:
     data = encoded(bursts(20), RATE, "WAV")

@@ -22,7 +22,7 @@ SPEECH = (2.0, 3.0)  # seconds
 
 
 class Listener:
-    """A model that has heard speech in a recording of 6 s."""
+    """A model that has detected speech in a recording of 6 s."""
 
     spec = ModelSpec("v3", "listener", events=("dog", "speech"))
 

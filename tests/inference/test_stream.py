@@ -49,7 +49,7 @@ def assert_events(found: Sequence[Event], expected: Sequence[Event]) -> None:
     )
 
 
-# What is heard
+# What is detected
 
 
 @settings(max_examples=60, deadline=None)
@@ -138,7 +138,7 @@ def test_kinds_of_samples_may_change_from_block_to_block(
     assert_events(processed.events, sorted(expected.events, key=lambda e: (e.onset, e.offset)))
 
 
-# When it is heard
+# When it is detected
 
 
 @pytest.mark.parametrize(("window", "hop"), [(10.0, 2.4), (10.0, 9.6), (4.0, 0.8)])
@@ -185,7 +185,7 @@ def test_memory_does_not_grow(model: SoundVerbs[Any], bursts: Bursts) -> None:
     assert held(240) <= held(100) + 100_000 < 12e6
 
 
-# What is said early
+# What is reported early
 
 
 def events_of(early: Provisional | None) -> list[tuple[str, float, float]]:
@@ -195,12 +195,12 @@ def events_of(early: Provisional | None) -> list[tuple[str, float, float]]:
 
 
 @pytest.mark.parametrize("options", [{}, {"median": 1.7}, {"min_gap": 1.0, "min_duration": 1.6}])
-def test_what_is_said_early_is_what_closing_would_give(
+def test_what_is_reported_early_is_what_closing_would_give(
     model: SoundVerbs[Any], options: Any, bursts: Bursts
 ) -> None:
     samples = bursts(23)
     stream = model.stream(RATE, latency=1.0, **options)
-    n_said = 0
+    n_reported = 0
     for index, block in enumerate(blocks(samples, [9_999])):
         early = stream.push(block).provisional
         if early is None or index % 4:
@@ -210,75 +210,75 @@ def test_what_is_said_early_is_what_closing_would_give(
         cut.push(samples[:n_samples])
         cut.close()
         assert events_of(early) == [(e.label, e.onset, e.offset) for e in cut.rest.events]
-        n_said += len(early.events)
+        n_reported += len(early.events)
         whole = model.tag(samples[:n_samples][-10 * RATE :], RATE)
         if n_samples <= 10 * RATE:
             assert early.tags
             np.testing.assert_allclose(early.tags.values, whole.values, atol=1e-6)
-    assert n_said > 10
+    assert n_reported > 10
 
 
 @pytest.mark.parametrize("rate", [8_000, RATE, 44_100])
-def test_every_event_is_said_within_a_second_of_its_onset(
+def test_every_event_is_reported_within_a_second_of_its_onset(
     model: SoundVerbs[Any], rate: int, bursts: Bursts
 ) -> None:
     stream = model.stream(rate, latency=1.0)
-    first_said: dict[tuple[str, float], float] = {}
+    first_reported: dict[tuple[str, float], float] = {}
     final: list[Event] = []
     for block in blocks(bursts(60, rate), [rate // 50]):
         processed = stream.push(block)
         for event in processed.provisional.events if processed.provisional else ():
-            first_said.setdefault((event.label, event.onset), stream.duration)
+            first_reported.setdefault((event.label, event.onset), stream.duration)
         final += processed.events
     final += stream.close().events
     assert len(final) > 10
-    late = [first_said[e.label, e.onset] - e.onset for e in final]
+    late = [first_reported[e.label, e.onset] - e.onset for e in final]
     assert 0.8 <= max(late) <= 1.0
     assert all(event.final for event in final)
 
 
-def test_with_one_grid_every_event_is_said_within_a_second_of_its_onset(
+def test_with_one_grid_every_event_is_reported_within_a_second_of_its_onset(
     loudness: type[SoundVerbs[Any]], bursts: Bursts
 ) -> None:
     model = loudness(one_grid=True)  # type: ignore[call-arg]
     samples = bursts(40)
     stream = model.stream(RATE, latency=1.0)
-    first_said: dict[tuple[str, float], float] = {}
+    first_reported: dict[tuple[str, float], float] = {}
     final: list[Event] = []
     for block in blocks(samples, [RATE // 50]):
         processed = stream.push(block)
         for event in processed.provisional.events if processed.provisional else ():
             assert not event.final
-            first_said.setdefault((event.label, event.onset), stream.duration)
+            first_reported.setdefault((event.label, event.onset), stream.duration)
         final += processed.events
     before_the_end = len(final)
     final += stream.close().events
     assert before_the_end > 10
     assert_events(final, model.detect_events(samples, RATE))
-    # Where windows are joined, an onset may still move by steps; the event was said all the same.
+    # Where windows are joined, an onset may still move by steps; the event was still reported.
     for event in final:
-        said = [
+        reported = [
             time - event.onset
-            for (label, onset), time in first_said.items()
+            for (label, onset), time in first_reported.items()
             if label == event.label and abs(onset - event.onset) <= 2 * model.spec.step + 1e-6
         ]
-        assert said, event
-        assert min(said) <= 1.0
+        assert reported, event
+        assert min(reported) <= 1.0
 
 
-def test_what_was_said_early_is_corrected(loudness: type[SoundVerbs[Any]]) -> None:
+def test_what_was_reported_early_is_corrected(loudness: type[SoundVerbs[Any]]) -> None:
     samples = np.zeros(20 * RATE, np.float32)
     samples[5 * RATE : 8 * RATE] = np.random.default_rng(0).standard_normal(3 * RATE) * 0.5
     stream = loudness().stream(RATE, latency=1.0)
     updates = [stream.push(block) for block in blocks(samples, [RATE // 10])]
-    said = [
+    reported = [
         event.offset
         for update in updates
         for event in (update.provisional.events if update.provisional else ())
         if event.label == "low"
     ]
     final = [event for update in updates for event in update.events if event.label == "low"]
-    assert said[0] < 6.5  # it was under way
+    assert reported[0] < 6.5  # it was under way
     under_way = [
         any(event.label == "low" for event in update.provisional.under_way)
         for update in updates
@@ -302,7 +302,7 @@ def test_nobody_looks_more_often_than_needed(model: SoundVerbs[Any], bursts: Bur
     assert looks.index(True) * 480 / RATE == pytest.approx(1.8, abs=0.05)
 
 
-def test_tasks_that_a_model_lacks_are_not_said_early(
+def test_tasks_that_a_model_lacks_are_not_reported_early(
     bursts: Bursts, loudness: type[SoundVerbs[Any]]
 ) -> None:
     early = loudness(tasks=("scene",)).stream(RATE, latency=1.0).push(bursts(12)).provisional

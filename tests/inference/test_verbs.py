@@ -65,7 +65,7 @@ def test_long_events_join_their_windows(tiny_model: SoundModel, noise: Noise) ->
         ]  # fmt: skip
     assert [len(part) for part in steps] == [12, 12, 11]
     np.testing.assert_allclose(events.probabilities[: 8 * 9 : 8], steps[0][:9], atol=1e-5)
-    # Steps 9 to 11 are heard twice: 2.5 to 0.5 steps from one edge, 0.5 to 2.5 from the other.
+    # Steps 9 to 11 are read twice: 2.5 to 0.5 steps from one edge, 0.5 to 2.5 from the other.
     weights = torch.tensor([[2.5], [1.5], [0.5]])
     both = (weights * steps[0][9:] + weights.flip(0) * steps[1][:3]) / 3
     np.testing.assert_allclose(events.probabilities[72:96:8], both, atol=1e-5)

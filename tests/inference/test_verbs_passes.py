@@ -1,4 +1,4 @@
-"""What the network is asked, and the same answer however that is arranged."""
+"""What the network runs, and the same answer however that is arranged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assert_same(one: Analysis, two: Analysis, atol: float = 1e-5) -> None:
 
 
 class Counting(SoundModel):
-    """A model that notes what its network is asked."""
+    """A model that notes what its network runs."""
 
     def __init__(self, model: SoundModel) -> None:
         super().__init__(model.spec, model.frontend, model.network)

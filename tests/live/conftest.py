@@ -1,4 +1,4 @@
-"""What the tests of live sound share: a broker of their own, and a client that hears it."""
+"""What the tests of live sound share: a broker of their own, and a client that receives from it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 SECONDS = 30.0  # that anything may take on a busy machine
 
 
-def wait_for(what: Callable[[], Any], seconds: float = SECONDS) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
     end = time.monotonic() + seconds
-    while not (value := what()):
+    while not (value := condition()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
     return value
@@ -72,7 +72,7 @@ class Mosquitto:
 
 
 class Subscriber:
-    """Hears everything that a broker passes on, also what was sent while it was reconnecting."""
+    """Receives everything that a broker passes on, also what was sent while it was reconnecting."""
 
     def __init__(self, port: int) -> None:
         from paho.mqtt.client import Client

@@ -104,8 +104,8 @@ def test_early_lines_come_before_the_final_ones(
     final = [event for event in events if event["final"]]
     assert {event["label"] for event in early} == {event["label"] for event in final}
     assert len(early) == len({(event["label"], event["onset"]) for event in early})
-    assert min(event["heard"] for event in early) <= 2.0  # a busy machine is late
-    assert early[0]["heard"] < final[0]["heard"] == 3.0
+    assert min(event["received"] for event in early) <= 2.0  # a busy machine is late
+    assert early[0]["received"] < final[0]["received"] == 3.0
 
 
 def test_standard_input_with_and_without_a_header(
@@ -147,7 +147,7 @@ def test_where_output_is_no_terminal_the_table_is_a_line_an_event(
         (("-", "--mqtt", "127.0.0.1:9"), "cannot be reached"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_what_cannot_be_done_is_reported(
     run: Callable[..., Done],
     send: Callable[[bytes], None],
     wav: Path,
@@ -169,7 +169,7 @@ def test_the_terminal_as_standard_input(
     assert "ffmpeg -i INPUT -f wav - | dcasenet listen -" in run("listen", "-").err
 
 
-def test_an_unplugged_microphone_gives_what_was_heard(
+def test_an_unplugged_microphone_gives_what_was_received(
     run: Callable[..., Done],
     monkeypatch: pytest.MonkeyPatch,
     noise: Callable[..., np.ndarray],
@@ -195,7 +195,7 @@ def test_an_unplugged_microphone_gives_what_was_heard(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_when_told_to_stop_it_gives_what_was_heard(
+def test_when_told_to_stop_it_gives_what_was_received(
     folder: Path, noise: Callable[..., np.ndarray]
 ) -> None:
     command = [sys.executable, "-m", "dcasenet", "listen", "-", "--rate", "16000"]
@@ -238,7 +238,7 @@ def test_waiting_for_a_block_ends_at_once() -> None:
         assert list(blocks) == [0]
 
 
-def test_home_assistant_is_told_what_is_heard(
+def test_home_assistant_is_told_what_is_detected(
     run: Callable[..., Done],
     send: Callable[[bytes], None],
     broker: Mosquitto,

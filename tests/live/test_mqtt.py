@@ -130,7 +130,7 @@ def test_a_broker_that_goes_away_loses_no_final_event(
     assert subscriber.of("dcasenet/garden_1/scene")[-1]["label"] == "park"
 
 
-def test_a_broker_that_stays_away_is_said_at_the_end(
+def test_a_broker_that_stays_away_is_reported_at_the_end(
     broker: Mosquitto, publisher: MqttPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcasenet.live.mqtt.CLOSE_SECONDS", 0.2)
@@ -151,7 +151,7 @@ def test_a_killed_listener_is_offline(
     publisher.close()
 
 
-def test_nobody_there_is_said_at_once(tiny_spec: ModelSpec) -> None:
+def test_nobody_there_is_reported_at_once(tiny_spec: ModelSpec) -> None:
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:9 cannot be reached: .*Is it running"):
         MqttPublisher(Broker.of("127.0.0.1:9"), tiny_spec)
 

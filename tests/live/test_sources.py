@@ -275,7 +275,7 @@ def test_an_unplugged_microphone(
         next(iter(microphone))
 
 
-def test_what_is_not_installed_is_said(
+def test_what_is_not_installed_is_reported(
     install: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(None)

@@ -79,7 +79,7 @@ def test_width_and_label_counts(name: str, width: float) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_what_is_not_asked_for_is_not_computed(name: str) -> None:
+def test_what_is_not_requested_is_not_computed(name: str) -> None:
     network = create(name, width=0.125).eval()
     called: list[str] = []
     for part, module in network.named_children():
@@ -148,7 +148,7 @@ def test_unknown_tasks_are_refused() -> None:
             create(name, width=0.125)(torch.zeros(1, 128, 40), tasks=("sed",))
 
 
-def test_scene_of_v1_is_heard_over_all_of_the_clip() -> None:
+def test_scene_of_v1_is_inferred_over_all_of_the_clip() -> None:
     network = create("v1", width=0.125).eval()
     log_mel = torch.randn(1, 128, 400, generator=torch.Generator().manual_seed(0))
     changed = log_mel.clone()

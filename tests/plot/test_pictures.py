@@ -62,7 +62,7 @@ def test_a_picture_has_all_tracks(
     assert mel.get_title(loc="left").startswith(r"\$a_b\$ street.wav   scene: ")
 
 
-def test_no_events_are_said(
+def test_no_events_are_reported(
     tiny_model: SoundModel, wav: Path, tmp_path: Path, drawn: list[Any]
 ) -> None:
     save_plot(tiny_model.spec, wav, tiny_model.analyze(wav, threshold=1.0), tmp_path / "a.png")

@@ -179,7 +179,7 @@ def test_the_recording_plays(
     assert page.complaints() == []
 
 
-def test_sound_that_is_gone_is_said(
+def test_sound_that_is_gone_is_reported(
     browser: Any, answering: Any, recordings: Path, tmp_path: Path
 ) -> None:
     write_report(answering, recordings, tmp_path / "page.html", audio="link")

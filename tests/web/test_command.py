@@ -76,7 +76,7 @@ def test_the_page_can_be_written_for_another_server(
     assert call_command("web", exported, "--overwrite", "--no-browser").code == 2
 
 
-def test_a_busy_port_is_said(call_command: Callable[..., Done], exported: Path) -> None:
+def test_a_busy_port_is_reported(call_command: Callable[..., Done], exported: Path) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
@@ -93,7 +93,7 @@ def test_what_is_no_model_is_not_served(call_command: Callable[..., Done], tmp_p
     assert "cannot be read as an ONNX file" in done.err
 
 
-def test_an_installation_without_the_page_is_said(
+def test_an_installation_without_the_page_is_reported(
     call_command: Callable[..., Done],
     exported: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -144,7 +144,7 @@ def test_one_grid_for_all_tasks_answers_as_python_does(
             assert_same(answer, file, model)
 
 
-def test_what_the_model_is_not_sure_of_is_said(
+def test_what_the_model_is_not_sure_of_is_reported(
     browser: Any, serve: Callable[..., Any], unsure_file: Path, write_wav: Write, noise: Noise
 ) -> None:
     barking, rate = soundfile.read(DOG, dtype="float32")
@@ -221,7 +221,7 @@ def test_another_file_takes_the_place_of_one_that_is_under_way(
         ("cut.ogg", DOG.read_bytes()[:60], "cut.ogg"),
     ],
 )
-def test_what_cannot_be_answered_is_said_and_the_next_file_is_answered(
+def test_what_cannot_be_answered_is_reported_and_the_next_file_is_answered(
     page: Page, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -255,7 +255,7 @@ def test_the_microphone_gives_live_bars_and_each_event_once(
     assert page.find("microphone").is_enabled()
 
 
-def test_no_microphone_is_said(open_browser: Callable[..., Any], address: str) -> None:
+def test_no_microphone_is_reported(open_browser: Callable[..., Any], address: str) -> None:
     page = Page(open_browser("--deny-permission-prompts"), address).ready()
     page.find("microphone").click()
     page.wait(lambda: page.text("problem"))
@@ -263,7 +263,7 @@ def test_no_microphone_is_said(open_browser: Callable[..., Any], address: str) -
 
 
 @pytest.mark.parametrize("feature", ["DecompressionStream", "OffscreenCanvas"])
-def test_a_missing_feature_is_said(browser: Any, address: str, feature: str) -> None:
+def test_a_missing_feature_is_reported(browser: Any, address: str, feature: str) -> None:
     added = browser.execute_cdp_cmd(
         "Page.addScriptToEvaluateOnNewDocument", {"source": f"delete window.{feature};"}
     )

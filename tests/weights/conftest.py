@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - the names that http.server calls
 
     def give(self, content: bytes, stop: int | None = None, kind: str = "") -> None:
-        """Send a file, or the part that was asked for; ``stop`` cuts it after so many bytes."""
+        """Send a file, or the part that was requested; ``stop`` cuts it after so many bytes."""
         requested = self.headers.get("Range")
         start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
         if start >= len(content):
@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class WebServer(ThreadingHTTPServer):
-    """Files by path, faults for the next requests, and what was asked for."""
+    """Files by path, faults for the next requests, and what was requested."""
 
     daemon_threads = True
 

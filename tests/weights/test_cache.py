@@ -136,7 +136,7 @@ def test_a_refused_download_leaves_nothing(published):
     assert published.leftovers() == []
 
 
-def test_the_hub_is_asked_first_and_github_if_it_fails(published, monkeypatch):
+def test_the_hub_is_tried_first_and_github_if_it_fails(published, monkeypatch):
     text = published.manifest.read_text()
     hub = f'"github": "{published.address[1:]}", "hub": "org/name@main/best.pt"'
     published.manifest.write_text(text.replace(f'"github": "{published.address[1:]}"', hub))

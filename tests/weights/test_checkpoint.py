@@ -52,7 +52,7 @@ def test_reading_maps_the_file_and_training_does_not_change_it(file, small_model
     frontend, network = assemble(read_tensors, spec, "x")
     weight = network.get_parameter("trunk.0.conv1.weight")
     assert weight.data_ptr() == read_tensors["network.trunk.0.conv1.weight"].data_ptr()
-    assert not weight.requires_grad  # until somebody asks for it
+    assert not weight.requires_grad  # until somebody requests it
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(1)

@@ -112,7 +112,7 @@ def test_a_server_that_resumes_elsewhere_is_not_believed(server, job):
 
 
 def short(handler):
-    """Send the beginning, or what is asked for of it, without saying how long it will be."""
+    """Send the beginning, or what is requested of it, without saying how long it will be."""
     start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
     handler.send_response(206 if start else 200)
     handler.send_header("Connection", "close")

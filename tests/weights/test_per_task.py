@@ -23,7 +23,7 @@ from dcasenet.weights.hub import save_pretrained
 
 def test_the_composed_model(published, small_states):
     model = dcasenet.load("v3", stage="finetuned")
-    assert published.requested == []  # loaded when first asked for
+    assert published.requested == []  # loaded when first used
     log_mel = torch.randn(2, 128, 80)
     outputs = model.network(log_mel, tasks=("tag",))
     assert published.requested == ["/owner/repository/commit/finetuned-tag/best.pt"]

@@ -69,7 +69,7 @@ class AudioFolder(SoundDataset):
     ) -> None:
         if task not in ("scene", "tag"):
             raise ValueError(
-                f"Class folders say nothing of when a sound is heard, and the task is {task!r}. "
+                f"Class folders say nothing of when a sound occurs, and the task is {task!r}. "
                 "Give a CSV with the columns filename, onset, offset and event_label."
             )
         folder = Path(root)

@@ -1,4 +1,4 @@
-"""A table of recordings: what is heard in each of them, or when."""
+"""A table of recordings: what occurs in each of them, or when."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dcasenet.train.data.dataset import SPLITS, Example, LabeledEvent, SoundData
 from dcasenet.train.data.dataset_info import absent
 from dcasenet.train.data.splits import hold_out
 
-# Column → the names that it may have. One called "label" is a scene, or a tag where tags are asked
+# Column → the names that it may have. One called "label" is a scene, or a tag where tags are wanted
 # for.
 SHARED = {
     "filename": ("filename", "fname", "file", "path"),

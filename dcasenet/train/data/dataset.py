@@ -22,8 +22,8 @@ class Example:
         path: The audio file.
         split: Split that it is on.
         scene: Its scene; None where nobody said.
-        tags: Its tags; None where nobody said, empty where nothing is heard.
-        events: Its events; None where nobody said, empty where nothing happens.
+        tags: Its tags; None where it is not known, empty where there are none.
+        events: Its events; None where it is not known, empty where there are none.
         channel: Which channel of the file, from 0; None is the average of all.
         recording: What it was cut from: examples of one recording stay in one split. By default
             the path.

@@ -31,7 +31,7 @@ SPLITS_OF_FOLDS: dict[int, Split] = {
 }
 FRAMES_PER_SECOND = 10
 N_FRAMES = 600  # of a recording: one minute
-# The microphones are alike; of the ambisonic channels only the first hears all directions alike.
+# The microphones are alike; of the ambisonic channels only the first receives all directions alike.
 CHANNELS = {"mic": (0, 1, 2, 3), "foa": (0,)}
 ROW = "frame, class, track, azimuth, elevation"
 
@@ -46,7 +46,7 @@ class TAUNigens2020(SoundDataset):
     Args:
         root: Folder that holds ``mic_dev`` or ``foa_dev``, and ``metadata_dev``.
         format: ``"mic"``: four microphones; ``"foa"``: ambisonics, of which the first channel,
-            which hears all directions alike, is the one example.
+            which receives all directions alike, is the one example.
         validation: Whether fold 2 is for validation; if not it is left out, as by the authors.
 
     Raises:

@@ -28,7 +28,7 @@ class SourceClip(Protocol):
 
     @property
     def label(self) -> str:
-        """What is heard in it."""
+        """What it holds."""
 
     @property
     def source(self) -> str:
@@ -105,7 +105,7 @@ class Mixer(Generic[AnyClip]):
     """Mixes soundscapes from the bursts and backgrounds of one split.
 
     Labels are drawn evenly, then a source recording, then one of its bursts, so that neither a
-    frequent label nor a recording cut into many files is heard more often than the others.
+    frequent label nor a recording cut into many files is drawn more often than the others.
 
     Args:
         events: Bursts of one split.

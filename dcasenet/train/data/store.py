@@ -24,7 +24,7 @@ BYTES = 4  # of a float32 sample
 
 
 class Keyed(Protocol):
-    """What a store can be asked for: anything with a key, such as an `Example`."""
+    """What a store has waveforms of: anything with a key, such as an `Example`."""
 
     @property
     def key(self) -> str:
@@ -74,7 +74,7 @@ class WaveformStore:
         """Return one waveform, (samples,), read-only.
 
         Raises:
-            KeyError: It was left out, or never asked for.
+            KeyError: It was left out, or never part of it.
         """
         start, stop = self._spans[item.key]
         return self._samples[start:stop]

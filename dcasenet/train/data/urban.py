@@ -116,9 +116,9 @@ def _split(
                 f"{row['filename']} is not in meta.csv. Take all tables from one version of the "
                 "data set."
             )
-        said, place = scene_and_place[row["filename"]]
-        if said != scene:
-            raise row.fault(f"{row['filename']} is {scene!r} here and {said!r} in meta.csv.")
+        in_meta, place = scene_and_place[row["filename"]]
+        if in_meta != scene:
+            raise row.fault(f"{row['filename']} is {scene!r} here and {in_meta!r} in meta.csv.")
         audio = path.parents[1] / row["filename"]
         examples.append(Example(audio, split=split, scene=scene, recording=place))
     return examples, dropped

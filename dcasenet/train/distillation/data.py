@@ -1,4 +1,4 @@
-"""Audio without labels, as distillation hears it: windows cut anywhere."""
+"""Audio without labels, as distillation reads it: windows cut anywhere."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def waveforms_of(
     Args:
         audio: A folder, or what the verbs take.
         sample_rate: Rate of arrays, in Hz.
-        spec: The model that is to hear it.
+        spec: The model that is to read it.
         cache: Folder for decoded files.
 
     Raises:

@@ -92,8 +92,8 @@ def divergence(task: Task, logits: Tensor, truth: Tensor) -> Tensor:
         (0.0, 0.0)
     """
     if task == "scene":
-        true, given = truth.log_softmax(dim=-1), logits.log_softmax(dim=-1)
-        return (true.exp() * (true - given)).sum(dim=-1).mean()
+        target, student = truth.log_softmax(dim=-1), logits.log_softmax(dim=-1)
+        return (target.exp() * (target - student)).sum(dim=-1).mean()
     soft = truth.sigmoid()
     binary = nnf.binary_cross_entropy_with_logits
     apart = binary(logits, soft, reduction="none") - binary(truth, soft, reduction="none")

@@ -19,7 +19,7 @@ class DistillRecipe:
         weight_decay: Of AdamW.
         gradient_norm: Gradients are scaled down to this norm.
         mixed: Share of the windows that another window is mixed into, which makes more of little
-            audio: the teacher hears the mixture too.
+            audio: the teacher reads the mixture too.
         seed: Of everything random.
     """
 

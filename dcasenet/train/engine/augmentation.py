@@ -50,7 +50,7 @@ def noise_floor(
         waveforms: (batch, samples).
         share: Share of the waveforms that get noise.
         levels: Lowest and highest level, in dBFS.
-        random: Draws on the CPU, so that every device hears the same.
+        random: Draws on the CPU, so that every device reads the same.
     """
     n, n_samples = waveforms.shape
     amplitude = 10 ** (random.uniform(*levels, size=n) / 20) * (random.random(n) < share)

@@ -1,4 +1,4 @@
-"""Ask a network about recordings while it is trained, and gather what it answers."""
+"""Evaluate a network on recordings while it is trained, and gather its outputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ValidationBatch(NamedTuple):
     """Waveforms of one length, and which recordings they are stretches of.
 
     Attributes:
-        tasks: What is asked.
+        tasks: Those to evaluate.
         indices: Recording of each waveform; of a soundscape, its number.
         waveforms: (batch, samples).
     """
@@ -53,15 +53,15 @@ class Answers:
             "event": outputs.event,
         }
         for task in batch.tasks:
-            given = logits[task]
-            if given is None:
+            values = logits[task]
+            if values is None:
                 continue
-            given = given.float()
+            values = values.float()
             if task == "scene":
-                given = given.softmax(dim=-1)
+                values = values.softmax(dim=-1)
             elif task == "event":
-                given = given.sigmoid()
-            for index, value in zip(batch.indices, given.cpu().numpy(), strict=True):
+                values = values.sigmoid()
+            for index, value in zip(batch.indices, values.cpu().numpy(), strict=True):
                 self.found[task].setdefault(index, []).append(value)
 
     def gathered(self) -> Answers:

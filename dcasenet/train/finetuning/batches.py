@@ -1,4 +1,4 @@
-"""What fine-tuning of a whole network hears: batches drawn evenly by label."""
+"""What fine-tuning of a whole network reads: batches drawn evenly by label."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALIDATION_BATCH = 64
 
 
 class TuningBatch(NamedTuple):
-    """What one step hears, and its truth.
+    """What one step reads, and its truth.
 
     Attributes:
         waveforms: (batch, samples).
@@ -39,7 +39,7 @@ class TuningBatches(Dataset[TuningBatch]):
     """One epoch of batches; batch i of epoch e depends on the seed, e, i and the process alone.
 
     Draws are even over the labels, whatever the number of recordings of each: rare classes are
-    heard more often, each time another crop of another mixture, instead of with a greater weight,
+    drawn more often, each time another crop of another mixture, instead of with a greater weight,
     which would make the gradient of single recordings jump.
 
     Args:
@@ -57,7 +57,7 @@ class TuningBatches(Dataset[TuningBatch]):
         examples = data.train
         groups: dict[int, list[int]] = {}
         for index, example in enumerate(examples):
-            for label in data.targets(example) or [-1]:  # -1: nothing is heard
+            for label in data.targets(example) or [-1]:  # -1: no label
                 groups.setdefault(label, []).append(index)
         n_draws = len(self) * recipe.batch_size
         random = np.random.default_rng(self._seeds)

@@ -86,7 +86,7 @@ def fit_head(model: SoundVerbs[Any], data: FinetuningData) -> tuple[Head, Evalua
     weighted ones would no longer answer with probabilities; the events' thresholds make up for it.
 
     Args:
-        model: The model, whose trunk stays as it is.
+        model: The model, whose backbone stays as it is.
         data: What to learn from.
 
     Returns:

@@ -195,15 +195,15 @@ def event_counts(
     """
     counts = np.zeros((1 + n_labels, len(COUNTS)), dtype=np.int64)
     true = np.array(reference, dtype=np.float64).reshape(-1, 3)
-    given = np.array(prediction, dtype=np.float64).reshape(-1, 3)
-    true_label, given_label = true[:, 0].astype(np.int64), given[:, 0].astype(np.int64)
+    predicted = np.array(prediction, dtype=np.float64).reshape(-1, 3)
+    true_label, predicted_label = true[:, 0].astype(np.int64), predicted[:, 0].astype(np.int64)
     counts[1:, 1] = np.bincount(true_label, minlength=n_labels)
-    counts[1:, 2] = np.bincount(given_label, minlength=n_labels)
-    near = np.abs(true[:, None, 1] - given[None, :, 1]) <= onset_collar + SAME_TIME
+    counts[1:, 2] = np.bincount(predicted_label, minlength=n_labels)
+    near = np.abs(true[:, None, 1] - predicted[None, :, 1]) <= onset_collar + SAME_TIME
     if offset_share is not None:
         collar = np.maximum(onset_collar, offset_share * (true[:, 2] - true[:, 1])) + SAME_TIME
-        near &= np.abs(true[:, None, 2] - given[None, :, 2]) <= collar[:, None]
-    alike = true_label[:, None] == given_label[None, :]
+        near &= np.abs(true[:, None, 2] - predicted[None, :, 2]) <= collar[:, None]
+    alike = true_label[:, None] == predicted_label[None, :]
     # One hit outweighs all the substitutions that there can be.
     weight = near * np.where(alike, 1 + min(near.shape), 1)
     rows, columns = linear_sum_assignment(weight, maximize=True)

@@ -29,7 +29,7 @@ FRAMES_PER_ROW = MIN_FRAMES // ROWS_PER_STEP  # 5 frames of 20 ms are a row of 0
 
 
 class Labeled(NamedTuple):
-    """What one task hears in a step, and its truth.
+    """What one task reads in a step, and its truth.
 
     Attributes:
         sound: Waveforms (batch, samples), or normalized log-mels (batch, n_mels, frames).

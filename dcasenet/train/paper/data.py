@@ -1,4 +1,4 @@
-"""The paper's data sets as training hears them: decoded once, as streams and a validation set."""
+"""The paper's data sets as training reads them: decoded once, as streams and a validation set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dcasenet.train.paper.validation import PaperValidationSet
 
 @dataclass(frozen=True)
 class PaperData:
-    """The data sets of some tasks, ready to be trained and examined on.
+    """The data sets of some tasks, ready to be trained and evaluated on.
 
     Attributes:
         sets: Task → data set.

@@ -190,6 +190,6 @@ def _minute(
 
 
 def _write(path: Path, lines: Sequence[str], end: str, last: str | None = None) -> None:
-    """Write lines with the ending asked for, the last one with another if need be."""
+    """Write lines with the ending requested, the last one with another if need be."""
     text = end.join(lines) + (end if last is None else last)
     path.write_bytes(text.encode("utf-8"))

@@ -56,7 +56,7 @@ class Report:
         task: The task.
         dataset: Name of the data set.
         split: Split.
-        files: Number of files that were heard.
+        files: Number of files that were evaluated.
         recordings: Number of recordings that they were cut from: the units of the intervals.
         paper: Name → figure by the paper's protocol.
         standard: Name → figure by standard definitions.
@@ -222,7 +222,7 @@ class _FileResult(NamedTuple):
 def _evaluate_file(
     model: SoundVerbs[Any], group: Sequence[Example], index_of: Mapping[str, int]
 ) -> _FileResult:
-    """Ask about one file by the channels that the data set lists."""
+    """Evaluate one file by the channels that the data set lists."""
     recording = read(group[0].path)
     channels = [e.channel for e in group if e.channel is not None]
     samples = recording.samples[channels] if channels else mono(recording)

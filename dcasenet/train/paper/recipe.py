@@ -13,7 +13,7 @@ class PaperRecipe:
 
     Sources: paper, Section 4.2; the released ``train.sh``, which has batches of 32 scenes, 32 tags
     and 24 events where the paper prints 32, 24 and 32. With several processes (`torchrun`) the
-    batches are each process's own, so that a step hears as many times more.
+    batches are each process's own, so that a step reads as many times more.
 
     Attributes:
         architecture: ``"v1"``, ``"v2"`` or ``"v3"``.

@@ -13,7 +13,7 @@ from dcasenet.train.paper.miniature import build
 from dcasenet.train.paper.published import RELEASED
 from dcasenet.train.paper.recipe import PaperRecipe
 
-# Table → rows that are run unless others are asked for.
+# Table → rows that are run unless others are requested.
 SMALLEST: dict[int, tuple[str, ...]] = {2: ("v3",), 3: (RELEASED,)}
 
 

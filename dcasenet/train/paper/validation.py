@@ -36,7 +36,7 @@ class PaperValidationSet(Dataset[ValidationBatch]):
 
     Args:
         sets: Task → data set.
-        stores: Task → waveforms, of that split at least; what is not in the store is not asked.
+        stores: Task → waveforms, of that split at least; what is not in the store is left out.
         split: Which split.
     """
 
@@ -72,7 +72,7 @@ class PaperValidationSet(Dataset[ValidationBatch]):
 
         Returns:
             The paper's figures, 0 to 1 (the error rate 0 and up), and ``score``: the mean of
-            accuracy, lwlrap and F1, as far as they were asked.
+            accuracy, lwlrap and F1, as far as they were evaluated.
         """
         found: dict[str, float] = {}
         for task, examples in self._examples.items():
@@ -111,7 +111,7 @@ class PaperValidationSet(Dataset[ValidationBatch]):
 
 
 def _plan(task: Task, examples: Sequence[Example], store: WaveformStore) -> list[list[Stretch]]:
-    """Group what is heard of each example by length, a batch at a time."""
+    """Group what is read of each example by length, a batch at a time."""
     alike: dict[int, list[Stretch]] = defaultdict(list)
     for index, example in enumerate(examples):
         n_samples = len(store.waveform(example))

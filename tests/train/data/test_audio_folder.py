@@ -37,7 +37,7 @@ def test_parts_of_a_recording_stay_together(miniatures: ModuleType, tmp_path: Pa
     assert held.isdisjoint(example.recording for example in data.split("train"))
 
 
-def test_folders_can_be_sides(miniatures: ModuleType, tmp_path: Path) -> None:
+def test_folders_can_be_splits(miniatures: ModuleType, tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path / "train", rain=3, dog=3)
     miniatures.class_folders(tmp_path / "test", rain=2)
     data = AudioFolder(tmp_path)
@@ -55,7 +55,7 @@ def test_a_train_can_be_a_sound(miniatures: ModuleType, tmp_path: Path) -> None:
     assert AudioFolder(root).labels == ("dog", "train")
 
 
-def test_a_side_with_other_classes_is_refused(miniatures: ModuleType, tmp_path: Path) -> None:
+def test_a_split_with_other_classes_is_refused(miniatures: ModuleType, tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path / "train", rain=1, dog=1)
     miniatures.class_folders(tmp_path / "test", cat=1)
     with pytest.raises(DcasenetError, match=r"test has classes that training has not: cat\."):
@@ -72,20 +72,24 @@ def test_classes_of_nearly_one_name_are_refused(
     assert repr(other) in str(caught.value)
 
 
-def test_sides_may_not_differ_in_spelling(miniatures: ModuleType, tmp_path: Path) -> None:
+def test_splits_may_not_differ_in_spelling(miniatures: ModuleType, tmp_path: Path) -> None:
     miniatures.class_folders(tmp_path / "train", rain=1, dog=1)
     miniatures.class_folders(tmp_path / "test", Dog=1)
     with pytest.raises(DcasenetError, match="'Dog' and 'dog' differ in capitals"):
         AudioFolder(tmp_path)
 
 
-def test_a_class_with_one_clip_trains_and_is_said(miniatures: ModuleType, tmp_path: Path) -> None:
+def test_a_class_with_one_clip_trains_and_is_reported(
+    miniatures: ModuleType, tmp_path: Path
+) -> None:
     data = AudioFolder(miniatures.class_folders(tmp_path, rain=1, dog=2))
     assert [example.scene for example in data.split("validation")] == ["dog"]
     assert data.left_out == ("Validation has none of rain: one recording, which trains.",)
 
 
-def test_what_is_no_class_or_no_recording_is_said(miniatures: ModuleType, tmp_path: Path) -> None:
+def test_what_is_no_class_or_no_recording_is_reported(
+    miniatures: ModuleType, tmp_path: Path
+) -> None:
     root = miniatures.class_folders(tmp_path, rain=2, dog=2)
     miniatures.write_dog(root / "loose.wav")
     miniatures.write_dog(root / ".hidden" / "a.wav")

@@ -61,7 +61,7 @@ def test_columns_for_two_tasks_need_a_word(miniatures: ModuleType, tmp_path: Pat
         AudioTable(path, "noise")  # type: ignore[arg-type]
 
 
-def test_a_column_can_give_the_sides_and_another_the_recording(
+def test_a_column_can_give_the_splits_and_another_the_recording(
     miniatures: ModuleType, tmp_path: Path
 ) -> None:
     rows = ("a.wav,park,train,1", "b.wav,park,validation,2", "c.wav,tram,,3", "d.wav,tram,test,4")
@@ -117,7 +117,9 @@ def test_faults_are_named(
     assert str(path) in str(caught.value)
 
 
-def test_an_event_beyond_the_end_is_cut_and_said(miniatures: ModuleType, tmp_path: Path) -> None:
+def test_an_event_beyond_the_end_is_cut_and_reported(
+    miniatures: ModuleType, tmp_path: Path
+) -> None:
     rows = ("a.wav,1,3.5,dog", "b.wav,1,2.04,dog")
     data = AudioTable(miniatures.table(tmp_path, EVENTS, *rows))
     assert [e.events for e in data] == [(LabeledEvent("dog", 1.0, 2.0),)] * 2
@@ -125,7 +127,7 @@ def test_an_event_beyond_the_end_is_cut_and_said(miniatures: ModuleType, tmp_pat
     assert "line 2: what lies beyond the end of a.wav" in data.left_out[0]
 
 
-def test_repeated_rows_are_said(miniatures: ModuleType, tmp_path: Path) -> None:
+def test_repeated_rows_are_reported(miniatures: ModuleType, tmp_path: Path) -> None:
     scenes = miniatures.table(tmp_path, "filename,scene", "a.wav,dog", "b.wav,dog", "a.wav,dog")
     data = AudioTable(scenes)
     assert len(data) == 2

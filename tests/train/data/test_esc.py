@@ -36,7 +36,7 @@ def test_the_published_layout(fifty: Path) -> None:
     assert {e.fold for e in data.split("validation")} == {4}
 
 
-def test_a_recording_in_two_folds_stays_on_the_later_side(fifty: Path) -> None:
+def test_a_recording_in_two_folds_stays_in_the_later_split(fifty: Path) -> None:
     data = ESC50(fifty)
     assert sizes(data) == [6, 2, 4]
     assert len(data.left_out) == 2

@@ -32,14 +32,14 @@ def test_folds_are_those_of_scikit_learn(n_rows: int) -> None:
         assert np.array_equal(np.flatnonzero(dealt == number), rows)
 
 
-def test_the_test_side_is_the_authors() -> None:
+def test_the_test_split_is_the_authors() -> None:
     chosen = np.flatnonzero(folds(4_970) == 0)
     assert chosen[:12].tolist() == [8, 12, 17, 19, 23, 26, 29, 33, 43, 45, 47, 51]
     assert chosen[-5:].tolist() == [4938, 4945, 4947, 4951, 4966]
     assert (len(chosen), chosen.sum()) == (994, 2_423_130)
 
 
-def test_tags_and_sides_are_read(paper_sets: Miniatures) -> None:
+def test_tags_and_splits_are_read(paper_sets: Miniatures) -> None:
     data = FSDKaggle2019Curated(paper_sets.tag, validation=0, keep_known_bad=True)
     assert (data.task, data.labels) == ("tag", find("v3", "joint").tags)
     assert (len(data), len(data.split("test")), len(data.split("train"))) == (100, 20, 80)
@@ -68,7 +68,7 @@ def test_a_tenth_of_the_training_rows_is_for_validation(paper_sets: Miniatures) 
     assert data.examples != FSDKaggle2019Curated(paper_sets.tag, seed=1).examples
 
 
-def test_silent_and_mislabeled_clips_are_listed_and_do_not_train(folder: Path) -> None:
+def test_silent_and_mislabeled_clips_are_named_and_do_not_train(folder: Path) -> None:
     header, *rows = (folder / "train_curated.csv").read_text().splitlines()
     trains, tests = np.flatnonzero(folds(100) != 0)[0], np.flatnonzero(folds(100) == 0)[0]
     for number, name in ((trains, "f76181c4.wav"), (tests, "77b925c2.wav")):

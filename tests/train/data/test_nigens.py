@@ -33,7 +33,7 @@ def test_four_microphones_are_four_examples_of_one_recording(paper_sets: Miniatu
     assert info.duration == 60
 
 
-def test_sides_are_the_official_folds(paper_sets: Miniatures) -> None:
+def test_splits_are_the_official_folds(paper_sets: Miniatures) -> None:
     data = TAUNigens2020(paper_sets.event)
     found = {
         split: {e.fold for e in data.split(split)} for split in ("train", "validation", "test")
@@ -111,7 +111,7 @@ def test_a_fold_that_is_not_there_is_named(folder: Path) -> None:
         TAUNigens2020(folder)
 
 
-def test_ambisonics_give_the_channel_that_hears_all_directions(folder: Path) -> None:
+def test_ambisonics_give_the_channel_that_receives_all_directions(folder: Path) -> None:
     (folder / "mic_dev").rename(folder / "foa_dev")
     data = TAUNigens2020(folder, format="foa")
     assert len(data) == 6
@@ -122,7 +122,7 @@ def test_ambisonics_give_the_channel_that_hears_all_directions(folder: Path) -> 
         TAUNigens2020(folder, format="stereo")  # type: ignore[arg-type]
 
 
-def test_files_of_other_names_are_said(folder: Path) -> None:
+def test_files_of_other_names_are_reported(folder: Path) -> None:
     (folder / "metadata_dev" / "notes.csv").touch()
     data = TAUNigens2020(folder)
     assert data.left_out == ("notes is not named like a recording of the set.",)

@@ -33,7 +33,7 @@ def test_the_order_of_the_examples_does_not_matter() -> None:
     assert held(examples) != held(examples, seed=1)
 
 
-def test_a_recording_is_on_one_side() -> None:
+def test_a_recording_is_in_one_split() -> None:
     examples = [clip(f"{r}{i}", recording=r, scene="a") for r in "pqrst" for i in range(3)]
     names = held(examples)
     assert len(names) == 3
@@ -64,7 +64,7 @@ def test_a_label_of_one_recording_trains_and_is_named() -> None:
     assert remarks == ["Validation has none of a, b: one recording, which trains."]
 
 
-def test_other_sides_stay() -> None:
+def test_other_splits_stay() -> None:
     examples = [clip(f"{i}", split="test", scene="a") for i in range(10)]
     assert hold_out(examples, 0.5, 0) == (examples, [])
 
@@ -75,7 +75,7 @@ def test_a_share_is_below_one(share: float) -> None:
         hold_out([], share, 0)
 
 
-def test_later_sides_come_first() -> None:
+def test_later_splits_come_first() -> None:
     examples = [
         clip("a", "1"), clip("b", "1", "validation"), clip("c", "2", "test"), clip("d", "2"),
         clip("e", "2", "validation"), clip("f", "3"),

@@ -94,7 +94,7 @@ def test_channels_of_a_file_are_examples_and_the_file_is_read_once(
 
 
 @pytest.mark.parametrize("method", ["soxr", "sinc"])
-def test_the_method_is_the_one_asked_for(tmp_path: Path, method: decoding.Method) -> None:
+def test_the_method_is_the_requested_one(tmp_path: Path, method: decoding.Method) -> None:
     example = Example(tones(tmp_path / "a.wav", 1, 44_100))
     store = decode_examples([example], tmp_path / "cache", RATE, method)
     expected = resample(np.full(4_410, 1 / 8, np.float32), 44_100, RATE, method)

@@ -118,13 +118,13 @@ def test_tables_that_disagree_do_not_pass(folder: Path) -> None:
         TAUUrban2020Mobile(folder)
 
 
-def test_a_recording_on_both_sides_does_not_pass(folder: Path) -> None:
+def test_a_recording_in_both_splits_does_not_pass(folder: Path) -> None:
     edit(folder / "evaluation_setup" / "fold1_evaluate.csv", "bus-milan", "bus-lisbon")
     with pytest.raises(DcasenetError, match=r"1 recordings are both in .*bus-lisbon"):
         TAUUrban2020Mobile(folder)
 
 
-def test_rows_that_are_unused_or_repeated_are_said(folder: Path) -> None:
+def test_rows_that_are_unused_or_repeated_are_reported(folder: Path) -> None:
     path = folder / "evaluation_setup" / "fold1_train.csv"
     edit(path, "filename\tscene_label\n", "filename\tscene_label\n" + _line(path, 1) + "\n")
     edit(folder / "evaluation_setup" / "fold1_evaluate.csv", _line(path, 0, "bus-milan"), "")

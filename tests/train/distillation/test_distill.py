@@ -43,7 +43,9 @@ def apart(teacher: SoundModel, student: SoundModel, audio: list[np.ndarray]) -> 
     return found
 
 
-def test_a_quarter_width_student_comes_closer_on_sounds_it_never_heard(teacher: SoundModel) -> None:
+def test_a_quarter_width_student_comes_closer_on_sounds_it_was_not_trained_on(
+    teacher: SoundModel,
+) -> None:
     seen, held_out = sounds(12, seed=0), sounds(12, seed=1)[::3]
     before = distill(
         teacher,

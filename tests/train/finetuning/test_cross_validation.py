@@ -1,4 +1,4 @@
-"""Cross-validation: every recording is asked about once, by a model that never saw it."""
+"""Cross-validation: every recording is predicted once, by a model that never saw it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_sounds_that_can_be_told_apart(model: SoundModel, sounds: Path) -> None:
 def test_labels_that_mean_nothing_are_found_out(
     model: SoundModel, sounds: Path, tmp_path: Path
 ) -> None:
-    """Were a model asked about what it was trained on, one linear layer would know by heart."""
+    """Were a model evaluated on what it was trained on, one linear layer would know by heart."""
     paths = [path for path in sorted(sounds.rglob("*.wav")) if path.parent.name == "hiss"]
     for take in range(4, 16):
         soundfile.write(tmp_path / f"{take}.wav", sound("hiss", take), RATE)
@@ -126,7 +126,7 @@ def test_labels_that_mean_nothing_are_found_out(
     assert report.mean("accuracy") < 0.85
 
 
-def test_no_model_is_asked_about_what_it_has_seen(
+def test_no_model_is_evaluated_on_what_it_has_seen(
     model: SoundModel, sounds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: list[Any] = []

@@ -138,7 +138,7 @@ def test_events_step_by_step_with_thresholds_of_their_own(
     assert (event.onset, event.offset) == pytest.approx((4.0, 5.6), abs=0.81)
 
 
-def test_of_a_composed_model_the_tasks_own_trunk_is_probed(sounds: Path, tmp_path: Path) -> None:
+def test_of_a_composed_model_the_tasks_own_backbone_is_probed(sounds: Path, tmp_path: Path) -> None:
     def member(seed: int) -> torch.nn.Module:
         torch.manual_seed(seed)
         return create("v3", n_scenes=2, n_tags=3, n_events=2, width=1 / 16).eval()

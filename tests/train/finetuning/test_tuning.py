@@ -1,4 +1,4 @@
-"""Fine-tuning a whole network: what it hears, what it learns, how it stops and goes on."""
+"""Fine-tuning a whole network: what it reads, what it learns, how it stops and goes on."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_rare_labels_are_drawn_as_often_as_common_ones(
     with pytest.raises(IndexError, match="no batch 9"):
         TuningBatches(data, recipe, 0)[9]
     order = balanced([[0, 1, 2], [3, 4, 5]], 6, np.random.default_rng(0))
-    assert sorted(order) == [0, 1, 2, 3, 4, 5]  # of even classes each is heard once
+    assert sorted(order) == [0, 1, 2, 3, 4, 5]  # of even classes each is drawn once
 
 
 def test_events_are_cut_with_their_times(tmp_path: Path, model: SoundModel) -> None:

@@ -53,8 +53,8 @@ def agrees(counts: np.ndarray, expected: dict[str, Any]) -> None:
 def test_segment_figures_are_sed_evals(case: dict[str, Any]) -> None:
     for length, expected in zip(REFERENCE["segments"], case["segment"], strict=True):
         reference, prediction = (
-            segment_activity(case[side], 4, REFERENCE["duration"], length)
-            for side in ("reference", "prediction")
+            segment_activity(case[kind], 4, REFERENCE["duration"], length)
+            for kind in ("reference", "prediction")
         )
         agrees(segment_counts(reference, prediction), expected)
 
@@ -102,7 +102,7 @@ def test_empty_cases(reference: int, prediction: int, expected: dict[str, float]
         assert {name: getattr(score, name) for name in expected} == expected
 
 
-def best(reference: list[TimedLabel], given: list[TimedLabel]) -> tuple[int, int]:
+def best(reference: list[TimedLabel], predicted: list[TimedLabel]) -> tuple[int, int]:
     """Most hits, then most substitutions, by trying every way to pair the events."""
 
     def near(true: TimedLabel, found: TimedLabel) -> bool:
@@ -110,7 +110,7 @@ def best(reference: list[TimedLabel], given: list[TimedLabel]) -> tuple[int, int
             0.2, 0.5 * (true[2] - true[1])
         )
 
-    padded = [*given, *[None] * len(reference)]
+    padded = [*predicted, *[None] * len(reference)]
     found = (0, 0)
     for order in itertools.permutations(padded, len(reference)):
         pairs = [t[0] == g[0] for t, g in zip(reference, order, strict=True) if g and near(t, g)]
@@ -165,8 +165,8 @@ def test_segment_f1_is_scikit_learns_micro_f1(truth: np.ndarray) -> None:
 def test_segment_score_by_hand() -> None:
     """Twenty frames of 0.1 s: true 1 s scores are 2/3 and 0.4 (sed_eval)."""
     true = [(0, 0.0, 0.5), (1, 0.9, 1.0), (3, 1.2, 1.8)]
-    given = [(0, 0.0, 0.5), (2, 1.2, 1.5)]
-    score = segment_score(segment_activity(true, 4, 2.0), segment_activity(given, 4, 2.0))
+    predicted = [(0, 0.0, 0.5), (2, 1.2, 1.5)]
+    score = segment_score(segment_activity(true, 4, 2.0), segment_activity(predicted, 4, 2.0))
     assert score == EventScore(hits=1, reference=3, predicted=2, substitutions=1)
     assert score.error_rate == pytest.approx(2 / 3)
     assert score.f1 == pytest.approx(0.4)

@@ -70,7 +70,7 @@ def test_every_example_comes_once_in_each_sweep(job: ModuleType, data: PaperData
     assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == [0, 1, 2, 3, 4, 5]
     assert first != second
     assert first == epoch(0)
-    # Two processes share one stream: together they hear what one with twice the batch does.
+    # Two processes share one stream: together they read what one with twice the batch does.
     halves = [epoch(0, rank=rank, n_ranks=2) for rank in (0, 1)]
     doubled = PaperBatches({"scene": Numbers()}, replace(recipe, n_scene=4), 0)
     for index, batch in enumerate(doubled):

@@ -69,5 +69,5 @@ def test_two_processes_train_as_one_with_twice_the_batch(
         assert together.keys() == by_itself.keys()
         for name, value in by_itself.items():
             assert torch.allclose(together[name], value, rtol=0, atol=1e-5), name
-    # Each heard something else: gradients would be equal otherwise too.
+    # Each read something else: gradients would be equal otherwise too.
     assert not torch.equal(first["own_loss"], second["own_loss"])

@@ -24,7 +24,7 @@ def test_the_same_seed_writes_the_same_files(tmp_path: Path) -> None:
     assert first != other
 
 
-def test_every_clip_but_the_silent_one_is_heard(tmp_path: Path) -> None:
+def test_every_clip_but_the_silent_one_is_read(tmp_path: Path) -> None:
     build_tags(tmp_path)
     data = FSDKaggle2019Curated(tmp_path, keep_known_bad=True)
     store = decode_examples(data.examples, tmp_path / "cache", RATE)

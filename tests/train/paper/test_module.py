@@ -141,7 +141,7 @@ def test_validation_gives_the_protocols_figures(
     found = next({k: float(v) for k, v in row.items() if v} for row in rows if row["score"])
     model = trained_model(best["best"], "mine")
     reports = [paper_scene(model, sets["scene"]), paper_tags(model, sets["tag"])]
-    # Two microphones of four: the protocol counts the others as 0, the examination does not.
+    # Two microphones of four: the protocol counts the others as 0, the validation does not.
     assert found["scene_accuracy"] == pytest.approx(reports[0].paper["accuracy"], abs=1e-6)
     assert found["tag_lwlrap"] == pytest.approx(reports[1].paper["lwlrap"], abs=1e-6)
     assert 0 <= found["event_paper_f1"] <= 1

@@ -110,7 +110,7 @@ def test_events_are_the_mean_of_four_microphones(
     assert np.isnan(report.per_label[labels[2]]["f1"])
 
 
-def test_every_microphone_is_heard_by_itself(
+def test_every_microphone_is_evaluated_by_itself(
     tiny_model: SoundModel, microphones: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, labels = biased(tiny_model), tiny_model.spec.events
@@ -137,7 +137,7 @@ def test_a_missing_microphone_counts_as_nothing(
     assert report.paper == {"paper_f1": 0.0, "paper_error_rate": 1.0}
 
 
-def test_a_file_without_channels_is_heard_as_it_is(
+def test_a_file_without_channels_is_evaluated_as_it_is(
     tiny_model: SoundModel, microphones: tuple[Path, ...]
 ) -> None:
     model, labels = biased(tiny_model), tiny_model.spec.events

@@ -1,4 +1,4 @@
-"""A local Hub that speaks what huggingface_hub asks of one."""
+"""A local Hub that speaks what huggingface_hub expects of one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class LocalHub:
             handler.send_header("X-Repo-Commit", self.oid(repo, revision))
             blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             if large:
-                # Another host, as the Hub's own: who asks for the headers does not follow there.
+                # Another host, as the Hub's own: who requests the headers does not follow there.
                 elsewhere = self.url.replace("127.0.0.1", "localhost")
                 handler.send_header("Location", f"{elsewhere}/cdn/{sha}")
                 handler.send_header("X-Linked-Etag", f'"{sha}"')

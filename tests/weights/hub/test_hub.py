@@ -44,7 +44,7 @@ def test_a_repository_loads_and_is_cached(hub_python, local_hub, small_model, tm
     """,
         HF_HUB_VERBOSITY="error",
     )
-    # A commit is never asked for again, a branch may have moved.
+    # A commit is never requested again, a branch may have moved.
     assert set(published.requested[before:]) == {"/org/name/resolve/main/config.json"}
 
 
