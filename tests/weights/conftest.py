@@ -223,10 +223,57 @@ def entry(stage: str, **fields: Any) -> dict[str, Any]:
     return {**common, "stage": stage, "license": "MIT", **fields}
 
 
+# A process that has imported what takes long, and forks for each piece of code that is to run.
+TEMPLATE = """
+import json, os, sys, traceback
+import dcasenet
+from dcasenet import SoundModel, create
+
+assert "huggingface_hub" not in sys.modules, "it reads the environment when it is imported"
+for line in sys.stdin:
+    job = json.loads(line)
+    process = os.fork()
+    if process == 0:
+        code = 1
+        for place, path in ((1, job["out"]), (2, job["err"])):
+            os.dup2(os.open(path, os.O_WRONLY), place)
+        try:
+            os.environ.clear()
+            os.environ.update(job["environment"])
+            exec(compile(job["code"], "<code>", "exec"), {"__name__": "__main__"})
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    sys.stdout.write(f"{status}\\n")
+    sys.stdout.flush()
+"""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[subprocess.Popen[str] | None]:
+    """The process of `TEMPLATE`; None where there is no fork."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    command = [sys.executable, "-c", TEMPLATE]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        yield process
+
+
 class Python:
     """Start Python with a test's manifest and cache; the code is what is left to say."""
 
-    def __init__(self, manifest_path: Path) -> None:
+    def __init__(
+        self, manifest_path: Path, template: subprocess.Popen[str] | None, folder: Path
+    ) -> None:
+        self.template, self.folder = template, folder
         self.prelude = (
             "import os, signal, sys\n"
             "from pathlib import Path\n"
@@ -236,29 +283,54 @@ class Python:
         )
 
     def start(self, code: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a process of its own, which may be killed."""
         return subprocess.Popen(
             [sys.executable, "-c", self.prelude + textwrap.dedent(code)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             env={**os.environ, **environment},
         )
 
     def finish(self, process: subprocess.Popen[str]) -> str:
         """Wait for a process and give what it printed."""
         out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
+        return self._checked(process.returncode, out, err)
+
+    def run(self, code: str, **environment: str) -> str:
+        """Run code in a process that was forked for it, and return what it printed."""
+        if self.template is None:
+            return self.finish(self.start(code, **environment))
+        assert self.template.stdin is not None
+        assert self.template.stdout is not None
+        out, err = self.folder / "out.txt", self.folder / "err.txt"
+        out.write_text("")
+        err.write_text("")
+        job = {
+            "code": self.prelude + textwrap.dedent(code),
+            "environment": {**os.environ, **environment},
+            "out": str(out),
+            "err": str(err),
+        }
+        self.template.stdin.write(f"{json.dumps(job)}\n")
+        self.template.stdin.flush()
+        status = int(self.template.stdout.readline())
+        return self._checked(status, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    def _checked(self, status: int, out: str, err: str) -> str:
+        assert status == 0, err
         assert err == ""  # no warnings, and no progress bars, which are for terminals
         return out
 
-    def run(self, code: str, **environment: str) -> str:
-        return self.finish(self.start(code, **environment))
-
 
 @pytest.fixture
-def python(published: Published) -> Python:
-    return Python(published.manifest)
+def python(
+    published: Published,
+    template: subprocess.Popen[str] | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Python:
+    return Python(published.manifest, template, tmp_path_factory.mktemp("python"))
 
 
 @pytest.fixture

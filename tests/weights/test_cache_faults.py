@@ -211,8 +211,12 @@ def test_a_linked_cache_folder_is_fine(published, tmp_path):
 @pytest.mark.parametrize(
     ("umask", "folder", "file"), [(0o077, 0o700, 0o600), (0o002, 0o775, 0o664)]
 )
-def test_the_umask_decides_who_can_use_the_cache(published, python, umask, folder, file):
-    python.run(f"os.umask({umask}); dcasenet.load('v3')")
+def test_the_umask_decides_who_can_use_the_cache(published, umask, folder, file):
+    before = os.umask(umask)
+    try:
+        dcasenet.load("v3")
+    finally:
+        os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in published.folder.iterdir()}
     assert published.folder.stat().st_mode & 0o777 == folder
     assert modes.pop(".lock") == file
