@@ -296,9 +296,11 @@ class Python:
     def finish(self, process: subprocess.Popen[str]) -> str:
         """Wait for a process and give what it printed."""
         out, err = process.communicate(timeout=120)
-        return self._checked(process.returncode, out, err)
+        assert process.returncode == 0, err
+        assert err == ""  # no warnings, and no progress bars, which are for terminals
+        return out
 
-    def run(self, code: str, **environment: str) -> str:
+    def run(self, code: str, *, status: int = 0, **environment: str) -> str:
         """Run code in a process that was forked for it, and return what it printed."""
         if self.template is None:
             return self.finish(self.start(code, **environment))
@@ -315,13 +317,11 @@ class Python:
         }
         self.template.stdin.write(f"{json.dumps(job)}\n")
         self.template.stdin.flush()
-        status = int(self.template.stdout.readline())
-        return self._checked(status, out.read_text("utf-8"), err.read_text("utf-8"))
-
-    def _checked(self, status: int, out: str, err: str) -> str:
-        assert status == 0, err
-        assert err == ""  # no warnings, and no progress bars, which are for terminals
-        return out
+        ended = int(self.template.stdout.readline())
+        messages = err.read_text("utf-8")
+        assert ended == status, messages
+        assert messages == ""  # no warnings, and no progress bars, which are for terminals
+        return out.read_text("utf-8")
 
 
 @pytest.fixture

@@ -90,9 +90,7 @@ def test_killed_while_downloading(published, python):
     ids=["while writing", "before the rename"],
 )
 def test_killed_while_converting(published, python, moment):
-    process = python.start(f"{moment}\n        dcasenet.load('v3')")
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    python.run(f"{moment}\n        dcasenet.load('v3')", status=-signal.SIGKILL)
     assert cache.cached_files() == []
     assert len(list((published.folder / "incomplete").iterdir())) == 2
     assert published.is_right(dcasenet.load("v3"))
