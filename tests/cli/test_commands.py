@@ -179,17 +179,14 @@ def test_a_device_that_is_not_there(run: Callable[..., Any], wav: Path) -> None:
     assert "device='nonsense' cannot be used" in " ".join(done.err.split())
 
 
-def test_a_terminal_gets_a_bar_and_a_file_gets_the_lines(
-    folder: str, wav: Path, tmp_path: Path
-) -> None:
+# Processes of their own run the checkpoint that ships, which answers without importing torch.
+def test_a_terminal_gets_a_bar_and_a_file_gets_the_lines(wav: Path, tmp_path: Path) -> None:
     pty = pytest.importorskip("pty", reason="terminals of this kind are for Unix")
     parent, child = pty.openpty()
     words = [sys.executable, "-m", "dcasenet", "scene", str(wav), "missing.wav", str(wav)]
     out = tmp_path / "out.jsonl"
     with out.open("w") as file:
-        process = subprocess.Popen(
-            [*words, "--model", folder, "--format", "json"], stdout=file, stderr=child
-        )
+        process = subprocess.Popen([*words, "--format", "json"], stdout=file, stderr=child)
         assert process.wait(120) == 1
     os.close(child)
     shown = os.read(parent, 100_000).decode()
@@ -199,20 +196,20 @@ def test_a_terminal_gets_a_bar_and_a_file_gets_the_lines(
     assert "error: There is no file missing.wav" in shown
 
 
-def test_a_full_disk_is_an_error_in_one_line(folder: str, wav: Path) -> None:
+def test_a_full_disk_is_an_error_in_one_line(wav: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("there is no /dev/full here")
     with full.open("w") as file:
         done = subprocess.run(
-            [sys.executable, "-m", "dcasenet", "scene", str(wav), "--model", folder],
+            [sys.executable, "-m", "dcasenet", "scene", str(wav)],
             stdout=file, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 
 
-def test_a_name_that_is_no_text_is_answered(folder: str, wav: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_no_text_is_answered(wav: Path, tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/odd\xff.wav"
     try:
         shutil.copy(os.fsencode(wav), odd)
@@ -220,8 +217,7 @@ def test_a_name_that_is_no_text_is_answered(folder: str, wav: Path, tmp_path: Pa
         pytest.skip("this file system has no such names")
     words = [sys.executable, "-m", "dcasenet", "scene", odd, wav, "--format", "csv"]
     done = subprocess.run(
-        [*words, "--model", folder],
-        capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        words, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
@@ -247,8 +243,8 @@ def test_help_is_in_panels_that_hold_every_command(run: Callable[..., Any]) -> N
     assert run("events", "-h", model=False).code == 0
 
 
-def test_as_a_module_and_into_a_closed_pipe(folder: str, wav: Path) -> None:
-    words = [sys.executable, "-m", "dcasenet", "scene", *[str(wav)] * 3, "--model", folder]
+def test_as_a_module_and_into_a_closed_pipe(wav: Path) -> None:
+    words = [sys.executable, "-m", "dcasenet", "scene", *[str(wav)] * 3]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("street.wav") == 3
