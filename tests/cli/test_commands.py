@@ -216,9 +216,8 @@ def test_a_name_that_is_no_text_is_answered(wav: Path, tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no such names")
     words = [sys.executable, "-m", "dcasenet", "scene", odd, wav, "--format", "csv"]
-    done = subprocess.run(
-        words, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
-    )  # fmt: skip
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(words, capture_output=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
 
