@@ -157,10 +157,10 @@ def peers(folder: Path, threads: int) -> dict[str, Any]:
             exact, fast = folder / f"{what} float32.onnx", folder / f"{what} int8.onnx"
             onnx.save(exported(width, from_waveform=from_waveform), exact)
             shape = (5 * SAMPLE_RATE,) if from_waveform else (N_MELS, 500)
-            prepared = folder / f"{what} prepared.onnx"  # as ONNX Runtime's guide has it
-            quant_pre_process(exact, prepared, skip_symbolic_shape=True)
+            preprocessed = folder / f"{what} preprocessed.onnx"  # as ONNX Runtime's guide has it
+            quant_pre_process(exact, preprocessed, skip_symbolic_shape=True)
             quantize_static(
-                prepared,
+                preprocessed,
                 fast,
                 Noise(shape),
                 QuantFormat.QDQ,
