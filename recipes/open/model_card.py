@@ -65,7 +65,7 @@ Intervals hold 95 % of bootstrap resamples of the recordings (events: of the sou
 
 - It was never trained on city scenes as in TAU Urban Acoustic Scenes: the environment head is not
   a DCASE scene classifier, and always answers with one of its {n_scenes} environments.
-- It hears nothing above {max_frequency:g} Hz.
+- It uses nothing above {max_frequency:g} Hz.
 - Events are placed on steps of 0.8 s, and were learned from mixtures of isolated sounds, not from
   annotated recordings.
 - Per-label figures rest on a handful of recordings each; speech on few speakers.
