@@ -40,20 +40,17 @@ def blocks_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "array"])
-@pytest.mark.parametrize("channels", ["mix", "each"])
 def test_every_block_size_gives_the_same(
-    model: SoundVerbs[Any],
-    bursts: Bursts,
-    blocks_of: Callable[[int], None],
-    kind: str,
-    channels: Any,
+    model: SoundVerbs[Any], bursts: Bursts, blocks_of: Callable[[int], None], kind: str
 ) -> None:
     stereo = np.stack([bursts(70, 16_000), bursts(70, 16_000, 1)])
     audio = (stereo, 16_000) if kind == "array" else encoded(stereo, 16_000, kind)
     blocks_of(2**40)
+    detect = partial(model.detect_events, audio, window=10.0, hop=2.4)
     whole = model.analyze(audio)
-    events = model.detect_events(audio, channels=channels, window=10.0, hop=2.4)
-    for size in (3_001, 100_000, 2**20):
+    mix, each = detect(channels="mix"), detect(channels="each")
+    assert np.abs(mix.probabilities - each.probabilities).max() > 0.01
+    for size in (3_001, 2**20):
         blocks_of(size)
         pieces = model.analyze(audio)
         np.testing.assert_allclose(pieces.scene.windows, whole.scene.windows, atol=1e-4)
@@ -62,8 +59,9 @@ def test_every_block_size_gives_the_same(
             pieces.events.probabilities, whole.events.probabilities, atol=1e-4
         )
         assert pieces.duration == whole.duration
-        again = model.detect_events(audio, channels=channels, window=10.0, hop=2.4)
-        np.testing.assert_allclose(again.probabilities, events.probabilities, atol=1e-4)
+        again = detect(channels="mix"), detect(channels="each")
+        np.testing.assert_allclose(again[0].probabilities, mix.probabilities, atol=1e-4)
+        np.testing.assert_allclose(again[1].probabilities, each.probabilities, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [50_000, 2**20])
@@ -133,7 +131,7 @@ def test_memory_does_not_grow_with_the_recording(
 ) -> None:
     blocks_of(2**17)  # 8 s: as many wait in the short recording as in the long one
     minute = bursts(60, 16_000)
-    paths = {minutes: tmp_path / f"{minutes}.{kind}" for minutes in (2, 8)}
+    paths = {minutes: tmp_path / f"{minutes}.{kind}" for minutes in (2, 5)}
     for minutes, path in paths.items():
         with soundfile.SoundFile(path, "w", 16_000, 1, format=kind) as file:
             for _ in range(minutes):
@@ -141,7 +139,7 @@ def test_memory_does_not_grow_with_the_recording(
     output = tmp_path / "out.csv"
     for infer in (model.tag, partial(write_results, model, output=output)):
         short, long = (peak(partial(infer, path)) for path in paths.values())
-        assert long < short + 10e6  # 6 minutes at 24 kHz are 35 MB
+        assert long < short + 10e6  # 3 minutes at 24 kHz are 17 MB
         assert short < 70e6
 
 
