@@ -4,7 +4,8 @@ Each length is analyzed to a table by a process of its own, from a file that rep
 recording; ``--silent 1440`` adds lengths of digital silence. The network has random weights and the
 shape of the default checkpoint: neither figure depends on them. ``--width 0`` leaves it out, for
 everything around it: reading, resampling, windows, joining and writing. ``--runtime onnx`` runs it
-as exported. ``--files 10000`` adds jobs of so many files of 1 s, by ``--workers 1 2``.
+as exported. ``--files 10000`` adds jobs of so many files of 1 s, by ``--workers 1 2``. "Limit" is
+where most of the time goes, and how much of it: the network, or everything around it.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.one is not None:
         print(json.dumps(measure(options.one, chosen_model(options), options.workers[0])))
         return
-    print("| recording | peak memory | beyond the first | time | × real time | lines |")
-    print("|--|--:|--:|--:|--:|--:|")
+    print("| recording | peak memory | beyond the first | time | × real time | lines | limit |")
+    print("|--|--:|--:|--:|--:|--:|--|")
     first = None
     lengths = [(minutes, False) for minutes in options.minutes]
     for minutes, is_silent in (*lengths, *((minutes, True) for minutes in options.silent)):
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         what = f"{minutes:,g} min{' of silence' if is_silent else ''}"
         print(
             f"| {what} | {found['memory']:,.0f} MB | {more:+,.0f} MB | "
-            f"{found['seconds']:,.1f} s | {speed:,.0f} | {found['lines']:,} |",
+            f"{found['seconds']:,.1f} s | {speed:,.0f} | {found['lines']:,} | {limit(found)} |",
             flush=True,
         )
 
@@ -78,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def print_files(options: argparse.Namespace, n_files: int) -> None:
     """A job over short files, by each number of workers."""
-    print("\n| files | workers | peak memory | time | files a second | × real time |")
-    print("|--|--:|--:|--:|--:|--:|")
+    print("\n| files | workers | peak memory | time | files a second | × real time | limit |")
+    print("|--|--:|--:|--:|--:|--:|--|")
     with TemporaryDirectory() as name:
         folder = Path(name, "files")
         folder.mkdir()
@@ -92,9 +93,17 @@ def print_files(options: argparse.Namespace, n_files: int) -> None:
             print(
                 f"| {n_files:,} | {workers} | {found['memory']:,.0f} MB | "
                 f"{found['seconds']:,.1f} s | {n_files / found['seconds']:,.0f} | "
-                f"{audio / found['seconds']:,.0f} |",
+                f"{audio / found['seconds']:,.0f} | {limit(found)} |",
                 flush=True,
             )
+
+
+def limit(found: dict[str, float]) -> str:
+    """What takes most of the time, and its share."""
+    share = found["network"] / found["seconds"]
+    if share > 0.5:
+        return f"network, {share:.0%}"
+    return f"reading and writing, {1 - share:.0%}"
 
 
 def by_itself(options: argparse.Namespace, path: Path, workers: int = 0) -> dict[str, float]:
@@ -153,8 +162,19 @@ def chosen_model(options: argparse.Namespace) -> SoundVerbs[Any]:
 
 
 def measure(path: Path, model: SoundVerbs[Any], workers: int) -> dict[str, float]:
-    """Analyze a file, or a folder of them, to a table beside it: MB at the peak, seconds, lines."""
+    """Analyze a file, or a folder of them, to a table beside it: MB at the peak, seconds of all and
+    of the network, lines.
+    """
     output = path.with_suffix(".csv")
+    network, took = model.infer, []
+
+    def infer(*given: Any) -> Any:
+        start = time.perf_counter()
+        outputs = network(*given)
+        took.append(time.perf_counter() - start)
+        return outputs
+
+    model.infer = infer  # type: ignore[method-assign]
     start = time.perf_counter()
     if path.is_dir():
         analyze(model, [path], output, workers=workers, restart=True)
@@ -162,6 +182,7 @@ def measure(path: Path, model: SoundVerbs[Any], workers: int) -> dict[str, float
         write_results(model, path, output)
     return {
         "seconds": time.perf_counter() - start,
+        "network": sum(took),
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "lines": len(output.read_text("utf-8").splitlines()),
     }

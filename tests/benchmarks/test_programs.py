@@ -112,6 +112,32 @@ def test_the_tables_of_growth(capfd: Any) -> None:
     assert rows["0.1 min"][1] == "+0 MB"
     assert re.fullmatch(f"{NUMBER} MB", rows["0.2 min of silence"][0])
     assert rows["2"][0] == "1"  # two files, one worker
+    for name in ("0.1 min", "0.2 min of silence", "2"):  # there is no network
+        assert re.fullmatch(r"reading and writing, (9\d|100)%", rows[name][-1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(9.0, "network, 90%"), (1.0, "reading and writing, 90%")]
+)
+def test_the_limit_is_where_most_of_the_time_goes(seconds: float, said: str) -> None:
+    long = importlib.import_module("long")
+    assert long.limit({"network": seconds, "seconds": 10.0}) == said
+
+
+def test_the_time_of_the_network_is_measured(tmp_path: Path, monkeypatch: Any) -> None:
+    long = importlib.import_module("long")
+    shape = importlib.import_module("shape")
+    clock = [0.0]
+    monkeypatch.setattr(long.time, "perf_counter", lambda: clock[-1])
+
+    class Slow(long.Nothing):  # type: ignore[misc, name-defined]
+        def infer(self, *given: Any) -> Any:
+            clock.append(clock[-1] + 3.0)
+            return super().infer(*given)
+
+    long.write_recording(tmp_path / "long.wav", 0.25, True)
+    found = long.measure(tmp_path / "long.wav", Slow(shape.new_spec(0.25)), 0)
+    assert found["network"] == found["seconds"] > 0
 
 
 def test_the_table_of_a_device(capfd: Any) -> None:
