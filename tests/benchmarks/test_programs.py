@@ -117,11 +117,11 @@ def test_the_tables_of_growth(capfd: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(9.0, "network, 90%"), (1.0, "reading and writing, 90%")]
+    ("seconds", "expected"), [(9.0, "network, 90%"), (1.0, "reading and writing, 90%")]
 )
-def test_the_limit_is_where_most_of_the_time_goes(seconds: float, said: str) -> None:
+def test_the_limit_is_where_most_of_the_time_goes(seconds: float, expected: str) -> None:
     long = importlib.import_module("long")
-    assert long.limit({"network": seconds, "seconds": 10.0}) == said
+    assert long.limit({"network": seconds, "seconds": 10.0}) == expected
 
 
 def test_the_time_of_the_network_is_measured(tmp_path: Path, monkeypatch: Any) -> None:
