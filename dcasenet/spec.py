@@ -23,6 +23,8 @@ FRAMES_PER_STEP = ROWS_PER_STEP = 8
 PAPER_POOLING = 5  # steps of the paper's last pooling
 
 
+# Smallest share of a threshold at which events end: at 0 they never would.
+LEAST_HYSTERESIS = 0.05
 # Most characters of a name, a label or a figure's name; and of a text for people.
 LONGEST_NAME, LONGEST_TEXT = 200, 100_000
 
@@ -219,6 +221,8 @@ class ModelSpec:
             default as the released weights do. Where all tasks have the same windows
             (`has_one_grid`), one pass answers them all.
         thresholds: Event label → probability above which it counts as active.
+        hysteresis: Share of its threshold above which an event that is active somewhere lasts; see
+            `dcasenet.decode_events`. 1 for the released weights: the threshold itself.
         curves: Event label → its precision and recall by threshold, for thresholds by operating
             point; none where they were not measured.
         familiarity: Where the training data lie, to tell what is too far from them; None where
@@ -247,6 +251,7 @@ class ModelSpec:
     resampler: Literal["sinc", "soxr"] = "soxr"
     context: Mapping[Task, Context] = field(default_factory=lambda: dict(RELEASED_CONTEXT))
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    hysteresis: float = 1.0
     curves: Mapping[str, OperatingCurve] = field(default_factory=dict)
     familiarity: FamiliarityStatistics | None = None
     selected_for: Task | None = None
@@ -380,6 +385,7 @@ ACCEPTED = {
     ),
     "selected_for": "one of scene, tag and event, or none",
     "thresholds": "a number from 0 to 1 for every event",
+    "hysteresis": f"a number from {LEAST_HYSTERESIS} to 1",
     "curves": (
         f"event → precision and recall, {len(CURVE_THRESHOLDS)} numbers from 0 to 1 of each"
     ),
@@ -511,6 +517,7 @@ def _checks(spec: ModelSpec) -> dict[str, bool]:
         "thresholds": isinstance(thresholds, Mapping)
         and all(_is_name(name) and _is_number(value, 0, 1) for name, value in thresholds.items())
         and ("event" not in spec.tasks or all(label in thresholds for label in spec.events)),
+        "hysteresis": _is_number(spec.hysteresis, LEAST_HYSTERESIS, 1),
         "curves": all(label in spec.events for label in spec.curves),
         # The members of a composed model share one front end.
         "members": isinstance(members, Mapping)

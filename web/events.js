@@ -4,12 +4,14 @@ export class EventDecoder {
    * @param {string[]} labels Label of each column.
    * @param {number} hop From one row to the next, in seconds.
    * @param {Object<string, number>} thresholds Label → probability above which it is active.
+   * @param {number} hysteresis Share of its threshold above which an active one lasts; 1 is none.
    */
-  constructor(labels, hop, thresholds) {
+  constructor(labels, hop, thresholds, hysteresis = 1) {
     this.labels = labels;
     this.hop = hop;
     this.limits = labels.map((label) => thresholds[label]);
-    this.runs = labels.map(() => null); // what is under way: {start, sum}
+    this.low = this.limits.map((limit) => hysteresis * limit);
+    this.runs = labels.map(() => null); // what is under way: {start, sum, isActive}
     this.rows = 0;
   }
 
@@ -18,11 +20,12 @@ export class EventDecoder {
     const ended = [];
     for (const row of rows) {
       this.limits.forEach((limit, label) => {
-        if (row[label] > limit) {
-          this.runs[label] ??= { start: this.rows, sum: 0 };
-          this.runs[label].sum += row[label];
-        } else if (this.runs[label]) {
-          ended.push(this.end(label, Infinity));
+        if (row[label] > this.low[label]) {
+          const run = (this.runs[label] ??= { start: this.rows, sum: 0, isActive: false });
+          run.sum += row[label];
+          run.isActive ||= row[label] > limit;
+        } else {
+          ended.push(...this.end(label, Infinity));
         }
       });
       this.rows++;
@@ -32,7 +35,7 @@ export class EventDecoder {
 
   /** Give the events that are under way at the end, which is at `duration` seconds. */
   close(duration) {
-    return this.labels.flatMap((_, i) => (this.runs[i] ? [this.end(i, duration)] : []));
+    return this.labels.flatMap((_, i) => this.end(i, duration));
   }
 
   /** Give a copy, to look ahead with. */
@@ -42,15 +45,19 @@ export class EventDecoder {
     return copy;
   }
 
+  /** End what is under way: one event, or none if it never exceeded its threshold. */
   end(label, duration) {
-    const { start, sum } = this.runs[label];
+    const run = this.runs[label];
     this.runs[label] = null;
-    return {
-      label: this.labels[label],
-      onset: rounded(start * this.hop),
-      offset: Math.min(rounded(this.rows * this.hop), duration),
-      probability: sum / (this.rows - start),
-    };
+    if (!run?.isActive) return [];
+    return [
+      {
+        label: this.labels[label],
+        onset: rounded(run.start * this.hop),
+        offset: Math.min(rounded(this.rows * this.hop), duration),
+        probability: run.sum / (this.rows - run.start),
+      },
+    ];
   }
 }
 

@@ -31,6 +31,7 @@ export class Spec {
     this.tasks = values.tasks;
     this.labels = { scene: values.scenes, tag: values.tags, event: values.events };
     this.thresholds = values.thresholds;
+    this.hysteresis = values.hysteresis ?? 1; // files of before have none
     this.rate = values.frontend.sample_rate;
     this.context = values.context;
     this.stepSamples = FRAMES_PER_STEP * values.time_pooling * values.frontend.hop_length;

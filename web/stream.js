@@ -17,7 +17,7 @@ export class Stream {
     this.grids = grids;
     this.sliding = new SlidingWindows(this.grids);
     this.joined = new OverlapAdd();
-    this.decoder = new EventDecoder(spec.labels.event, spec.row, spec.thresholds);
+    this.decoder = new EventDecoder(spec.labels.event, spec.row, spec.thresholds, spec.hysteresis);
     this.windows = { scene: [], tag: [] }; // {onset, offset, level, values, isSure}
     this.familiarity = spec.familiarity ? 0 : null; // that of the most familiar window
     this.events = []; // those that are final

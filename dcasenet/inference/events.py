@@ -1,4 +1,4 @@
-"""Framewise probabilities become events: median, threshold, close gaps, drop short."""
+"""Framewise probabilities become events: median, thresholds, close gaps, drop short."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.results import Event
+from dcasenet.spec import LEAST_HYSTERESIS
 from dcasenet.types import check_number, find_label
 
 # Two times closer than this are the same: frame counts times a hop are not exact in binary.
@@ -19,7 +20,7 @@ ROWS_AT_ONCE = 4096
 Run = tuple[int, int, float]
 
 
-def decode_events(
+def decode_events(  # noqa: PLR0913 - the public signature: one option per step of decoding
     probabilities: NDArray[np.floating],
     labels: Sequence[str],
     hop: float,
@@ -28,11 +29,13 @@ def decode_events(
     min_gap: float = 0.0,
     min_duration: float = 0.0,
     *,
+    hysteresis: float = 1.0,
     duration: float | None = None,
 ) -> list[Event]:
     """Turn framewise probabilities into events, earliest first.
 
-    Per label, in this order: median filter, threshold, close gaps, drop short events.
+    Per label, in this order: median filter, threshold with hysteresis, close gaps, drop short
+    events.
 
     Args:
         probabilities: Shape (frames, labels), 0 to 1.
@@ -43,6 +46,8 @@ def decode_events(
             ends are repeated); under two frames it changes nothing.
         min_gap: Gaps shorter than this, in seconds, between two events of a label are closed.
         min_duration: Events shorter than this, in seconds, are dropped.
+        hysteresis: An event that is active somewhere lasts as long as the probability is strictly
+            above this share of the threshold, 0.05 to 1; 1 is the threshold itself.
         duration: Length of the recording, in seconds: no offset exceeds it.
 
     Returns:
@@ -57,10 +62,12 @@ def decode_events(
         >>> decode_events(probabilities, ["dog"], hop=0.1, threshold=0.3)
         [Event(label='dog', onset=0.1, offset=0.3, probability=0.8)]
 
-    Source: the authors' ``trainer.py`` (strictly above 0.3).
+    Source: the authors' ``trainer.py`` (strictly above 0.3, without hysteresis).
     """
     probabilities = np.asarray(probabilities)
-    decoder = EventDecoder(labels, hop, threshold, median, min_gap, min_duration)
+    decoder = EventDecoder(
+        labels, hop, threshold, median, min_gap, min_duration, hysteresis=hysteresis
+    )
     starts = range(0, len(probabilities), ROWS_AT_ONCE)  # so that the median needs little memory
     events = [e for a in starts for e in decoder.push(probabilities[a : a + ROWS_AT_ONCE])]
     if not len(probabilities):
@@ -90,14 +97,19 @@ class EventDecoder:
         median: float = 0.0,
         min_gap: float = 0.0,
         min_duration: float = 0.0,
+        *,
+        hysteresis: float = 1.0,
     ) -> None:
         check_decoding(hop, median, min_gap, min_duration)
+        check_hysteresis(hysteresis)
         limits = thresholds_for(labels, threshold)
         self._labels, self._hop, self._shortest = tuple(labels), hop, min_duration
         self._limits = np.array([limits[label] for label in labels])
         self._half = round(median / hop) // 2
         self._context: NDArray[np.floating] | None = None
         self._tracks = [_Track(min_gap / hop) for _ in labels]
+        self._low = hysteresis * self._limits
+        self._undecided = [_Undecided() for _ in labels] if hysteresis < 1 else ()
 
     def push(self, probabilities: NDArray[np.floating]) -> list[Event]:
         """Take the next rows, (frames, labels), and give the events that are final.
@@ -145,7 +157,11 @@ class EventDecoder:
                     rows[:, column], 2 * self._half + 1
                 )
                 smooth = np.median(around, axis=1)
-            found += [(column, run) for run in track.push(smooth > limit, curve)]
+            active = smooth > limit
+            if self._undecided:
+                low = smooth > self._low[column]
+                active, curve = self._undecided[column].push(low, active, curve)
+            found += [(column, run) for run in track.push(active, curve)]
         return found
 
     def _named(self, found: Sequence[tuple[int, Run]], end: float = np.inf) -> list[Event]:
@@ -158,6 +174,37 @@ class EventDecoder:
                 label, mean = self._labels[column], total / (stop - start)
                 events.append(Event(label=label, onset=onset, offset=offset, probability=mean))
         return self.in_order(events)
+
+
+class _Undecided:
+    """Hysteresis of one label: holds frames back until it is known whether they are active.
+
+    Those above the lower threshold are, if any of the same run exceeds the threshold itself.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[NDArray[np.floating]] = []  # the curve of a run that has not exceeded it
+        self._is_active = False  # whether the latest frame is of one that has
+
+    def push(
+        self, low: NDArray[np.bool_], high: NDArray[np.bool_], curve: NDArray[np.floating]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
+        """Return which frames are active and their curve, of all frames that are decided."""
+        if self._held and low.all() and not high.any():
+            self._held.append(curve)
+            return high[:0], curve[:0]
+        curve = np.concatenate((*self._held, curve))
+        n_held = len(curve) - len(low)
+        low = np.concatenate((np.ones(n_held, dtype=bool), low))
+        high = np.concatenate((np.zeros(n_held, dtype=bool), high))
+        active, n_decided = np.zeros_like(low), len(low)
+        for start, stop in runs(low):
+            active[start:stop] = high[start:stop].any() or (start == 0 and self._is_active)
+            if stop == len(low) and not active[start]:
+                n_decided = start
+        self._is_active = bool(active[-1])
+        self._held = [curve[n_decided:]] if n_decided < len(low) else []
+        return active[:n_decided], curve[:n_decided]
 
 
 class _Track:
@@ -245,6 +292,16 @@ def check_decoding(hop: float, median: float, min_gap: float, min_duration: floa
         raise ValueError(f"hop={hop} is not a time step; give seconds above 0.")
     for name, value in (("median", median), ("min_gap", min_gap), ("min_duration", min_duration)):
         check_number(name, value, 0, accepted="give seconds, 0 or more")
+
+
+def check_hysteresis(hysteresis: float) -> None:
+    """Refuse a share of the threshold that is none.
+
+    Raises:
+        ValueError: It is out of range.
+    """
+    accepted = f"give {LEAST_HYSTERESIS} to 1"
+    check_number("hysteresis", hysteresis, LEAST_HYSTERESIS, 1, accepted=accepted)
 
 
 def _sum(curve: NDArray[np.floating]) -> float:

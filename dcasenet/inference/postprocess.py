@@ -325,6 +325,7 @@ class FramewiseDecoder(Decoder[Events]):
         self._highest = min(spec.frontend.max_frequency, spec.frontend.sample_rate / 2)
         self._limit = 0.0 if spec.familiarity is None else spec.familiarity.limit
         self._output = "fine_event" if fine else "event"
+        self._hysteresis = spec.hysteresis
         self._axis = TimeAxis.of(spec, fine=fine)
         self._steps = _JoinedSteps(self._axis)
 
@@ -347,6 +348,7 @@ class FramewiseDecoder(Decoder[Events]):
             options.median,
             options.min_gap,
             options.min_duration,
+            hysteresis=self._hysteresis,
             duration=info.duration,
         )
         return Events(

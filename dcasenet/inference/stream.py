@@ -162,6 +162,7 @@ class StreamDecoder:
             decoding.median,
             decoding.min_gap,
             decoding.min_duration,
+            hysteresis=spec.hysteresis,
         )
 
     def push(self, waveforms: Floats) -> StreamUpdate:

@@ -339,7 +339,8 @@ class SoundVerbs(ABC, Generic[Array]):
             sample_rate: Rate of arrays, in Hz.
             threshold: Active means strictly above it: a number; an operating point, ``"f1"``,
                 ``"precision@0.9"`` or ``"recall@0.9"``, from curves that the checkpoint stores
-                (see `calibrate`); or either for some labels, by label. The spec's by default.
+                (see `calibrate`); or either for some labels, by label. The spec's by default. An
+                event lasts as long as its probability is above `ModelSpec.hysteresis` of it.
             median: Length of the median filter, in seconds.
             min_gap: Gaps within a label that are shorter are closed, in seconds.
             min_duration: Events that are shorter are dropped, in seconds.

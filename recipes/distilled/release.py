@@ -26,14 +26,18 @@ from torch import Tensor
 import dcasenet
 from dcasenet.atomic import write_bytes
 from dcasenet.inference.calibration import calibration, segments
+from dcasenet.inference.events import decode_events
 from dcasenet.inference.model import SoundModel
-from dcasenet.results import Event
+from dcasenet.results import Event, Events
 from dcasenet.spec import Context, ModelSpec, OperatingCurve, Task
+from dcasenet.train.metrics.events import event_counts
+from dcasenet.train.metrics.figures import event_figures
+from dcasenet.train.metrics.intervals import values
 from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split
 from recipes.distilled import familiarity
-from recipes.distilled.evaluate import evaluate, predict, render
+from recipes.distilled.evaluate import ONSET_COLLAR, evaluate, predict, render
 from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
@@ -46,6 +50,7 @@ log = logging.getLogger(__name__)
 WINDOW, HOP, SHORTEST = 10.0, 9.0, 5.0
 # What is less likely is not reported, whatever soundscapes with loud backgrounds gain by it.
 LOWEST_THRESHOLD = 0.25
+HYSTERESES = (1.0, 0.8, 0.6, 0.5, 0.4)
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
     "{clips} recordings ({minutes} minutes), each CC0, CC BY, public domain or Apache-2.0; see "
@@ -74,8 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cooled = cool(tensors, scene_temperature(load(path), watched, labels))
     write(path, cooled, spec)
     scapes = make_soundscapes(decoded, labels, "validation", options.soundscapes)
-    curves, thresholds = measure_events(load(path), scapes, labels)
+    model = load(path)
+    detected = [model.detect_events(s.waveform, SAMPLE_RATE, reject=False) for s in scapes]
+    curves, thresholds = measure_events(detected, scapes, labels)
     spec = dataclasses.replace(spec, curves=curves, thresholds=thresholds)
+    spec = dataclasses.replace(spec, hysteresis=best_hysteresis(detected, scapes, spec))
     train = in_split(decoded, "train")
     known = familiarity.measure(load(path), train, watched, WINDOW)
     spec = dataclasses.replace(spec, familiarity=known)
@@ -129,7 +137,7 @@ def cool(tensors: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
 
 
 def measure_events(
-    model: SoundModel, scapes: Sequence[Scape], labels: LabelSets
+    detected: Sequence[Events], scapes: Sequence[Scape], labels: LabelSets
 ) -> tuple[dict[str, OperatingCurve], dict[str, float]]:
     """Return curves and thresholds of the events, over segments of soundscapes.
 
@@ -138,15 +146,37 @@ def measure_events(
     """
     parts = [
         segments(
-            model.detect_events(scape.waveform, SAMPLE_RATE, reject=False),
+            events,
             [Event(labels.events[e.label], e.onset, e.offset, 1.0) for e in scape.events],
         )
-        for scape in scapes
+        for events, scape in zip(detected, scapes, strict=True)
     ]
     truth, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     curves = calibration(labels.events, truth, values, len(scapes)).curves
     best = best_thresholds(truth, values, LOWEST_THRESHOLD)
     return dict(curves), dict(zip(labels.events, best, strict=True))
+
+
+def best_hysteresis(detected: Sequence[Events], scapes: Sequence[Scape], spec: ModelSpec) -> float:
+    """Return the share of the thresholds of the best event-based F1."""
+
+    def score(share: float) -> float:
+        counts = []
+        for events, scape in zip(detected, scapes, strict=True):
+            found = decode_events(
+                events.probabilities, spec.events, events.hop, spec.thresholds, hysteresis=share
+            )
+            given = [(spec.events.index(e.label), e.onset, e.offset) for e in found]
+            true = [(e.label, e.onset, e.offset) for e in scape.events]
+            counts.append(
+                event_counts(true, given, len(spec.events), ONSET_COLLAR, offset_share=None)
+            )
+        figures = values(event_figures("event", "200ms", np.array(counts)), len(counts))
+        f1 = figures["event_f1_200ms"]
+        log.info("hysteresis %.1f: an event-based F1 of %.3f", share, f1)
+        return f1
+
+    return max(HYSTERESES, key=score)
 
 
 def training_description(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
@@ -162,7 +192,7 @@ def training_description(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str,
             "Recordings and soundscapes of the test split, no source of which was "
             "trained on. Tags: over AudioSet classes that at least five test recordings are "
             "labeled with. Events: soundscapes of 60 s, segments of 1 s, onsets within 200 ms. "
-            "Thresholds and temperature are chosen on validation."
+            "Thresholds, hysteresis and temperature are chosen on validation."
         ),
     }
 

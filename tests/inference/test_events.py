@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dcasenet import Event, decode_events
-from dcasenet.inference.events import thresholds_for
+from dcasenet.inference.events import EventDecoder, thresholds_for
 
 
 def curve(*values: float) -> np.ndarray:
@@ -66,6 +66,52 @@ def test_gaps_and_durations_exactly_at_the_limit_stay() -> None:
     assert [(e.onset, e.offset) for e in found] == [(0.0, 0.3)]
     found = decode_events(values, ["x"], 0.1, 0.5, min_gap=0.31, min_duration=0.3)
     assert [(e.onset, e.offset) for e in found] == [(0.0, 0.7)]
+
+
+def test_hysteresis_lets_an_event_last_and_makes_none() -> None:
+    #                      a       last         none             last
+    curves = curve(0.1, 0.3, 0.9, 0.3, 0.3, 0.1, 0.3, 0.3, 0.1, 0.3, 0.9)
+    found = decode_events(curves, ["dog"], 0.1, 0.5, hysteresis=0.5)
+    assert [(e.onset, e.offset) for e in found] == [(0.1, 0.5), (0.9, 1.1)]
+    assert found[0].probability == pytest.approx(np.mean([0.3, 0.9, 0.3, 0.3]))
+    without = decode_events(curves, ["dog"], 0.1, 0.5)
+    assert [(e.onset, e.offset) for e in without] == [(0.2, 0.3), (1.0, 1.1)]
+
+
+def test_hysteresis_comes_before_gaps_and_durations() -> None:
+    curves = curve(0.3, 0.9, 0.1, 0.3, 0.1, 0.9, 0.3)  # what is never active closes no gap
+    options = {"hysteresis": 0.5, "min_duration": 0.2}
+    found = decode_events(curves, ["dog"], 0.1, 0.5, **options)
+    assert [(e.onset, e.offset) for e in found] == [(0.0, 0.2), (0.5, 0.7)]
+    closed = decode_events(curves, ["dog"], 0.1, 0.5, min_gap=0.4, **options)
+    assert [(e.onset, e.offset) for e in closed] == [(0.0, 0.7)]
+
+
+@given(
+    arrays(np.float32, (24, 2), elements=st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.8])),
+    st.lists(st.integers(0, 24), max_size=6),
+    st.sampled_from([0.2, 0.5, 0.9, 1.0]),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([0.0, 0.3]),
+)
+def test_pieces_give_the_events_of_the_whole(
+    probabilities: np.ndarray, cuts: list[int], hysteresis: float, median: float, gap: float
+) -> None:
+    whole = decode_events(probabilities, "ab", 0.1, 0.5, median, gap, hysteresis=hysteresis)
+    decoder = EventDecoder("ab", 0.1, 0.5, median, gap, hysteresis=hysteresis)
+    pieces = np.split(probabilities, sorted(cuts))
+    found = [event for piece in pieces for event in decoder.push(piece)]
+    assert decoder.in_order([*found, *decoder.close(2.4)]) == [
+        Event(e.label, e.onset, e.offset, pytest.approx(e.probability)) for e in whole
+    ]
+
+
+def test_an_event_is_given_as_soon_as_its_probability_has_fallen() -> None:
+    decoder = EventDecoder(["dog"], 0.1, 0.5, hysteresis=0.5)
+    assert decoder.push(curve(0.3, 0.9, 0.3)) == []
+    assert [e.offset for e in decoder.push(curve(0.1))] == [0.3]
+    assert decoder.push(curve(0.3, 0.3)) == []
+    assert decoder.close() == []
 
 
 def test_probability_is_the_mean_of_the_given_ones() -> None:
@@ -130,6 +176,12 @@ def test_whatever_the_numbers_events_are_sane(
 def test_arguments_that_make_no_sense_are_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode_events(*arguments)
+
+
+@pytest.mark.parametrize("hysteresis", [0.0, 1.1, float("nan")])
+def test_a_hysteresis_out_of_range_is_refused(hysteresis: float) -> None:
+    with pytest.raises(ValueError, match=r"hysteresis=.* is out of range; give 0.05 to 1"):
+        decode_events(np.zeros((3, 1)), ["a"], 0.1, hysteresis=hysteresis)
 
 
 def test_threshold_names_are_guessed() -> None:
