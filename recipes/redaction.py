@@ -4,9 +4,9 @@
 
     python -m recipes.redaction DATA --cache DECODED --soundscapes 50
 
-Soundscapes are of the test split, in frames of 10 ms: recall is the share of speech
-frames that are silent in the copy, loss the share of all other frames. Intervals are 95 %, by
-resampling soundscapes.
+The shipped setting was chosen on soundscapes of the validation split. Those of the table are of the
+test split, in frames of 10 ms: recall is the share of speech frames that are silent in the copy,
+loss the share of all other frames. Intervals are 95 %, by resampling soundscapes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 FRAME = 0.01  # seconds
 THRESHOLDS = (0.001, 0.002, THRESHOLD, 0.01, 0.02, 0.05, 0.1, 0.3)
-WANTED = 0.98  # recall of the shipped setting
+WANTED = 0.98  # recall of the shipped setting, on validation
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output is not None:
         plain = {name: [vars(row) for row in rows] for name, rows in table.items()}
         options.output.write_text(json.dumps(plain, indent=1))
-    shipped = [row for row in table["soundscapes"] if row.threshold == THRESHOLD and row.pad > 0]
-    if shipped[0].recall[0] < WANTED:
+    watched = make_soundscapes(decoded, labels, "validation", options.soundscapes)
+    rows = measure(model, watched, labels.events)
+    shipped = next(row for row in rows if row.threshold == THRESHOLD and row.pad > 0)
+    log.info("the shipped setting on validation: %s", shipped)
+    if shipped.recall[0] < WANTED:
         raise SystemExit(
-            f"The shipped setting (threshold {THRESHOLD}) silences {shipped[0].recall[0]:.3f} of "
-            f"the speech frames, and {WANTED} are wanted. Lower it in dcasenet.inference.redact."
+            f"The shipped setting (threshold {THRESHOLD}) silences {shipped.recall[0]:.3f} of the "
+            f"speech frames of validation, and {WANTED} are wanted. Lower it in "
+            f"dcasenet.inference.redact."
         )
 
 
