@@ -5,7 +5,7 @@ Topics, below ``dcasenet/<node>``:
 ========================  ======================================================  ========
 ``status``                ``online`` or ``offline``                                retained
 ``event``                 each final event, once: ``event_type``, times            no
-``active/<event>``        ``ON`` while it lasts, else ``OFF``                   retained
+``active/<event>``        ``ON`` while it lasts, else ``OFF``                      retained
 ``scene``, ``tag``        the most probable label, and the probabilities           retained
 ========================  ======================================================  ========
 

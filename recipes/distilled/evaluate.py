@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.model import SoundModel
 from dcasenet.labels import to_audioset
+from dcasenet.results import Event
 from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_counts
 from dcasenet.train.metrics.intervals import Figure, intervals, number, values
@@ -237,14 +238,22 @@ def calibration_error(
     return round(float(np.sum(gaps)), 4)
 
 
+Rows = list[tuple[int, float, float]]  # index of a label, onset, offset
+
+
+def event_rows(events: Iterable[Event], scape: Scape, labels: Sequence[str]) -> tuple[Rows, Rows]:
+    """Return predicted and true events as the metrics compare them."""
+    predicted = [(labels.index(e.label), e.onset, e.offset) for e in events]
+    return predicted, [(e.label, e.onset, e.offset) for e in scape.events]
+
+
 def event_table(model: SoundModel, scapes: Sequence[Scape], labels: LabelSets) -> dict[str, object]:
     """Return segment-based F1 at 1 s and event-based F1 with an onset collar of 200 ms."""
     segment, event = [], []
     n = len(labels.events)
     for scape in scapes:
         events = model.detect_events(scape.waveform, SAMPLE_RATE)
-        predicted = [(labels.events.index(e.label), e.onset, e.offset) for e in events]
-        true = [(e.label, e.onset, e.offset) for e in scape.events]
+        predicted, true = event_rows(events, scape, labels.events)
         duration = len(scape.waveform) / SAMPLE_RATE
         activity = [segment_activity(rows, n, duration, SEGMENT) for rows in (true, predicted)]
         segment.append(segment_counts(*activity))

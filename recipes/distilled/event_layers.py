@@ -114,7 +114,7 @@ def fit_events(layers: EventLayers, train: Sequences, watched: Sequences) -> Eve
 
 @torch.no_grad()
 def _loss_of(layers: EventLayers, of: Sequences) -> float:
-    hidden = [layers.gru(part.float())[0] for part in of.features.tensor_split(DRAWN)]
+    hidden = [layers.gru(part.float())[0] for part in torch.split(of.features, BATCH)]
     return float(_loss(layers.head(torch.cat(hidden)), of.active))
 
 

@@ -37,7 +37,7 @@ from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split
 from recipes.distilled import familiarity
-from recipes.distilled.evaluate import ONSET_COLLAR, evaluate, predict, render
+from recipes.distilled.evaluate import ONSET_COLLAR, evaluate, event_rows, predict, render
 from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
@@ -166,10 +166,9 @@ def best_hysteresis(detected: Sequence[Events], scapes: Sequence[Scape], spec: M
             found = decode_events(
                 events.probabilities, spec.events, events.hop, spec.thresholds, hysteresis=share
             )
-            given = [(spec.events.index(e.label), e.onset, e.offset) for e in found]
-            true = [(e.label, e.onset, e.offset) for e in scape.events]
+            predicted, true = event_rows(found, scape, spec.events)
             counts.append(
-                event_counts(true, given, len(spec.events), ONSET_COLLAR, offset_share=None)
+                event_counts(true, predicted, len(spec.events), ONSET_COLLAR, offset_share=None)
             )
         figures = values(event_figures("event", "200ms", np.array(counts)), len(counts))
         f1 = figures["event_f1_200ms"]
