@@ -79,7 +79,8 @@ class EventDecoder:
     """Turn framewise probabilities into events while they come in; see `decode_events`.
 
     An event is given once it is final: after its offset, half the median filter and `min_gap`
-    have been read. All events in order are those of `decode_events`, whatever the pieces.
+    have been read (with hysteresis, too, until it is known whether what begins within `min_gap` is
+    active). All events in order are those of `decode_events`, whatever the pieces.
 
     Example:
         >>> decoder = EventDecoder(["dog"], hop=0.1, threshold=0.3)
