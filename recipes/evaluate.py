@@ -2,7 +2,7 @@
 
 ::
 
-    python -m recipes.distilled.evaluate DATA TEACHER --stage distilled --output figures.json
+    python -m recipes.evaluate DATA TEACHER --stage distilled --output figures.json
 
 Recordings and soundscapes are of the test split; intervals are 95 %, by resampling
 recordings. Tags are compared over the AudioSet classes that at least five test recordings are
@@ -32,11 +32,11 @@ from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_counts
 from dcasenet.train.metrics.intervals import Figure, intervals, number, values
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
-from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets, named_tags
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
+from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS, Lecturer
 from recipes.tags import read_tags
 

@@ -2,9 +2,9 @@
 
 ::
 
-    python -m recipes.distilled.heads DATA TEACHER --checkpoint FILE --cache FILE --output FILE
+    python -m recipes.heads DATA TEACHER --checkpoint FILE --cache FILE --output FILE
 
-The convolutions stay as they are. The events' GRU comes first (`recipes.distilled.event_layers`),
+The convolutions stay as they are. The events' GRU comes first (`recipes.event_layers`),
 since the tags read it, too. In training most of what the tags follow is the teacher's; labels are
 few among 527. Here every training recording is embedded once as a user would give it, and mixtures
 beside it; on the embeddings the tags' layers learn both, labels with the weight that serves the
@@ -40,7 +40,8 @@ from recipes.bank import (
     make_bank,
     waveform_of,
 )
-from recipes.distilled.event_layers import (
+from recipes.distilled.teacher import load_teacher
+from recipes.event_layers import (
     N_TRAIN,
     N_WATCHED,
     SETTINGS,
@@ -48,7 +49,6 @@ from recipes.distilled.event_layers import (
     fit_events,
     read_soundscapes,
 )
-from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets

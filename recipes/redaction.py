@@ -27,9 +27,9 @@ from dcasenet.inference.redact import PAD, THRESHOLD, silent_spans, speech_label
 from dcasenet.results import Events
 from dcasenet.train.metrics.intervals import intervals, ratio, values
 from recipes.bank import SAMPLE_RATE, decode_all
-from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
+from recipes.soundscapes import Scape, make_soundscapes
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m recipes.distilled.release DATA TEACHER --checkpoint CHECKPOINT --cache DECODED.npz
+    python -m recipes.release DATA TEACHER --checkpoint CHECKPOINT --cache DECODED.npz
     --output dcasenet/data/distilled
 
 Everything that is chosen is chosen in the validation split; figures are of the test split.
@@ -35,13 +35,13 @@ from dcasenet.train.metrics.figures import event_figures
 from dcasenet.train.metrics.intervals import values
 from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write
+from recipes import familiarity
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split
-from recipes.distilled import familiarity
-from recipes.distilled.evaluate import ONSET_COLLAR, evaluate, event_rows, predict, render
-from recipes.distilled.soundscapes import Scape, make_soundscapes
+from recipes.evaluate import ONSET_COLLAR, evaluate, event_rows, predict, render
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.recordings import Recording, read_recordings
+from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS
 
 log = logging.getLogger(__name__)

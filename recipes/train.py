@@ -6,9 +6,10 @@
     python -m recipes.train DATA TEACHER --students open:0.5 --minutes 600 --work runs/b
     python -m recipes.train DATA TEACHER --students distilled:0.5 --smoke --work runs/c
 
-What was interrupted goes on. `--from` begins with a student that was trained before, in larger
-batches: its first two blocks and the statistics of batch norm, which small batches would spoil,
-stay as they are. Each student ends as ``WORK/<name>.safetensors``.
+What was interrupted goes on. `--from` begins with a checkpoint of the same width. If it reads the
+same features, it was trained in larger batches: its first two blocks and the statistics of batch
+norm, which small batches would spoil, stay as they are. If it reads others, or has other labels,
+only what does not depend on them is taken. Each student ends as ``WORK/<name>.safetensors``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import torch
 from safetensors.torch import load_file
 
 from dcasenet.errors import DcasenetError
+from dcasenet.models.base import LAST_LAYERS
+from dcasenet.weights.checkpoint import read_spec
 from recipes.bank import decode_all, in_split, make_bank
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import named_tags
@@ -54,9 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     named = torch.tensor(named_tags(labels.tags, tags))
     students = [Student(settings(text), n_labels, named) for text in options.students]
-    for student in students:
-        if options.start is not None:
-            load_student(student, options.start)
+    settled = [load_student(student, options.start) for student in students if options.start]
     taught = any(student.settings.taught for student in students)
     lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors")) if taught else None
     training = Training(
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             averaging=options.averaging,
         ),
         half=torch.bfloat16 if device.type == "cuda" else None,
-        settled=options.start is not None,
+        settled=bool(settled) and all(settled),
     )
     training.run(options.work)
     for learner in training.learners:
@@ -82,20 +83,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("%s", json.dumps(training.summary()))
 
 
-def load_student(student: Student, path: Path) -> None:
-    """Put the tensors of a checkpoint into a student of the same labels and width.
+def load_student(student: Student, path: Path) -> bool:
+    """Put the tensors of a checkpoint into a student of the same width.
+
+    Returns:
+        Whether it reads the same features; if not, they are to be measured, and all of it trained.
 
     Raises:
         DcasenetError: They do not fit.
     """
-    tensors = load_file(path)
+    spec, tensors = read_spec(path), load_file(path)
+    if spec is None:
+        raise DcasenetError(f"{path} says nothing about itself. Give a checkpoint of this package.")
+    own = student.network.state_dict()
     network = {n[8:]: value for n, value in tensors.items() if n.startswith("network.")}
+    last = tuple(f"{name}." for name in LAST_LAYERS.values())
+    for name in [n for n in network if n.startswith(last) and n in own]:
+        if network[name].shape != own[name].shape:
+            network[name] = own[name]
     try:
         student.network.load_state_dict(network)
     except RuntimeError as error:
         raise DcasenetError(f"{path} does not fit {student.settings}: {error}") from None
-    student.frontend.mean.copy_(tensors["frontend.mean"])
-    student.frontend.deviation.copy_(tensors["frontend.deviation"])
+    same = spec.frontend == student.frontend.settings
+    if same:
+        student.frontend.mean.copy_(tensors["frontend.mean"])
+        student.frontend.deviation.copy_(tensors["frontend.deviation"])
+    return same
 
 
 def settings(text: str) -> StudentSettings:

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 import dcasenet
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
-from recipes.distilled.soundscapes import Scape, make_soundscapes
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
+from recipes.soundscapes import Scape, make_soundscapes
 
 log = logging.getLogger(__name__)
 

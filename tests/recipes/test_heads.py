@@ -11,9 +11,9 @@ from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
 from recipes.bank import Bank
-from recipes.distilled import event_layers, heads
-from recipes.distilled.event_layers import SETTINGS, EventLayers, Sequences
-from recipes.distilled.heads import Examples
+from recipes import event_layers, heads
+from recipes.event_layers import SETTINGS, EventLayers, Sequences
+from recipes.heads import Examples
 from recipes.mixtures import Mixer
 
 N_TAGS, SIZE, N_SCENES = 12, 16, 3

@@ -9,8 +9,8 @@ import pytest
 
 from dcasenet.results import Events
 from dcasenet.spec import ModelSpec
-from recipes.distilled.soundscapes import PlacedEvent, Scape
 from recipes.redaction import THRESHOLDS, Row, measure, render
+from recipes.soundscapes import PlacedEvent, Scape
 
 RATE = 24_000
 

@@ -11,7 +11,7 @@ import soundfile
 from dcasenet import SoundModel
 from recipes import steadiness
 from recipes.bank import SAMPLE_RATE
-from recipes.distilled.familiarity import draw_synthetic
+from recipes.familiarity import draw_synthetic
 
 
 @pytest.fixture
