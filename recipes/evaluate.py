@@ -1,11 +1,11 @@
-"""Every figure of a checkpoint from its shipped file, beside the teacher and a plain baseline.
+"""Every figure of the shipped checkpoints, beside the teacher's and those of a plain baseline.
 
 ::
 
-    python -m recipes.evaluate DATA TEACHER --stage distilled --output figures.json
+    python -m recipes.evaluate DATA TEACHER --cache DECODED.npz --output figures.json
 
-Recordings and soundscapes are of the test split; intervals are 95 %, by resampling
-recordings. Tags are compared over the AudioSet classes that at least five test recordings are
+Recordings and soundscapes are of the test split; intervals are 95 %, by resampling recordings
+(soundscapes). Tags are compared over the AudioSet classes that at least five test recordings are
 labeled with.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +26,12 @@ import dcasenet
 from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import TaskNotAvailableError
 from dcasenet.inference.model import SoundModel
-from dcasenet.labels import to_audioset
 from dcasenet.results import Event
 from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_counts
 from dcasenet.train.metrics.intervals import Figure, intervals, number, values
+from dcasenet.weights.manifest import DEFAULT_STAGES
+from recipes import baseline
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import LabelSets, named_tags
@@ -47,6 +48,10 @@ ONSET_COLLAR = 0.2
 SEGMENT = 1.0
 
 
+# Figures of a model: where they are from → name → value and interval, or a number.
+Table = dict[str, dict[str, object]]
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a model says of test recordings.
@@ -60,51 +65,77 @@ class Answers:
     scene: NDArray[np.float64] | None
 
 
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What models are evaluated on.
+
+    Args:
+        decoded: All recordings.
+        labels: Their labels.
+        tags: Names of the AudioSet classes.
+        n_soundscapes: Soundscapes of each kind.
+    """
+
+    decoded: Sequence[Decoded]
+    labels: LabelSets
+    tags: Sequence[str]
+    n_soundscapes: int
+
+    @property
+    def clips(self) -> list[Decoded]:
+        """The recordings."""
+        return in_split(self.decoded, "test")
+
+    def soundscapes(self) -> dict[str, list[Scape]]:
+        """Return soundscapes of 60 s by the name of their kind."""
+        return {
+            name: make_soundscapes(
+                self.decoded, self.labels, "test", self.n_soundscapes, folder=folder
+            )
+            for name, folder in (("soundscapes", None), ("office", "dcase2016_task2"))
+        }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table and write it."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    recordings = read_recordings(options.data)
-    decoded = decode_all(recordings, options.data, options.cache)
-    labels = label_sets(decoded)
-    model = dcasenet.load("v3", stage=options.stage, weights=options.weights)
-    table = evaluate(model, decoded, labels, options.teacher, options.soundscapes)
-    text = render(table)
-    log.info("\n%s", text)
+    decoded = decode_all(read_recordings(options.data), options.data, options.cache)
+    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
+    split = EvaluationSet(decoded, label_sets(decoded), tags, options.soundscapes)
+    tables = {stage: evaluate(dcasenet.load("v3", stage=stage), split) for stage in options.stages}
+    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
+    taught = predict_by_teacher(lecturer, split.clips)
+    tables["teacher"] = {"test": clip_figures(taught, split.clips, split.labels, tags)}
+    tables["baseline"] = evaluate_baseline(split)
+    log.info("\n%s", render(tables))
     if options.output is not None:
-        options.output.write_text(json.dumps(table, indent=1))
+        options.output.write_text(json.dumps(tables, indent=1))
 
 
-def evaluate(
-    model: SoundModel, decoded: Sequence[Decoded], labels: LabelSets, teacher: Path, n_scapes: int
-) -> dict[str, dict[str, object]]:
-    """Return every figure of the test split, beside those of the teacher and of ``open``.
+def evaluate(model: SoundModel, split: EvaluationSet) -> Table:
+    """Return every figure of a checkpoint that has the split's labels."""
+    answers = predict(model, split.clips, split.tags)
 
-    Args:
-        model: A checkpoint with AudioSet's tags.
-        decoded: All recordings.
-        labels: Their labels.
-        teacher: Folder of the teacher.
-        n_scapes: Soundscapes of each kind.
-    """
-    test = in_split(decoded, "test")
-    tags = [tag.name for tag in read_tags(teacher / "labels.csv")]
-    lecturer = Lecturer(load_teacher(teacher / "mn04_as.safetensors"))
-    own, taught = predict(model, test), predict_by_teacher(lecturer, test)
-    table = {
-        "test": clip_figures(own, test, labels, tags),
-        "teacher": clip_figures(taught, test, labels, tags),
-    }
-    other = dcasenet.load("v3", stage="open")
-    of_tag = shared_classes(other, tags)
-    shared = {"student": Answers(own.tag, None), "teacher": taught}
-    shared["open"] = predict_by_other(other, test, of_tag)
-    for name, answers in shared.items():
-        figures = clip_figures(answers, test, labels, tags, set(of_tag.values()))
-        table[f"{name}, tags of open"] = figures
-    for name, folder in (("soundscapes", None), ("office", "dcase2016_task2")):
-        scapes = make_soundscapes(decoded, labels, "test", n_scapes, folder=folder)
-        table[name] = event_table(model, scapes, labels)
+    def detect(scape: Scape) -> Iterable[Event]:
+        return model.detect_events(scape.waveform, SAMPLE_RATE)
+
+    return _table(answers, detect, split)
+
+
+def evaluate_baseline(split: EvaluationSet) -> Table:
+    """Return every figure of the plain baseline, fitted to the training split."""
+    fitted = baseline.choose(split.decoded, split.labels, split.tags)
+    answers = Answers(*fitted.answer(split.clips))
+    return _table(answers, lambda scape: fitted.detect(scape.waveform), split)
+
+
+def _table(
+    answers: Answers, detect: Callable[[Scape], Iterable[Event]], split: EvaluationSet
+) -> Table:
+    table = {"test": clip_figures(answers, split.clips, split.labels, split.tags)}
+    for name, scapes in split.soundscapes().items():
+        table[name] = event_table(detect, scapes, split.labels)
     return table
 
 
@@ -112,16 +143,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("teacher", type=Path)
-    parser.add_argument("--stage", default="distilled")
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--stages", nargs="+", default=[*DEFAULT_STAGES])
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
-    parser.add_argument("--soundscapes", type=int, default=40)
+    parser.add_argument("--soundscapes", type=int, default=30)
     parser.add_argument("--output", type=Path)
     return parser
 
 
-def predict(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
-    """Evaluate a model on recordings, by its verbs."""
+def predict(model: SoundModel, clips: Sequence[Decoded], tags: Sequence[str]) -> Answers:
+    """Evaluate a model on recordings, by its verbs; its tags in the columns of AudioSet's."""
     tag_rows, scene_rows = [], []
     for clip in clips:
         analysis = model.analyze(waveform_of(clip), SAMPLE_RATE)
@@ -129,7 +159,11 @@ def predict(model: SoundModel, clips: Sequence[Decoded]) -> Answers:
             raise TaskNotAvailableError(f"{model.spec.stage} has no tags or no environments.")
         tag_rows.append([analysis.tags.probabilities[name] for name in model.spec.tags])
         scene_rows.append([analysis.scene.probabilities[name] for name in model.spec.scenes])
-    return Answers(np.array(tag_rows), np.array(scene_rows))
+    tag = np.array(tag_rows)
+    if len(model.spec.tags) != N_TAUGHT_TAGS:
+        named = np.array(named_tags(model.spec.tags, tags))
+        tag = np.stack([(row[:, None] * named).max(axis=0) for row in tag])
+    return Answers(tag, np.array(scene_rows))
 
 
 @torch.no_grad()
@@ -148,38 +182,11 @@ def predict_by_teacher(
     return Answers(np.array(rows), None)
 
 
-def shared_classes(other: SoundModel, tags: Sequence[str]) -> dict[str, int]:
-    """Return the tags of a model with labels of its own that are AudioSet classes, too.
-
-    Returns:
-        Tag → its index among the 527.
-    """
-    found = {}
-    for tag in other.spec.tags:
-        same = [c for c in to_audioset(tag) if c.relation in ("exact", "close")]
-        if same:
-            found[tag] = tags.index(same[0].name)
-    return found
-
-
-def predict_by_other(
-    other: SoundModel, clips: Sequence[Decoded], of_tag: Mapping[str, int]
-) -> Answers:
-    """Evaluate a model with labels of its own: its tags in the columns of the AudioSet classes."""
-    rows = np.zeros((len(clips), N_TAUGHT_TAGS))
-    for row, clip in enumerate(clips):
-        probabilities = other.tag(waveform_of(clip), SAMPLE_RATE).probabilities
-        for tag, index in of_tag.items():
-            rows[row, index] = max(rows[row, index], probabilities[tag])
-    return Answers(rows, None)
-
-
 def clip_figures(
     answers: Answers,
     clips: Sequence[Decoded],
     labels: LabelSets,
     tags: Sequence[str],
-    within: Collection[int] | None = None,
 ) -> dict[str, object]:
     """Return the figures of environments and tags, each with its interval.
 
@@ -188,7 +195,6 @@ def clip_figures(
         clips: The recordings.
         labels: What they are labeled with.
         tags: Names of the AudioSet classes.
-        within: Classes that tags are compared over; all of them if None.
     """
     recordings = [clip.recording for clip in clips]
     found: dict[str, Figure] = {}
@@ -199,14 +205,13 @@ def clip_figures(
     named = np.array(named_tags(labels.tags, tags))
     every = truth @ named > 0
     frequent = every.sum(axis=0) >= FEWEST_RECORDINGS
-    chosen = [i for i in np.flatnonzero(frequent) if within is None or i in within]
-    classes = every[:, chosen]
+    classes = every[:, frequent]
     rows = classes.any(axis=1)
     of = number([r.source for r, kept in zip(recordings, rows, strict=True) if kept])
-    scores = answers.tag[rows][:, chosen]
+    scores = answers.tag[rows][:, frequent]
     found |= task_figures.tag_figures(scores, classes[rows], of)
     result = _with_intervals(found, of.max() + 1)
-    result["tag_classes"] = len(chosen)
+    result["tag_classes"] = int(frequent.sum())
     if answers.scene is not None:
         place = [labels.environment_of(recording) for recording in recordings]
         known = [i for i, p in enumerate(place) if p is not None]
@@ -247,13 +252,14 @@ def event_rows(events: Iterable[Event], scape: Scape, labels: Sequence[str]) -> 
     return predicted, [(e.label, e.onset, e.offset) for e in scape.events]
 
 
-def event_table(model: SoundModel, scapes: Sequence[Scape], labels: LabelSets) -> dict[str, object]:
+def event_table(
+    detect: Callable[[Scape], Iterable[Event]], scapes: Sequence[Scape], labels: LabelSets
+) -> dict[str, object]:
     """Return segment-based F1 at 1 s and event-based F1 with an onset collar of 200 ms."""
     segment, event = [], []
     n = len(labels.events)
     for scape in scapes:
-        events = model.detect_events(scape.waveform, SAMPLE_RATE)
-        predicted, true = event_rows(events, scape, labels.events)
+        predicted, true = event_rows(detect(scape), scape, labels.events)
         duration = len(scape.waveform) / SAMPLE_RATE
         activity = [segment_activity(rows, n, duration, SEGMENT) for rows in (true, predicted)]
         segment.append(segment_counts(*activity))
@@ -272,17 +278,21 @@ def _with_intervals(found: Mapping[str, Figure], n_recordings: int) -> dict[str,
     }
 
 
-def render(table: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the table as Markdown."""
-    lines = ["| what | figure | value | 95 % interval |", "|--|--|--:|--|"]
-    for what, row in table.items():
-        for name, value in row.items():
-            if isinstance(value, list):
-                spread = f"{value[1]:.3f}-{value[2]:.3f}" if len(value) == 3 else ""
-                lines.append(f"| {what} | {name} | {value[0]:.3f} | {spread} |")
-            else:
-                lines.append(f"| {what} | {name} | {value} | |")
+def render(tables: Mapping[str, Table]) -> str:
+    """Return figures as Markdown, a column each model."""
+    lines = ["| | figure | " + " | ".join(tables) + " |", "|--|--|" + "--:|" * len(tables)]
+    rows = {(where, name): None for t in tables.values() for where in t for name in t[where]}
+    for where, name in rows:
+        cells = [_cell(table.get(where, {}).get(name)) for table in tables.values()]
+        lines.append(f"| {where} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, list):
+        return "" if value is None else str(value)
+    spread = f" ({value[1]:.3f}–{value[2]:.3f})" if len(value) == 3 else ""
+    return f"{value[0]:.3f}{spread}"
 
 
 if __name__ == "__main__":

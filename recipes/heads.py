@@ -4,11 +4,12 @@
 
     python -m recipes.heads DATA TEACHER --checkpoint FILE --cache FILE --output FILE
 
-The convolutions stay as they are. The events' GRU comes first (`recipes.event_layers`),
-since the tags read it, too. In training most of what the tags follow is the teacher's; labels are
-few among 527. Here every training recording is embedded once as a user would give it, and mixtures
-beside it; on the embeddings the tags' layers learn both, labels with the weight that serves the
-validation split best. The environments' layer learns from the recordings whose place is known.
+The convolutions stay as they are. The events' GRU comes first (`recipes.event_layers`), since the
+tags read it, too. In training most of what the tags follow is the teacher's, where there is one;
+labels are few among 527. Here every training recording is embedded once as a user would give it,
+and mixtures beside it; on the embeddings the tags' layers learn both, labels with the weight that
+serves the validation split best. The environments' layer learns from the recordings whose place is
+known.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
-from recipes.students import STEP, Lecturer, LossWeights
+from recipes.students import LABEL_WEIGHT, N_TAUGHT_TAGS, STEP, Lecturer, LossWeights
 from recipes.tags import read_tags
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,6 @@ log = logging.getLogger(__name__)
 # How sure a label of a whole recording is; in training, where it may be drowned, it is less.
 LABELED = 0.95
 WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of labels against what only the teacher says
-KEPT_WEIGHT = 3.0  # as in training
 DECAYS = (0.01, 1.0)  # of the environments' layer
 EPOCHS, BATCH, RATE = 24, 128, 5e-4
 WINDOW, SHORTEST = 10.0, 5.0  # seconds, as the checkpoint will be used
@@ -74,14 +74,17 @@ class Examples(NamedTuple):
 
     Attributes:
         embedding: Mean over the steps, (n, size).
-        teacher: Probabilities of the teacher, (n, 527).
-        labeled: Which tags recordings are labeled with, (n, 527) of 0 and 1.
+        truth: What the tags should say: what the teacher does, if there is one, and labels; (n,
+            tags).
+        known: Whether there is anything that they should say, (n,).
+        labeled: Which tags recordings are labeled with, (n, tags) of 0 and 1.
         code: What the environments' last layer reads, (n, size).
         scene: The environment, (n,); -1 where it is not known.
     """
 
     embedding: Tensor
-    teacher: Tensor
+    truth: Tensor
+    known: Tensor
     labeled: Tensor
     code: Tensor
     scene: Tensor
@@ -93,19 +96,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
     labels = label_sets(decoded)
-    names = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
-    named = torch.tensor(named_tags(labels.tags, names))
     spec = read_spec(options.checkpoint)
     if spec is None:
         raise SystemExit(f"{options.checkpoint} says nothing about itself")
     model = dcasenet.load("v3", weights=options.checkpoint)
-    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
+    lecturer, named, kept = None, torch.eye(len(labels.tags)), 1.0
+    if len(spec.tags) == N_TAUGHT_TAGS:
+        names = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
+        lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
+        named, kept = torch.tensor(named_tags(labels.tags, names)), LABEL_WEIGHT
     of_split = {split: in_split(decoded, split) for split in ("train", "validation")}
     banks = {split: make_bank(clips, labels) for split, clips in of_split.items()}
     network: Any = model.network
     soundscapes = {
         split: read_soundscapes(model.frontend, network, Mixer(banks[split], SETTINGS, seed=5), n)
-        for split, n in (("train", N_TRAIN), ("validation", N_WATCHED))
+        for split, n in (("train", options.soundscapes), ("validation", N_WATCHED))
     }
     layers = EventLayers(network.event_gru, network.event_head)
     layers = fit_events(layers, soundscapes["train"], soundscapes["validation"])
@@ -117,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
     mixer = Mixer(banks["train"], seed=1)
-    train = _joined(own, embed_mixtures(backbone, lecturer, mixer, named))
-    network.tag_head = fit_tags(network.tag_head, train, watched)
+    train = _joined(own, embed_mixtures(backbone, lecturer, mixer, named.shape[1]))
+    network.tag_head = fit_tags(network.tag_head, train, watched, kept)
     network.scene_head = fit_scenes(network.scene_head, own, watched)
     tensors = load_file(options.checkpoint)
     for name, value in network.state_dict().items():
@@ -152,7 +157,7 @@ class Backbone:
 @torch.no_grad()
 def embed_clips(
     backbone: Backbone,
-    lecturer: Lecturer,
+    lecturer: Lecturer | None,
     clips: Sequence[Decoded],
     labels: LabelSets,
     named: Tensor,
@@ -171,30 +176,45 @@ def embed_clips(
         batch = torch.from_numpy(window)
         tags = list(labels.tags_of(clip.recording) or ())
         labeled = named[tags].amax(dim=0) if tags else torch.zeros(named.shape[1])
+        truth = LABELED * labeled
+        if lecturer is not None:
+            truth = truth.maximum(lecturer(batch).tag[0])
+        known = torch.tensor(bool(tags) or lecturer is not None)
         place = labels.environment_of(clip.recording)
         embedding, code = backbone(batch)
         scene = torch.tensor(-1 if place is None else place)
-        rows.append((embedding[0], lecturer(batch).tag[0], labeled, code[0], scene))
+        rows.append((embedding[0], truth, known, labeled, code[0], scene))
     return Examples(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
 @torch.no_grad()
 def embed_mixtures(
-    backbone: Backbone, lecturer: Lecturer, mixer: Mixer, named: Tensor, batch: int = 16
+    backbone: Backbone, lecturer: Lecturer | None, mixer: Mixer, n_tags: int, batch: int = 16
 ) -> Examples:
     """Return mixtures, noise and tones among them; what they were mixed of may be drowned."""
     rows = []
     for _ in range(N_MIXTURES // batch):
         mixed = mixer.draw(batch, WINDOW)
-        labeled = torch.zeros(batch, named.shape[1])
+        truth, known = mixed.tag, mixed.tag_known
+        if lecturer is not None:
+            truth, known = lecturer(mixed.clean).tag, torch.ones_like(known)
+        labeled = torch.zeros(batch, n_tags)
         embedding, code = backbone(mixed.degraded)
-        rows.append((embedding, lecturer(mixed.clean).tag, labeled, code, mixed.scene))
+        rows.append((embedding, truth, known, labeled, code, mixed.scene))
     return Examples(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
 
-def fit_tags(head: nn.Sequential, train: Examples, watched: Examples) -> nn.Sequential:
-    """Return the head that is best on what is watched, the given one among them."""
-    best, chosen, chosen_weight = _score(head, watched), head, KEPT_WEIGHT
+def fit_tags(head: nn.Sequential, train: Examples, watched: Examples, kept: float) -> nn.Sequential:
+    """Return the head that is best on what is watched, the given one among them.
+
+    Args:
+        head: Layers of the tags.
+        train: To learn from.
+        watched: To choose by.
+        kept: How much a label counted in training.
+    """
+    best, chosen, chosen_weight = _score(head, watched), head, kept
+    train = Examples(*(column[train.known] for column in train))
     log.info("as it was: mAP %.3f, top-1 %.3f", *best)
     for weight in WEIGHTS:
         torch.manual_seed(0)
@@ -213,18 +233,18 @@ def fit_tags(head: nn.Sequential, train: Examples, watched: Examples) -> nn.Sequ
             if sum(score) > sum(best):
                 best, chosen, chosen_weight = score, copy.deepcopy(own), weight
                 log.info("weight %.0f, epoch %d: mAP %.3f, top-1 %.3f", weight, epoch, *score)
-    shift_labeled(chosen, train.labeled.any(dim=0), chosen_weight)
+    shift_labeled(chosen, train.labeled.any(dim=0), chosen_weight / kept)
     return chosen.requires_grad_(requires_grad=False)
 
 
 @torch.no_grad()
 def shift_labeled(head: nn.Sequential, is_labeled: Tensor, weight: float) -> None:
-    """Bring the odds of labeled classes to what a weight of `KEPT_WEIGHT` would have made them.
+    """Bring the odds of labeled classes to what the weight of training would have made them.
 
-    A positive that counts w times as much has w times its odds; the order of the labeled classes
-    stays as it is.
+    A positive that counts `weight` times as much has as many times its odds; the order of the
+    labeled classes stays as it is.
     """
-    head[-1].bias -= is_labeled * np.log(max(1.0, weight / KEPT_WEIGHT))
+    head[-1].bias -= is_labeled * np.log(max(1.0, weight))
 
 
 def fit_scenes(head: nn.Linear, train: Examples, watched: Examples) -> nn.Linear:
@@ -258,7 +278,7 @@ def fit_scenes(head: nn.Linear, train: Examples, watched: Examples) -> nn.Linear
 
 def _loss(head: nn.Sequential, examples: Examples, weight: float) -> Tensor:
     logits: Tensor = head(examples.embedding)
-    truth = examples.teacher.maximum(LABELED * examples.labeled)
+    truth = examples.truth
     share = 1.0 + (weight - 1.0) * examples.labeled
     binary = nnf.binary_cross_entropy_with_logits(logits, truth, share, reduction="none")
     ranks = share * truth
@@ -294,6 +314,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--soundscapes", type=int, default=N_TRAIN, help="that events learn from")
     return parser
 
 

@@ -3,7 +3,7 @@
 ::
 
     python -m recipes.release DATA TEACHER --checkpoint CHECKPOINT --cache DECODED.npz
-    --output dcasenet/data/distilled
+    --stage distilled --output dcasenet/data/distilled
 
 Everything that is chosen is chosen in the validation split; figures are of the test split.
 """
@@ -35,14 +35,24 @@ from dcasenet.train.metrics.figures import event_figures
 from dcasenet.train.metrics.intervals import values
 from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write
+from dcasenet.weights.manifest import DEFAULT_STAGES
 from recipes import familiarity
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split
-from recipes.evaluate import ONSET_COLLAR, evaluate, event_rows, predict, render
+from recipes.evaluate import (
+    ONSET_COLLAR,
+    EvaluationSet,
+    Table,
+    evaluate,
+    event_rows,
+    predict,
+    render,
+)
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.recordings import Recording, read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS
+from recipes.tags import read_tags
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = options.output / "model.safetensors"
     write(path, tensors, spec)
     watched = in_split(decoded, "validation")
-    cooled = cool(tensors, scene_temperature(load(path), watched, labels))
+    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
+    cooled = cool(tensors, scene_temperature(load(path), watched, labels, tags))
     write(path, cooled, spec)
     scapes = make_soundscapes(decoded, labels, "validation", options.soundscapes)
     model = load(path)
@@ -89,13 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = dataclasses.replace(spec, familiarity=known)
     spec = dataclasses.replace(spec, **training_description(spec, train))
     write(path, cooled, spec)
-    table = evaluate(load(path), decoded, labels, options.teacher, options.soundscapes)
+    split = EvaluationSet(decoded, labels, tags, options.soundscapes)
+    table = evaluate(load(path), split)
     spec = dataclasses.replace(spec, metrics=metrics_of(table))
     write(path, cooled, spec)
     write_bytes(options.output / "metrics.json", json.dumps(table, indent=1).encode())
     write_bytes(options.output / "ATTRIBUTION.md", credits_of(train).encode())
-    write_bytes(options.output / "MODEL_CARD.md", card_of(spec, render(table)).encode())
-    log.info("\n%s", render(table))
+    figures = render({spec.stage: table})
+    write_bytes(options.output / "MODEL_CARD.md", card_of(spec, figures).encode())
+    log.info("\n%s", figures)
 
 
 def load(path: Path) -> SoundModel:
@@ -112,11 +125,13 @@ def one_grid() -> dict[Task, Context]:
     }
 
 
-def scene_temperature(model: SoundModel, clips: Sequence[Decoded], labels: LabelSets) -> float:
+def scene_temperature(
+    model: SoundModel, clips: Sequence[Decoded], labels: LabelSets, tags: Sequence[str]
+) -> float:
     """Return the temperature at which the environments of validation are likeliest."""
     known = [c for c in clips if labels.environment_of(c.recording) is not None]
     target = np.array([labels.environment_of(clip.recording) for clip in known])
-    scene = predict(model, known).scene
+    scene = predict(model, known, tags).scene
     logits = np.log(np.maximum(scene, 1e-12)) if scene is not None else np.zeros((0, 0))
 
     def surprise(temperature: float) -> float:
@@ -196,7 +211,7 @@ def training_description(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str,
     }
 
 
-def metrics_of(table: dict[str, dict[str, object]]) -> dict[str, dict[str, float]]:
+def metrics_of(table: Table) -> dict[str, dict[str, float]]:
     """Return the figures that the checkpoint carries: task → name → value."""
     metrics: dict[str, dict[str, float]] = defaultdict(dict)
     for name, value in table["test"].items():
@@ -225,28 +240,35 @@ equalizers, low-pass filters, levels and noise made of them are what it learned 
 ## Figures
 
 {protocol} Intervals hold 95 % of bootstrap resamples of the recordings (events: of the
-soundscapes). "teacher" is what it learned from; "tags of open" are the classes that the `open`
-checkpoint has too.
+soundscapes). `python -m recipes.evaluate` puts the shipped checkpoints, the teacher and a plain
+baseline beside one another.
 
 {figures}
 
 ## What it is not
 
-Tags are AudioSet's, as a small network has learned them from a larger small network: rare ones are
-seldom right, and near ones are taken for one another. Environments and events are closed sets of
-what the recordings had. No place that people walked through with a recorder is in the test data.
+{tags} Environments and events are closed sets of what the recordings had. No place that people
+walked through with a recorder is in the test data.
 
 ## Labels
 
 Environments: {scenes}.
 
 Events: {events}.
-"""
+{own_tags}"""
+TAUGHT_TAGS = (
+    "Tags are AudioSet's, as a small network has learned them from a larger small network: rare\n"
+    "ones are seldom right, and near ones are taken for one another."
+)
+OWN_TAGS = "Tags are what the authors of the recordings called them, not all that they hold."
 
 
 def card_of(spec: ModelSpec, figures: str) -> str:
     """Describe a checkpoint for people."""
+    taught = len(spec.tags) == N_TAUGHT_TAGS
     return CARD.format(
+        tags=TAUGHT_TAGS if taught else OWN_TAGS,
+        own_tags="" if taught else f"\nTags: {', '.join(spec.tags)}.\n",
         stage=spec.stage,
         n_scenes=len(spec.scenes),
         n_tags=len(spec.tags),
@@ -291,7 +313,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--stage", default="distilled")
+    parser.add_argument("--stage", choices=DEFAULT_STAGES, required=True)
     parser.add_argument("--soundscapes", type=int, default=30)
     return parser
 

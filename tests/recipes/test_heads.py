@@ -10,11 +10,12 @@ from dcasenet.models.blocks import BiGru, tag_head
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
-from recipes.bank import Bank
 from recipes import event_layers, heads
+from recipes.bank import Bank
 from recipes.event_layers import SETTINGS, EventLayers, Sequences
 from recipes.heads import Examples
 from recipes.mixtures import Mixer
+from recipes.students import LABEL_WEIGHT
 
 N_TAGS, SIZE, N_SCENES = 12, 16, 3
 
@@ -26,7 +27,9 @@ def examples(n: int, seed: int, *, labeled: bool = True) -> Examples:
     kind = torch.randint(6, (n,), generator=generator)
     embedding = centers[kind] + torch.randn(n, SIZE, generator=generator)
     tags = nn.functional.one_hot(kind, N_TAGS).float() * labeled
-    return Examples(embedding, torch.full((n, N_TAGS), 0.02), tags, embedding, kind % N_SCENES)
+    truth = tags.mul(0.95).clamp(min=0.02)
+    known = torch.ones(n, dtype=torch.bool)
+    return Examples(embedding, truth, known, tags, embedding, kind % N_SCENES)
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def top1(layers: nn.Sequential, of: Examples) -> float:
 
 def test_tags_follow_labels(head: nn.Sequential) -> None:
     watched, test = examples(120, 2), examples(200, 3)
-    fitted = heads.fit_tags(head, examples(600, 1), watched)
+    fitted = heads.fit_tags(head, examples(600, 1), watched, LABEL_WEIGHT)
     assert top1(head, test) < 0.6
     assert top1(fitted, test) > 0.9
     assert not any(parameter.requires_grad for parameter in fitted.parameters())
@@ -50,8 +53,8 @@ def test_tags_follow_labels(head: nn.Sequential) -> None:
 
 def test_what_is_no_gain_is_not_taken(head: nn.Sequential) -> None:
     watched = examples(120, 2)
-    good = heads.fit_tags(head, examples(600, 1), watched)
-    assert heads.fit_tags(good, examples(300, 1, labeled=False), watched) is good
+    good = heads.fit_tags(head, examples(600, 1), watched, LABEL_WEIGHT)
+    assert heads.fit_tags(good, examples(300, 1, labeled=False), watched, LABEL_WEIGHT) is good
 
 
 def test_environments_follow_labels() -> None:
