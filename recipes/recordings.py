@@ -60,6 +60,12 @@ class Recording:
         """Name below the folder's ``audio``."""
         return self.key.partition("/")[2]
 
+    @property
+    def credit(self) -> str:
+        """Title, linked where it was published, author and license, in Markdown."""
+        title = " ".join(self.title.split()).replace("|", "/")
+        return f"{f'[{title}]({self.url})' if self.url else title}, {self.author}, {self.license}"
+
     def path(self, root: Path) -> Path:
         """Return where the file is, below the folder of the data."""
         return root / self.folder / "audio" / self.filename

@@ -12,6 +12,7 @@ from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer
 from recipes.bank import SAMPLE_RATE, Decoded, in_split, waveform_of
 from recipes.labels import LabelSets, background
+from recipes.recordings import Recording
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,11 @@ class PlacedEvent:
 
 @dataclass(frozen=True)
 class Scape:
-    """A soundscape: (samples,) float32 at 24 kHz and what is in it."""
+    """A soundscape: (samples,) float32 at 24 kHz, what is in it, and what it was made of."""
 
     waveform: NDArray[np.float32]
     events: tuple[PlacedEvent, ...]
+    recordings: tuple[Recording, ...]
 
 
 @dataclass(frozen=True)
@@ -104,5 +106,6 @@ def make_soundscapes(
     for index in range(n):
         mixed = mixer.soundscape((seed, index))
         events = tuple(PlacedEvent(e.label, e.onset, e.offset) for e in mixed.events)
-        scapes.append(Scape(mixed.waveform, events))
+        recordings = tuple(clip.decoded.recording for clip in mixed.clips)
+        scapes.append(Scape(mixed.waveform, events, recordings))
     return scapes

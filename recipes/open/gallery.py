@@ -67,11 +67,9 @@ class Picture:
     def row(self) -> str:
         """Return the row of the table, in Markdown."""
         clip = self.clip
-        title = " ".join(clip.title.split()).replace("|", "/")
-        name = f"[{title}]({clip.url})" if clip.url else title
         events = [f"{e.label} {e.onset:.1f}–{e.offset:.1f}" for e in self.analysis.events or ()]
         cells = (
-            f"{name}, {clip.author}, {clip.license}",
+            clip.credit,
             clip.label.split("/")[1].replace("_", " "),
             self.environment,
             ", ".join(self.tags),

@@ -38,7 +38,7 @@ class Listener:
 @pytest.fixture(scope="module")
 def rows() -> dict[tuple[float, float], Row]:
     silence = np.zeros(10 * RATE, np.float32)
-    spoken = Scape(silence, (PlacedEvent(1, 2.0, 5.0), PlacedEvent(0, 6.0, 9.0)))
+    spoken = Scape(silence, (PlacedEvent(1, 2.0, 5.0), PlacedEvent(0, 6.0, 9.0)), ())
     model: Any = Listener()
     found = measure(model, [spoken, spoken], ("dog", "speech"))
     return {(row.threshold, row.pad): row for row in found}
