@@ -40,10 +40,10 @@ from dcasenet.atomic import write_bytes
 from dcasenet.inference.model import SoundModel
 from dcasenet.results import Analysis, Event
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
-from recipes.soundscapes import Scape, make_soundscapes
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.recordings import Recording, read_recordings
+from recipes.soundscapes import Scape, make_soundscapes
 
 log = logging.getLogger(__name__)
 
