@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     rows, credit = [HEADER], []
     for name, candidates in kinds.items():
-        answers = ask(model, islice(candidates, options.draws))
+        answers = analyze_all(model, islice(candidates, options.draws))
         right = [number for number, answer in enumerate(answers, start=1) if answer.is_right]
         log.info("%s: %d of %d right: %s", name, len(right), len(answers), right)
         if not right:
@@ -124,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("\n%s\n\n%s", "\n".join(rows), "\n".join(credit))
 
 
-def ask(model: SoundModel, candidates: Iterable[Candidate]) -> list[Answer]:
-    """Ask a model about candidates, in their order."""
+def analyze_all(model: SoundModel, candidates: Iterable[Candidate]) -> list[Answer]:
+    """Analyze candidates, in their order."""
     answers = []
     for candidate in candidates:
         content = encode(candidate.waveform)
