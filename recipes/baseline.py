@@ -29,13 +29,14 @@ from dcasenet.train.metrics.thresholds import best_thresholds
 from recipes.bank import SAMPLE_RATE, Decoded, in_split, waveform_of
 from recipes.labels import LabelSets, named_tags
 from recipes.soundscapes import Scape, make_soundscapes
+from recipes.students import taught_tags
 
 log = logging.getLogger(__name__)
 
 Features = NDArray[np.float32]
 
 # Inverse strengths of the L2 penalty that validation chooses from.
-PENALTIES = (1e-3, 1e-2, 1e-1)
+PENALTIES = (1e-2, 1e-1, 1.0)
 ITERATIONS = 300  # of lbfgs, at most: the features are standardized
 HOP, AROUND = 0.2, 1.0  # seconds from one row of events to the next, and that each row is about
 N_TRAIN, N_WATCHED = 60, 20  # soundscapes of a minute
@@ -103,17 +104,16 @@ def _log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
     return log_mel[0].double().numpy()
 
 
-def choose(decoded: Sequence[Decoded], labels: LabelSets, audioset: Sequence[str]) -> Baseline:
+def choose(decoded: Sequence[Decoded], labels: LabelSets) -> Baseline:
     """Fit each task to the training split, with the penalty that validation likes best.
 
     Args:
         decoded: All recordings.
         labels: Their labels.
-        audioset: Names of the AudioSet classes.
     """
     splits = [in_split(decoded, split) for split in ("train", "validation")]
     rows = [np.stack([statistics(waveform_of(clip)) for clip in clips]) for clips in splits]
-    named = np.array(named_tags(labels.tags, audioset)) > 0
+    named = np.array(named_tags(labels.tags, taught_tags())) > 0
     truths = [_tags(clips, labels, named) for clips in splits]
     places = [
         np.array([-1 if (e := labels.environment_of(c.recording)) is None else e for c in clips])

@@ -32,8 +32,7 @@ from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
 from recipes.recordings import Recording
-from recipes.students import Lecturer, Student, StudentSettings
-from recipes.tags import read_tags
+from recipes.students import Lecturer, Student, StudentSettings, taught_tags
 from recipes.train import settings
 from recipes.training import Schedule, Training
 from recipes.watch import watch
@@ -90,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips, labels = read_pack(options.pack, streams=6 if options.smoke else None)
     described = describe_all(clips)
     log.info("%d recordings after %.1f s", len(described), time.monotonic() - began)
-    tags = tuple(tag.name for tag in read_tags(options.pack / "labels.csv"))
+    tags = taught_tags()
     lecturer = Lecturer(load_teacher(options.pack / "mn04_as.safetensors"))
     results: dict[str, object] = {"device": _name(device), "torch": torch.__version__}
     watched = make_bank([c for c in described if c.recording.split == "validation"], labels)

@@ -2,11 +2,11 @@
 
 ::
 
-    python -m recipes.evaluate DATA TEACHER --cache DECODED.npz --output figures.json
+    python -m recipes.evaluate DATA --cache DECODED.npz --teacher mn04_as.safetensors
 
 Recordings and soundscapes are of the test split; intervals are 95 %, by resampling recordings
 (soundscapes). Tags are compared over the AudioSet classes that at least five test recordings are
-labeled with.
+labeled with; where a checkpoint lacks some of them, also over those that all have.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 import dcasenet
 from dcasenet.annotations.segments import segment_activity
 from dcasenet.errors import TaskNotAvailableError
-from dcasenet.inference.model import SoundModel
+from dcasenet.inference.verbs import SoundVerbs
+from dcasenet.labels import to_audioset
 from dcasenet.results import Event
 from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_counts
@@ -38,8 +40,7 @@ from recipes.labels import LabelSets, named_tags
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
-from recipes.students import N_TAUGHT_TAGS, Lecturer
-from recipes.tags import read_tags
+from recipes.students import N_TAUGHT_TAGS, Lecturer, taught_tags
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +53,13 @@ SEGMENT = 1.0
 Table = dict[str, dict[str, object]]
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """What a model says of test recordings.
 
     Attributes:
-        tag: Probabilities over the AudioSet classes, (recordings, 527).
-        scene: Probabilities over the environments, (recordings, environments); None of a teacher.
+        tag: Probabilities over the AudioSet classes, (recordings, 527); 0 of those that it lacks.
+        scene: Probabilities over the environments, (recordings, environments); None where it has
+            none, or others.
     """
 
     tag: NDArray[np.float64]
@@ -72,19 +73,22 @@ class EvaluationSet:
     Args:
         decoded: All recordings.
         labels: Their labels.
-        tags: Names of the AudioSet classes.
         n_soundscapes: Soundscapes of each kind.
     """
 
     decoded: Sequence[Decoded]
     labels: LabelSets
-    tags: Sequence[str]
     n_soundscapes: int
 
     @property
     def clips(self) -> list[Decoded]:
         """The recordings."""
         return in_split(self.decoded, "test")
+
+    def classes(self) -> NDArray[np.bool_]:
+        """Return which AudioSet classes enough recordings are labeled with, (527,)."""
+        counts = labeled_classes(self.clips, self.labels).sum(axis=0)
+        return np.asarray(counts >= FEWEST_RECORDINGS)
 
     def soundscapes(self) -> dict[str, list[Scape]]:
         """Return soundscapes of 60 s by the name of their kind."""
@@ -101,69 +105,104 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
-    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
-    split = EvaluationSet(decoded, label_sets(decoded), tags, options.soundscapes)
-    tables = {stage: evaluate(dcasenet.load("v3", stage=stage), split) for stage in options.stages}
-    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
-    taught = predict_by_teacher(lecturer, split.clips)
-    tables["teacher"] = {"test": clip_figures(taught, split.clips, split.labels, tags)}
-    tables["baseline"] = evaluate_baseline(split)
+    split = EvaluationSet(decoded, label_sets(decoded), options.soundscapes)
+    models = {stage: dcasenet.load("v3", stage=stage) for stage in options.stages}
+    said = {stage: predict(model, split) for stage, model in models.items()}
+    if options.teacher is not None:
+        said["teacher"] = predict_by_teacher(Lecturer(load_teacher(options.teacher)), split.clips)
+    fitted = baseline.choose(split.decoded, split.labels)
+    said["baseline"] = Answers(*fitted.answer(split.clips))
+    tables = clip_tables(said, split)
+    for stage, model in models.items():
+        if model.spec.events == split.labels.events:
+            tables[stage] |= event_tables(detector(model), split)
+    tables["baseline"] |= event_tables(lambda scape: fitted.detect(scape.waveform), split)
     log.info("\n%s", render(tables))
     if options.output is not None:
         options.output.write_text(json.dumps(tables, indent=1))
 
 
-def evaluate(model: SoundModel, split: EvaluationSet) -> Table:
+def evaluate(model: SoundVerbs[Any], split: EvaluationSet) -> Table:
     """Return every figure of a checkpoint that has the split's labels."""
-    answers = predict(model, split.clips, split.tags)
-
-    def detect(scape: Scape) -> Iterable[Event]:
-        return model.detect_events(scape.waveform, SAMPLE_RATE)
-
-    return _table(answers, detect, split)
+    table = {"test": clip_figures(predict(model, split), split.clips, split.labels)}
+    return table | event_tables(detector(model), split)
 
 
-def evaluate_baseline(split: EvaluationSet) -> Table:
-    """Return every figure of the plain baseline, fitted to the training split."""
-    fitted = baseline.choose(split.decoded, split.labels, split.tags)
-    answers = Answers(*fitted.answer(split.clips))
-    return _table(answers, lambda scape: fitted.detect(scape.waveform), split)
+def clip_tables(said: Mapping[str, Answers], split: EvaluationSet) -> dict[str, Table]:
+    """Return figures of tags and environments of several models.
+
+    Some may lack tags: tags are compared over all classes among those that have them, and over
+    the classes that all have among all.
+    """
+    known = {name: np.asarray(answers.tag.any(axis=0)) for name, answers in said.items()}
+    complete = [name for name in said if known[name][split.classes()].all()]
+    tables: dict[str, Table] = {name: {} for name in said}
+    for name in complete:
+        tables[name]["test"] = clip_figures(said[name], split.clips, split.labels)
+    if len(complete) < len(said):
+        common = np.all([*known.values()], axis=0)
+        for name, answers in said.items():
+            figures = clip_figures(answers._replace(scene=None), split.clips, split.labels, common)
+            tables[name]["tags in common"] = figures
+    return tables
 
 
-def _table(
-    answers: Answers, detect: Callable[[Scape], Iterable[Event]], split: EvaluationSet
-) -> Table:
-    table = {"test": clip_figures(answers, split.clips, split.labels, split.tags)}
-    for name, scapes in split.soundscapes().items():
-        table[name] = event_table(detect, scapes, split.labels)
-    return table
+Detector = Callable[[Scape], Iterable[Event]]
+
+
+def detector(model: SoundVerbs[Any]) -> Detector:
+    """Return how a model finds the events of a soundscape."""
+    return lambda scape: model.detect_events(scape.waveform, SAMPLE_RATE)
+
+
+def event_tables(detect: Detector, split: EvaluationSet) -> Table:
+    """Return the figures of each kind of soundscape."""
+    return {
+        name: event_table(detect, scapes, split.labels)
+        for name, scapes in split.soundscapes().items()
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("teacher", type=Path)
     parser.add_argument("--stages", nargs="+", default=[*DEFAULT_STAGES])
+    parser.add_argument("--teacher", type=Path, help="mn04_as.safetensors, to stand beside them")
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
     parser.add_argument("--soundscapes", type=int, default=30)
     parser.add_argument("--output", type=Path)
     return parser
 
 
-def predict(model: SoundModel, clips: Sequence[Decoded], tags: Sequence[str]) -> Answers:
+def predict(model: SoundVerbs[Any], split: EvaluationSet) -> Answers:
     """Evaluate a model on recordings, by its verbs; its tags in the columns of AudioSet's."""
     tag_rows, scene_rows = [], []
-    for clip in clips:
+    for clip in split.clips:
         analysis = model.analyze(waveform_of(clip), SAMPLE_RATE)
         if analysis.tags is None or analysis.scene is None:
             raise TaskNotAvailableError(f"{model.spec.stage} has no tags or no environments.")
         tag_rows.append([analysis.tags.probabilities[name] for name in model.spec.tags])
         scene_rows.append([analysis.scene.probabilities[name] for name in model.spec.scenes])
-    tag = np.array(tag_rows)
-    if len(model.spec.tags) != N_TAUGHT_TAGS:
-        named = np.array(named_tags(model.spec.tags, tags))
-        tag = np.stack([(row[:, None] * named).max(axis=0) for row in tag])
-    return Answers(tag, np.array(scene_rows))
+    tag = np.zeros((len(tag_rows), N_TAUGHT_TAGS))
+    for own, column in enumerate(audioset_columns(model.spec.tags)):
+        if column is not None:
+            tag[:, column] = np.maximum(tag[:, column], np.array(tag_rows)[:, own])
+    same = model.spec.scenes == split.labels.environments
+    return Answers(tag, np.array(scene_rows) if same else None)
+
+
+def audioset_columns(tags: Sequence[str]) -> list[int | None]:
+    """Return the index of the AudioSet class that each tag is, None where there is none.
+
+    Example:
+        >>> audioset_columns(["dog", "Speech", "nothing of the kind"])
+        [74, 0, None]
+    """
+    taught = taught_tags()
+    if tuple(tags) == taught:
+        return list(range(len(taught)))
+    same = [[c for c in to_audioset(t) if c.relation in ("exact", "close")] for t in tags]
+    return [taught.index(found[0].name) if found else None for found in same]
 
 
 @torch.no_grad()
@@ -182,11 +221,19 @@ def predict_by_teacher(
     return Answers(np.array(rows), None)
 
 
+def labeled_classes(clips: Sequence[Decoded], labels: LabelSets) -> NDArray[np.bool_]:
+    """Return which AudioSet classes each recording is labeled with, (recordings, 527)."""
+    truth = np.zeros((len(clips), len(labels.tags)))
+    for row, clip in enumerate(clips):
+        truth[row, list(labels.tags_of(clip.recording) or ())] = 1.0
+    return np.asarray(truth @ np.array(named_tags(labels.tags, taught_tags())) > 0)
+
+
 def clip_figures(
     answers: Answers,
     clips: Sequence[Decoded],
     labels: LabelSets,
-    tags: Sequence[str],
+    within: NDArray[np.bool_] | None = None,
 ) -> dict[str, object]:
     """Return the figures of environments and tags, each with its interval.
 
@@ -194,24 +241,19 @@ def clip_figures(
         answers: What a model says of each recording.
         clips: The recordings.
         labels: What they are labeled with.
-        tags: Names of the AudioSet classes.
+        within: Classes that tags are compared over, (527,); all of them if None.
     """
     recordings = [clip.recording for clip in clips]
-    found: dict[str, Figure] = {}
-    own = [labels.tags_of(recording) for recording in recordings]
-    truth = np.zeros((len(clips), len(labels.tags)))
-    for row, indices in enumerate(own):
-        truth[row, list(indices or ())] = 1.0
-    named = np.array(named_tags(labels.tags, tags))
-    every = truth @ named > 0
-    frequent = every.sum(axis=0) >= FEWEST_RECORDINGS
-    classes = every[:, frequent]
-    rows = classes.any(axis=1)
+    every = labeled_classes(clips, labels)
+    chosen = every.sum(axis=0) >= FEWEST_RECORDINGS
+    if within is not None:
+        chosen &= within
+    classes = every[:, chosen]
+    rows = np.asarray(classes.any(axis=1))
     of = number([r.source for r, kept in zip(recordings, rows, strict=True) if kept])
-    scores = answers.tag[rows][:, frequent]
-    found |= task_figures.tag_figures(scores, classes[rows], of)
+    found = task_figures.tag_figures(answers.tag[rows][:, chosen], classes[rows], of)
     result = _with_intervals(found, of.max() + 1)
-    result["tag_classes"] = int(frequent.sum())
+    result["tag_classes"] = int(chosen.sum())
     if answers.scene is not None:
         place = [labels.environment_of(recording) for recording in recordings]
         known = [i for i, p in enumerate(place) if p is not None]
@@ -252,9 +294,7 @@ def event_rows(events: Iterable[Event], scape: Scape, labels: Sequence[str]) -> 
     return predicted, [(e.label, e.onset, e.offset) for e in scape.events]
 
 
-def event_table(
-    detect: Callable[[Scape], Iterable[Event]], scapes: Sequence[Scape], labels: LabelSets
-) -> dict[str, object]:
+def event_table(detect: Detector, scapes: Sequence[Scape], labels: LabelSets) -> dict[str, object]:
     """Return segment-based F1 at 1 s and event-based F1 with an onset collar of 200 ms."""
     segment, event = [], []
     n = len(labels.events)

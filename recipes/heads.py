@@ -2,7 +2,7 @@
 
 ::
 
-    python -m recipes.heads DATA TEACHER --checkpoint FILE --cache FILE --output FILE
+    python -m recipes.heads DATA --teacher FILE --checkpoint FILE --cache FILE --output FILE
 
 The convolutions stay as they are. The events' GRU comes first (`recipes.event_layers`), since the
 tags read it, too. In training most of what the tags follow is the teacher's, where there is one;
@@ -55,7 +55,6 @@ from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
 from recipes.students import LABEL_WEIGHT, N_TAUGHT_TAGS, STEP, Lecturer, LossWeights
-from recipes.tags import read_tags
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = dcasenet.load("v3", weights=options.checkpoint)
     lecturer, named, kept = None, torch.eye(len(labels.tags)), 1.0
     if len(spec.tags) == N_TAUGHT_TAGS:
-        names = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
-        lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors"))
-        named, kept = torch.tensor(named_tags(labels.tags, names)), LABEL_WEIGHT
+        if options.teacher is None:
+            raise SystemExit("--teacher is needed by a checkpoint with AudioSet's tags")
+        lecturer = Lecturer(load_teacher(options.teacher))
+        named, kept = torch.tensor(named_tags(labels.tags, spec.tags)), LABEL_WEIGHT
     of_split = {split: in_split(decoded, split) for split in ("train", "validation")}
     banks = {split: make_bank(clips, labels) for split, clips in of_split.items()}
     network: Any = model.network
@@ -310,7 +310,7 @@ def _joined(*parts: Examples) -> Examples:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("teacher", type=Path)
+    parser.add_argument("--teacher", type=Path, help="mn04_as.safetensors, of a taught checkpoint")
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
     parser.add_argument("--output", type=Path, required=True)

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the pack."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("teacher", type=Path, help="folder with mn04_as.safetensors, labels.csv")
+    parser.add_argument("teacher", type=Path, help="mn04_as.safetensors")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs"))
     parser.add_argument("--kilobits", type=float, default=15.0, help="per second of sound")
@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     decoded = decode_all(recordings, options.data, options.work / "decoded.npz")
     labels = label_sets(decoded)
     write_pack(options.output, options.data, decoded, labels, options.kilobits)
-    for name in ("mn04_as.safetensors", "labels.csv"):
-        shutil.copy(options.teacher / name, options.output / name)
+    shutil.copy(options.teacher, options.output / "mn04_as.safetensors")
 
 
 def label_sets(decoded: Sequence[Decoded]) -> LabelSets:

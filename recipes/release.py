@@ -2,7 +2,7 @@
 
 ::
 
-    python -m recipes.release DATA TEACHER --checkpoint CHECKPOINT --cache DECODED.npz
+    python -m recipes.release DATA --checkpoint CHECKPOINT --cache DECODED.npz
     --stage distilled --output dcasenet/data/distilled
 
 Everything that is chosen is chosen in the validation split; figures are of the test split.
@@ -37,14 +37,13 @@ from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import read_spec, write
 from dcasenet.weights.manifest import DEFAULT_STAGES
 from recipes import familiarity
-from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
 from recipes.evaluate import (
     ONSET_COLLAR,
     EvaluationSet,
     Table,
     evaluate,
     event_rows,
-    predict,
     render,
 )
 from recipes.labels import LabelSets
@@ -52,7 +51,6 @@ from recipes.pack import label_sets
 from recipes.recordings import Recording, read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS
-from recipes.tags import read_tags
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +61,8 @@ LOWEST_THRESHOLD = 0.25
 HYSTERESES = (1.0, 0.8, 0.6, 0.5, 0.4)
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
-    "{clips} recordings ({minutes} minutes), each CC0, CC BY, public domain or Apache-2.0; see "
-    "ATTRIBUTION.md. {teacher}"
+    "{clips} recordings ({minutes} minutes), each CC0, CC BY, OGA BY, public domain or Apache-2.0; "
+    "see ATTRIBUTION.md. {teacher}"
 )
 TAUGHT = (
     "Its teacher, EfficientAT mn04_as (MIT), learned from AudioSet (recordings from YouTube, which "
@@ -86,8 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = options.output / "model.safetensors"
     write(path, tensors, spec)
     watched = in_split(decoded, "validation")
-    tags = [tag.name for tag in read_tags(options.teacher / "labels.csv")]
-    cooled = cool(tensors, scene_temperature(load(path), watched, labels, tags))
+    cooled = cool(tensors, scene_temperature(load(path), watched, labels))
     write(path, cooled, spec)
     scapes = make_soundscapes(decoded, labels, "validation", options.soundscapes)
     model = load(path)
@@ -100,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = dataclasses.replace(spec, familiarity=known)
     spec = dataclasses.replace(spec, **training_description(spec, train))
     write(path, cooled, spec)
-    split = EvaluationSet(decoded, labels, tags, options.soundscapes)
+    split = EvaluationSet(decoded, labels, options.soundscapes)
     table = evaluate(load(path), split)
     spec = dataclasses.replace(spec, metrics=metrics_of(table))
     write(path, cooled, spec)
@@ -125,14 +122,12 @@ def one_grid() -> dict[Task, Context]:
     }
 
 
-def scene_temperature(
-    model: SoundModel, clips: Sequence[Decoded], labels: LabelSets, tags: Sequence[str]
-) -> float:
+def scene_temperature(model: SoundModel, clips: Sequence[Decoded], labels: LabelSets) -> float:
     """Return the temperature at which the environments of validation are likeliest."""
     known = [c for c in clips if labels.environment_of(c.recording) is not None]
     target = np.array([labels.environment_of(clip.recording) for clip in known])
-    scene = predict(model, known, tags).scene
-    logits = np.log(np.maximum(scene, 1e-12)) if scene is not None else np.zeros((0, 0))
+    found = [model.classify_scene(waveform_of(clip), SAMPLE_RATE) for clip in known]
+    logits = np.log(np.maximum([scene.values for scene in found], 1e-12))
 
     def surprise(temperature: float) -> float:
         scaled = logits / temperature
@@ -309,7 +304,6 @@ def _plain(text: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("teacher", type=Path)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
     parser.add_argument("--output", type=Path, required=True)

@@ -2,9 +2,9 @@
 
 ::
 
-    python -m recipes.train DATA TEACHER --students distilled:0.5 --minutes 600 --work runs/a
-    python -m recipes.train DATA TEACHER --students open:0.5 --minutes 600 --work runs/b
-    python -m recipes.train DATA TEACHER --students distilled:0.5 --smoke --work runs/c
+    python -m recipes.train DATA --teacher mn04_as.safetensors --minutes 600 --work runs/a
+    python -m recipes.train DATA --students open:0.5 --minutes 600 --work runs/b
+    python -m recipes.train DATA --students open:0.5 --smoke --work runs/c
 
 What was interrupted goes on. `--from` begins with a checkpoint of the same width. If it reads the
 same features, it was trained in larger batches: its first two blocks and the statistics of batch
@@ -32,9 +32,8 @@ from recipes.labels import named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.package import save_student
-from recipes.recordings import read_recordings
-from recipes.students import Lecturer, Student, StudentSettings
-from recipes.tags import read_tags
+from recipes.recordings import FOLDERS, read_recordings
+from recipes.students import Lecturer, Student, StudentSettings, taught_tags
 from recipes.training import Schedule, Training
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,12 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Decode, train, write."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    wanted = [settings(text) for text in options.students]
+    taught = any(student.taught for student in wanted)
+    if taught and options.teacher is None:
+        parser.error("--teacher is needed by students whose name does not begin with open")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recordings = read_recordings(options.data)
@@ -51,15 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cache = options.cache or options.work / "decoded.npz"
     decoded = decode_all(recordings, options.data, cache)
     labels = label_sets(decoded)
-    bank = make_bank(in_split(decoded, "train"), labels)
-    tags = tuple(tag.name for tag in read_tags(options.teacher / "labels.csv"))
+    train = [c for c in in_split(decoded, "train") if c.recording.folder not in options.without]
+    bank = make_bank(train, labels)
+    tags = taught_tags()
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
     torch.manual_seed(options.seed)
     named = torch.tensor(named_tags(labels.tags, tags))
-    students = [Student(settings(text), n_labels, named) for text in options.students]
+    students = [Student(each, n_labels, named) for each in wanted]
     settled = [load_student(student, options.start) for student in students if options.start]
-    taught = any(student.settings.taught for student in students)
-    lecturer = Lecturer(load_teacher(options.teacher / "mn04_as.safetensors")) if taught else None
+    lecturer = Lecturer(load_teacher(options.teacher)) if taught else None
     training = Training(
         students,
         lecturer,
@@ -126,12 +130,13 @@ def settings(text: str) -> StudentSettings:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("teacher", type=Path, help="folder with mn04_as.safetensors, labels.csv")
     parser.add_argument("--students", nargs="+", default=["distilled:0.5"], metavar="NAME:WIDTH")
+    parser.add_argument("--teacher", type=Path, help="mn04_as.safetensors")
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="decoded recordings, shared between runs")
     parser.add_argument("--from", dest="start", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--without", nargs="+", choices=FOLDERS, default=[], help="of the data")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--averaging", type=float, default=0.995)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
+from dcasenet.results import Analysis, Scene, Tags
+from dcasenet.spec import ModelSpec
 from recipes import baseline, evaluate
-from recipes.bank import SAMPLE_RATE, Decoded, in_split
+from recipes.bank import SAMPLE_RATE, Decoded
 from recipes.baseline import Baseline
 from recipes.evaluate import Answers, EvaluationSet, Table
 from recipes.labels import LabelSets
-from recipes.soundscapes import Scape, make_soundscapes
-
-AUDIOSET = ("Speech", "Dog", "Rain", "Waves, surf")
+from recipes.soundscapes import make_soundscapes
+from recipes.students import taught_tags
 
 
 @pytest.fixture(scope="module")
 def split(decoded: Sequence[Decoded], labels: LabelSets) -> EvaluationSet:
-    return EvaluationSet(decoded, labels, AUDIOSET, n_soundscapes=1)
+    return EvaluationSet(decoded, labels, n_soundscapes=1)
 
 
 @pytest.fixture(scope="module")
@@ -27,21 +29,16 @@ def fitted(split: EvaluationSet) -> Baseline:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baseline, "N_TRAIN", 3)
         patch.setattr(baseline, "N_WATCHED", 1)
-        return baseline.choose(split.decoded, split.labels, split.tags)
+        return baseline.choose(split.decoded, split.labels)
 
 
 @pytest.fixture(scope="module")
 def table(split: EvaluationSet, fitted: Baseline) -> Table:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baseline, "choose", lambda *_: fitted)
-        patch.setattr(
-            EvaluationSet, "soundscapes", lambda own: {"soundscapes": soundscapes(own)}
-        )  # of the office there are none
-        return evaluate.evaluate_baseline(split)
-
-
-def soundscapes(split: EvaluationSet) -> list[Scape]:
-    return make_soundscapes(split.decoded, split.labels, "test", split.n_soundscapes)
+    said = {"baseline": Answers(*fitted.answer(split.clips))}
+    found = evaluate.clip_tables(said, split)["baseline"]
+    scapes = make_soundscapes(split.decoded, split.labels, "test", split.n_soundscapes)
+    detected = evaluate.event_table(lambda s: fitted.detect(s.waveform), scapes, split.labels)
+    return found | {"soundscapes": detected}
 
 
 def test_the_baseline_learns_what_can_be_told_apart(table: Table) -> None:
@@ -59,8 +56,8 @@ def test_what_no_recording_is_labeled_with_has_no_probability(
     split: EvaluationSet, fitted: Baseline
 ) -> None:
     tag, scene = fitted.answer(split.clips)
-    assert tag.shape == (18, 4)
-    assert not tag[:, 0].any()
+    assert tag.shape == (18, 527)
+    assert (tag.any(axis=0)).sum() == 3
     np.testing.assert_allclose(scene.sum(axis=1), 1.0)
 
 
@@ -77,17 +74,52 @@ def test_rows_of_events_are_about_the_second_around() -> None:
     np.testing.assert_allclose(loud[18:], loud[0], atol=1e-3)
 
 
-def test_a_tag_of_ones_own_is_read_in_audiosets_column(split: EvaluationSet) -> None:
-    """Three tags of one's own: the truth of each recording is the answer."""
-    clips = in_split(split.decoded, "test")
-    own = np.array([[float(i in (split.labels.tags_of(c.recording) or ())) for i in range(3)]
-                    for c in clips])  # fmt: skip
-    tag = np.zeros((len(clips), len(AUDIOSET)))
-    tag[:, 1:] = own
-    figures = evaluate.clip_figures(Answers(tag, None), clips, split.labels, AUDIOSET)
+def right_answers(split: EvaluationSet) -> Answers:
+    own = evaluate.labeled_classes(split.clips, split.labels)
+    assert [taught_tags()[i] for i in np.flatnonzero(own.any(axis=0))] == [
+        "Dog",
+        "Rain",
+        "Waves, surf",
+    ]
+    return Answers(own.astype(np.float64), None)
+
+
+def test_the_truth_is_right(split: EvaluationSet) -> None:
+    right = right_answers(split)
+    figures = evaluate.clip_figures(right, split.clips, split.labels)
     assert figures["map"] == [1.0, 1.0, 1.0]
-    wrong = evaluate.clip_figures(Answers(tag[:, ::-1], None), clips, split.labels, AUDIOSET)
-    assert wrong["map"] != [1.0, 1.0, 1.0]
+    wrong = right._replace(tag=right.tag[::-1])
+    assert evaluate.clip_figures(wrong, split.clips, split.labels)["map"] != [1.0, 1.0, 1.0]
+
+
+def test_who_lacks_tags_is_compared_over_those_that_all_have(split: EvaluationSet) -> None:
+    right = right_answers(split)
+    lacking = right._replace(tag=right.tag * (np.array(taught_tags()) != "Rain"))
+    tables = evaluate.clip_tables({"all": right, "two": lacking}, split)
+    assert set(tables["all"]) == {"test", "tags in common"}
+    assert tables["two"] == {"tags in common": tables["all"]["tags in common"]}
+    assert tables["all"]["test"]["tag_classes"] == 3
+    assert tables["two"]["tags in common"]["tag_classes"] == 2
+
+
+def test_a_models_own_tags_are_read_in_audiosets_columns(split: EvaluationSet) -> None:
+    class Model:
+        """Says dog with 0.75 and a tag that AudioSet lacks with 1."""
+
+        spec = ModelSpec("v3", "x", scenes=("here",), tags=("dog", "unheard of"))
+
+        def analyze(self, waveform: np.ndarray, sample_rate: int) -> Analysis:
+            assert sample_rate == SAMPLE_RATE
+            values = np.array([[0.75, 1.0]], np.float32)
+            tags = Tags(self.spec.tags, values[0], values, np.array([[0.0, 1.0]]))
+            one = np.ones((1, 1), np.float32)
+            return Analysis(Scene(("here",), one[0], one, np.array([[0.0, 1.0]])), tags, None)
+
+    model: Any = Model()
+    tag, scene = evaluate.predict(model, split)
+    assert scene is None  # its places are others
+    assert np.flatnonzero(tag[0]).tolist() == [taught_tags().index("Dog")]
+    assert tag[0].max() == 0.75
 
 
 def test_models_stand_beside_one_another(table: Table) -> None:

@@ -2,22 +2,30 @@
 
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dcasenet.errors import DcasenetError
+from dcasenet.models.dcasenet import create
+from dcasenet.spec import FrontEndSettings, ModelSpec
+from dcasenet.weights.checkpoint import write
+from recipes import train
 from recipes.bank import SAMPLE_RATE, Bank, describe, make_bank
 from recipes.labels import LabelSets
 from recipes.mixtures import Mixer
 from recipes.package import save_student
 from recipes.recordings import Recording
 from recipes.students import Student, StudentSettings
+from recipes.train import load_student
 from recipes.training import Schedule, Training
 
 LABELS = LabelSets(tags=("dog", "rain"), events=("dog",), environments=("rain", "sea shore"))
 NAMED = torch.zeros(2, 527)
+Normalization = Literal["fixed", "level"]
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +118,51 @@ def test_the_rate_rises_and_falls_with_the_share_of_the_minutes() -> None:
     rates = [schedule.rate_at(share) for share in (0.0, 0.05, 0.5, 1.0)]
     assert rates[0] < rates[2] < rates[1] == schedule.learning_rate
     assert rates[3] < 2e-3 * schedule.learning_rate
+
+
+def saved(path: Path, normalization: Normalization, n_scenes: int) -> Path:
+    spec = ModelSpec(
+        "v3",
+        "open",
+        width=1 / 16,
+        time_pooling=1,
+        frontend=FrontEndSettings(normalization=normalization),
+        scenes=tuple(f"place {i}" for i in range(n_scenes)),
+        tags=("a", "b"),
+        events=("c",),
+        thresholds={"c": 0.5},
+    )
+    network = create("v3", n_scenes=n_scenes, n_tags=2, n_events=1, width=1 / 16, time_pooling=1)
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {"frontend.mean": torch.ones(128), "frontend.deviation": torch.ones(128)}
+    write(path, tensors, spec)
+    return path
+
+
+@pytest.mark.parametrize(("normalization", "same"), [("level", True), ("fixed", False)])
+def test_training_goes_on_from_a_checkpoint(
+    tmp_path: Path, normalization: Normalization, same: bool
+) -> None:
+    """Of other features, what was measured of them is left; of other labels, the last layer."""
+    student = Student(StudentSettings("open", 1 / 16, taught=False), (3, 2, 1), NAMED)
+    own = student.network.scene_head.weight.clone()
+    path = saved(tmp_path / "a.safetensors", normalization, n_scenes=2)
+    assert load_student(student, path) is same
+    assert torch.equal(student.network.scene_head.weight, own)
+    tensors = load_file(path)
+    assert torch.equal(student.network.event_head.weight, tensors["network.event_head.weight"])
+    assert bool((student.frontend.mean == 1.0).all()) is same
+
+
+def test_a_checkpoint_of_another_width_is_refused(tmp_path: Path) -> None:
+    student = Student(StudentSettings("open", 1 / 8, taught=False), (2, 2, 1), NAMED)
+    with pytest.raises(DcasenetError, match="does not fit"):
+        load_student(student, saved(tmp_path / "a.safetensors", "level", n_scenes=2))
+
+
+def test_a_student_that_is_taught_needs_the_teacher(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train.main([str(tmp_path), "--students", "distilled:0.5", "--work", str(tmp_path)])
+    assert "--teacher is needed" in capsys.readouterr().err
