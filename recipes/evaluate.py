@@ -195,7 +195,7 @@ def audioset_columns(tags: Sequence[str]) -> list[int | None]:
     """Return the index of the AudioSet class that each tag is, None where there is none.
 
     Example:
-        >>> audioset_columns(["dog", "Speech", "nothing of the kind"])
+        >>> audioset_columns(["dog", "Speech", "can opening"])
         [74, 0, None]
     """
     taught = taught_tags()

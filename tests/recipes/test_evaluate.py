@@ -104,9 +104,9 @@ def test_who_lacks_tags_is_compared_over_those_that_all_have(split: EvaluationSe
 
 def test_a_models_own_tags_are_read_in_audiosets_columns(split: EvaluationSet) -> None:
     class Model:
-        """Says dog with 0.75 and a tag that AudioSet lacks with 1."""
+        """Says dog with 0.75 and a tag that is part of an AudioSet class with 1."""
 
-        spec = ModelSpec("v3", "x", scenes=("here",), tags=("dog", "unheard of"))
+        spec = ModelSpec("v3", "x", scenes=("here",), tags=("dog", "can opening"))
 
         def analyze(self, waveform: np.ndarray, sample_rate: int) -> Analysis:
             assert sample_rate == SAMPLE_RATE
