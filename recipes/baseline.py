@@ -134,14 +134,14 @@ def choose(decoded: Sequence[Decoded], labels: LabelSets) -> Baseline:
         make_soundscapes(decoded, labels, "train", N_TRAIN),
         make_soundscapes(decoded, labels, "validation", N_WATCHED),
     ]
-    heard = [np.concatenate([statistics_over_time(s.waveform) for s in of]) for of in scapes]
+    features = [np.concatenate([statistics_over_time(s.waveform) for s in of]) for of in scapes]
     active = [np.concatenate([_activity(s, len(labels.events)) for s in of]) for of in scapes]
     event = _best(
         "events",
-        lambda penalty: _fit_each(heard[0], active[0], penalty),
-        lambda models: mean_average_precision(_probabilities(models, heard[1]), active[1]),
+        lambda penalty: _fit_each(features[0], active[0], penalty),
+        lambda models: mean_average_precision(_probabilities(models, features[1]), active[1]),
     )
-    thresholds = best_thresholds(active[1], _probabilities(event, heard[1]).astype(np.float32))
+    thresholds = best_thresholds(active[1], _probabilities(event, features[1]).astype(np.float32))
     of_event = dict(zip(labels.events, thresholds, strict=True))
     return Baseline(scene, tag, event, labels.events, of_event)
 

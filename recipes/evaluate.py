@@ -107,12 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
     split = EvaluationSet(decoded, label_sets(decoded), options.soundscapes)
     models = {stage: dcasenet.load("v3", stage=stage) for stage in options.stages}
-    said = {stage: predict(model, split) for stage, model in models.items()}
+    answers = {stage: predict(model, split) for stage, model in models.items()}
     if options.teacher is not None:
-        said["teacher"] = predict_by_teacher(Lecturer(load_teacher(options.teacher)), split.clips)
+        answers["teacher"] = predict_by_teacher(
+            Lecturer(load_teacher(options.teacher)), split.clips
+        )
     fitted = baseline.choose(split.decoded, split.labels)
-    said["baseline"] = Answers(*fitted.answer(split.clips))
-    tables = clip_tables(said, split)
+    answers["baseline"] = Answers(*fitted.answer(split.clips))
+    tables = clip_tables(answers, split)
     for stage, model in models.items():
         if model.spec.events == split.labels.events:
             tables[stage] |= event_tables(detector(model), split)
@@ -128,21 +130,21 @@ def evaluate(model: SoundVerbs[Any], split: EvaluationSet) -> Table:
     return table | event_tables(detector(model), split)
 
 
-def clip_tables(said: Mapping[str, Answers], split: EvaluationSet) -> dict[str, Table]:
+def clip_tables(answers: Mapping[str, Answers], split: EvaluationSet) -> dict[str, Table]:
     """Return figures of tags and environments of several models.
 
     Some may lack tags: tags are compared over all classes among those that have them, and over
     the classes that all have among all.
     """
-    known = {name: np.asarray(answers.tag.any(axis=0)) for name, answers in said.items()}
-    complete = [name for name in said if known[name][split.classes()].all()]
-    tables: dict[str, Table] = {name: {} for name in said}
+    known = {name: np.asarray(own.tag.any(axis=0)) for name, own in answers.items()}
+    complete = [name for name in answers if known[name][split.classes()].all()]
+    tables: dict[str, Table] = {name: {} for name in answers}
     for name in complete:
-        tables[name]["test"] = clip_figures(said[name], split.clips, split.labels)
-    if len(complete) < len(said):
+        tables[name]["test"] = clip_figures(answers[name], split.clips, split.labels)
+    if len(complete) < len(answers):
         common = np.all([*known.values()], axis=0)
-        for name, answers in said.items():
-            figures = clip_figures(answers._replace(scene=None), split.clips, split.labels, common)
+        for name, own in answers.items():
+            figures = clip_figures(own._replace(scene=None), split.clips, split.labels, common)
             tables[name]["tags in common"] = figures
     return tables
 

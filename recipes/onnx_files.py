@@ -26,7 +26,7 @@ from dcasenet.onnx.export import serialized
 from dcasenet.onnx.runtime import SOURCE
 from dcasenet.weights import manifest
 from dcasenet.weights.sources import PACKAGE
-from recipes.open import activation_ranges
+from recipes import activation_ranges
 
 log = logging.getLogger("recipes.onnx_files")  # also as a command
 

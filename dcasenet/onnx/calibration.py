@@ -1,7 +1,7 @@
 """Activation ranges: measured by listening, tied to the very weights that were listened with.
 
 Those of a checkpoint that ships inside the package lie beside it, so that it becomes int8 without
-any recording at hand; ``python -m recipes.open.activation_ranges`` measures them.
+any recording at hand; ``python -m recipes.activation_ranges`` measures them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
 NAME = "activation_ranges.json"
-COMMAND = "python -m recipes.open.activation_ranges DATA"
+COMMAND = "python -m recipes.activation_ranges DATA --stage STAGE"
 
 
 def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None) -> Ranges:

@@ -230,12 +230,12 @@ def test_no_ranges_and_nothing_to_measure_them_with(tiny_model: SoundModel, tmp_
 
 
 def test_the_command_that_measures_them(open_folder: Path, tmp_path: Path) -> None:
-    from recipes.open.activation_ranges import main, training_clips
+    from recipes.activation_ranges import main, training_clips
 
     clips = training_clips(open_folder)
     assert {clip.filename[0] for clip in clips} == {"1", "2", "3"}
     target = tmp_path / NAME
-    main([str(open_folder), "--clips", "2", "--output", str(target)])
+    main([str(open_folder), "--stage", "open", "--clips", "2", "--output", str(target)])
     content = json.loads(target.read_text("utf-8"))
     assert content["weights"] == load("v3", stage="open").weights_digest
     assert content["protocol"].startswith("2 clips")

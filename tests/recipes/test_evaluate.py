@@ -34,8 +34,8 @@ def fitted(split: EvaluationSet) -> Baseline:
 
 @pytest.fixture(scope="module")
 def table(split: EvaluationSet, fitted: Baseline) -> Table:
-    said = {"baseline": Answers(*fitted.answer(split.clips))}
-    found = evaluate.clip_tables(said, split)["baseline"]
+    answers = {"baseline": Answers(*fitted.answer(split.clips))}
+    found = evaluate.clip_tables(answers, split)["baseline"]
     scapes = make_soundscapes(split.decoded, split.labels, "test", split.n_soundscapes)
     detected = evaluate.event_table(lambda s: fitted.detect(s.waveform), scapes, split.labels)
     return found | {"soundscapes": detected}

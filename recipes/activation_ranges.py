@@ -2,7 +2,7 @@
 
 ::
 
-    python -m recipes.open.activation_ranges DATA [--stage open]
+    python -m recipes.activation_ranges DATA --stage distilled
 
 DATA holds the folder ``esc50`` (among those that the checkpoint was trained on). Listened to are
 clips of the training split alone, evenly spread over its classes. Has to be done again whenever the
@@ -20,10 +20,9 @@ from dcasenet.loading import load
 from dcasenet.onnx.calibration import NAME, measure_on, write_ranges
 from dcasenet.onnx.export import traced
 from dcasenet.weights.sources import PACKAGE
-from recipes.open.split import read_clips
-from recipes.recordings import Recording
+from recipes.recordings import Recording, read_recordings
 
-log = logging.getLogger("recipes.open.activation_ranges")  # also as a command
+log = logging.getLogger("recipes.activation_ranges")  # also as a command
 
 FOLDER = "esc50"
 CLIPS = 200
@@ -32,13 +31,13 @@ CLIPS = 200
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write."""
     command = argparse.ArgumentParser(
-        prog="python -m recipes.open.activation_ranges",
-        description="Measure the activation ranges that int8 needs of the open checkpoint.",
+        prog="python -m recipes.activation_ranges",
+        description="Measure the activation ranges that int8 needs of a checkpoint.",
     )
     command.add_argument("data", type=Path, help="folder of the data folders")
     command.add_argument("--clips", type=int, default=CLIPS, help="how many to listen to")
     command.add_argument("--weights", type=Path, help="the checkpoint; by default the shipped one")
-    command.add_argument("--stage", default="open", help="of a checkpoint that ships")
+    command.add_argument("--stage", required=True, help="of a checkpoint that ships")
     command.add_argument("--output", type=Path, help="by default beside the weights")
     options = command.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -56,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def training_clips(data: Path) -> list[Recording]:
-    """Return the clips of ESC-50 that the open checkpoint may have been trained on."""
-    return [clip for clip in read_clips(data) if clip.folder == FOLDER and clip.split == "train"]
+    """Return the clips of ESC-50 that the checkpoints may have been trained on."""
+    clips = read_recordings(data, (FOLDER,))
+    return [clip for clip in clips if clip.open and clip.split == "train"]
 
 
 def spread(clips: Sequence[Recording], count: int) -> list[Recording]:
