@@ -97,7 +97,7 @@ def verify(
     Example:
         >>> import dcasenet
         >>> import soundfile
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> with TemporaryDirectory() as folder:
         ...     soundfile.write(folder + "/a.wav", np.zeros(24_000), 24_000)
         ...     _ = model.analyze(folder + "/a.wav").to_json(path=folder + "/a.json")

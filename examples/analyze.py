@@ -6,7 +6,7 @@ from pathlib import Path
 import dcasenet
 
 path = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("dog_barking.ogg")
-model = dcasenet.load("v3", stage="open")
+model = dcasenet.load()
 analysis = model.analyze(path)
 
 print(f"{analysis.scene.label} ({analysis.scene.probability:.2f})")

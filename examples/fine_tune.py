@@ -9,7 +9,7 @@ if len(sys.argv) != 3:
     raise SystemExit(__doc__)
 
 folder, output = sys.argv[1:]
-model = dcasenet.load("v3", stage="open")
+model = dcasenet.load()
 
 report = cross_validate(model, folder, task="scene", folds=4)  # each file predicted once, unseen
 print(report)

@@ -10,7 +10,7 @@ import dcasenet.batch
 QUERY = """
     SELECT tag.label, count(*) AS files, round(avg(tag.probability), 2) AS probability
     FROM (SELECT unnest(tags) AS tag FROM read_parquet(?) WHERE status = 'ok')
-    WHERE tag.probability > 0.5
+    WHERE tag.probability > 0.2
     GROUP BY tag.label ORDER BY files DESC, probability DESC
 """
 
@@ -18,7 +18,7 @@ if __name__ == "__main__":  # files are read by processes of their own
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
     folder, output = sys.argv[1:]
-    model = dcasenet.load("v3", stage="open")
+    model = dcasenet.load()
     summary = dcasenet.batch.analyze(model, folder, output)
     print(f"{summary.n_files} files, {summary.n_failed} failed")
     for label, files, probability in duckdb.execute(QUERY, [output]).fetchall():

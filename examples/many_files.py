@@ -6,7 +6,7 @@ from pathlib import Path
 import dcasenet
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-model = dcasenet.load("v3", stage="open")
+model = dcasenet.load()
 
 for path in sorted(folder.iterdir()):
     if path.suffix not in {".wav", ".flac", ".ogg", ".mp3"}:

@@ -4,7 +4,7 @@ import torch
 
 import dcasenet
 
-model = dcasenet.load("v3", stage="open")
+model = dcasenet.load()
 model.requires_grad_(True)  # weights are loaded without gradients
 waveform = torch.randn(2, 10 * 24_000)  # two clips of 10 s at 24 kHz
 

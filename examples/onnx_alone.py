@@ -1,6 +1,7 @@
 """An exported model with ONNX Runtime and nothing else of ours: python onnx_alone.py MODEL FILE.
 
-`dcasenet export model.onnx` makes the file; what is in it is said by its metadata.
+`dcasenet export model.onnx` makes the file; what is in it is said by its metadata. FILE is one
+window long, 5 to 10 s for the default checkpoint; dcasenet cuts longer ones and repeats shorter.
 """
 
 import json

@@ -8,7 +8,7 @@ import soundfile
 import dcasenet
 
 path = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("dog_barking.ogg")
-model = dcasenet.load("v3", stage="open")
+model = dcasenet.load()
 
 
 def show(update) -> None:

@@ -201,6 +201,6 @@ def test_a_provenance_that_makes_no_sense(
 
 
 def test_the_released_model_is_found_by_its_name(wav: Path, tmp_path: Path) -> None:
-    model = dcasenet.load("v3", stage="open", runtime="torch")
+    model = dcasenet.load(runtime="torch")
     model.classify_scene(wav).to_json(path=tmp_path / "a.json")
     assert verify(tmp_path / "a.json").is_same

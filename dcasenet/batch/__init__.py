@@ -4,7 +4,7 @@
 
     import dcasenet.batch
 
-    model = dcasenet.load("v3", stage="open")
+    model = dcasenet.load()
     dcasenet.batch.analyze(model, ["recordings/"], "results.parquet")
     dcasenet.batch.embed(model, ["recordings/"], "embeddings.npz")
 """

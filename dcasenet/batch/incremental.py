@@ -81,13 +81,13 @@ def write_results(
         >>> from tempfile import TemporaryDirectory
         >>> import dcasenet
         >>> import soundfile
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> with TemporaryDirectory() as folder:
-        ...     soundfile.write(folder + "/night.wav", np.zeros(6 * 8_000), 8_000)
+        ...     soundfile.write(folder + "/night.wav", np.zeros(12 * 8_000), 8_000)
         ...     write_results(model, folder + "/night.wav", folder + "/night.csv")
         ...     lines = Path(folder, "night.csv").read_text().splitlines()
         >>> [",".join(line.split(",")[1:5]) for line in lines if ",scene," in line]
-        ['scene,aircraft,0.00,5.00', 'scene,aircraft,1.00,6.00', 'scene,aircraft,,']
+        ['scene,office,0.00,10.00', 'scene,office,2.08,12.00', 'scene,office,,']
     """
     path = Path(output)
     if path.suffix not in FORMS:

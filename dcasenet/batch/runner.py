@@ -4,7 +4,7 @@
 
     import dcasenet.batch
 
-    model = dcasenet.load("v3", stage="open")
+    model = dcasenet.load()
     dcasenet.batch.analyze(model, ["recordings/"], "results.parquet")
     dcasenet.batch.embed(model, ["recordings/"], "embeddings.npz")
 
@@ -100,7 +100,7 @@ def analyze(  # noqa: PLR0913 - the options of `SoundVerbs.analyze`
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> import dcasenet, numpy as np, soundfile
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> with TemporaryDirectory() as folder:
         ...     soundfile.write(folder + "/a.wav", np.zeros(24_000), 24_000)
         ...     summary = analyze(model, [folder], folder + "/out.jsonl", workers=0)

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    target: Annotated[Path, typer.Argument(help="The file to write, such as open.onnx.")],
+    target: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
     model: Model = None,
     stage: Stage = None,
     weights: Weights = None,
@@ -40,7 +40,7 @@ def export(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Recordings that int8 is calibrated with; the stage open needs none.",
+            help="Recordings that int8 is calibrated with; those that ship need none.",
         ),
     ] = None,
     overwrite: Overwrite = False,

@@ -60,9 +60,9 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
 
     Example:
         >>> import dcasenet
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> model(torch.zeros(1, 240_000)).event.shape[:2]
-        torch.Size([1, 12])
+        torch.Size([1, 62])
         >>> log_mel = model.frontend(torch.zeros(1, 240_000))
         >>> model.network(log_mel, tasks=("scene",)).tag is None
         True
@@ -122,7 +122,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
 
         Example:
             >>> import dcasenet
-            >>> dcasenet.load("v3", stage="open").weights_digest[:7]
+            >>> dcasenet.load().weights_digest[:7]
             'sha256:'
         """
         return self.digest_of(self.spec.tasks)
@@ -264,7 +264,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
 
         Example:
             >>> import dcasenet, numpy as np
-            >>> model = dcasenet.load("v3", stage="open")
+            >>> model = dcasenet.load()
             >>> audio = 0.1 * np.random.default_rng(0).standard_normal(24_000)
             >>> model.explain(audio, "rain", 24_000).saliency.shape
             (128, 50)
@@ -312,7 +312,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             UnknownModelError, WeightsError: See `dcasenet.load`.
 
         Example:
-            >>> SoundModel.from_pretrained("v3", stage="open").spec.tasks
+            >>> SoundModel.from_pretrained("v3", stage="distilled").spec.tasks
             ('scene', 'tag', 'event')
         """
         name = pretrained_model_name_or_path

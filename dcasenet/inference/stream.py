@@ -283,16 +283,15 @@ class Stream:
     Example:
         >>> import dcasenet
         >>> import numpy as np
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> with model.stream(44_100) as stream:
-        ...     for _ in range(12):
+        ...     for _ in range(20):
         ...         for scene in stream.push(np.zeros(44_100, np.int16)).scenes:
         ...             print(scene.times.round(2).tolist())
-        [[0.0, 5.0]]
-        [[2.5, 7.5]]
-        [[5.0, 10.0]]
-        >>> [tags.times.tolist() for tags in stream.rest.tags]
-        [[[0.0, 12.0]]]
+        [[0.0, 10.0]]
+        [[8.96, 18.96]]
+        >>> [tags.times.round(2).tolist() for tags in stream.rest.tags]
+        [[[10.08, 20.0]]]
     """
 
     def __init__(

@@ -374,7 +374,7 @@ def repeated(waveforms: Floats, shortest: int) -> Floats:
     n_repeats = -(-shortest // waveforms.shape[-1])
     if n_repeats <= 1:
         return waveforms
-    return np.concatenate([waveforms] * n_repeats, axis=-1)[..., :shortest]
+    return np.tile(waveforms, n_repeats)[..., :shortest]
 
 
 class SlidingWindows:

@@ -83,7 +83,7 @@ def to_onnx(
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> import dcasenet
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> with TemporaryDirectory() as folder:
         ...     to_onnx(model, folder + "/scenes.onnx", tasks=("scene",)).name
         'scenes.onnx'

@@ -174,10 +174,10 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSou
         >>> from tempfile import TemporaryDirectory
         >>> import dcasenet.onnx.export
         >>> with TemporaryDirectory() as folder:
-        ...     model = dcasenet.load("v3", stage="open")
-        ...     path = dcasenet.onnx.export.to_onnx(model, folder + "/open.onnx")
+        ...     model = dcasenet.load()
+        ...     path = dcasenet.onnx.export.to_onnx(model, folder + "/model.onnx")
         ...     len(load(path).classify_scene(np.zeros(24_000), 24_000).probabilities)
-        12
+        17
     """
     path = Path(path)
     if not path.is_file():

@@ -99,7 +99,7 @@ def write_report(
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> import dcasenet
-        >>> model = dcasenet.load("v3", stage="open")
+        >>> model = dcasenet.load()
         >>> with TemporaryDirectory() as folder:
         ...     soundfile.write(folder + "/a.wav", np.zeros(24_000), 24_000)
         ...     write_report(model, [folder], folder + "/report.html").n_files

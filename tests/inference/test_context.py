@@ -290,7 +290,7 @@ def test_a_module_in_half_precision(one_grid: SoundModel, noise: Noise) -> None:
 
 
 def test_a_loaded_model_has_no_gradients_until_requested() -> None:
-    model = dcasenet.load("v3", stage="open")
+    model = dcasenet.load()
     assert not any(parameter.requires_grad for parameter in model.parameters())
     model.requires_grad_(True)
     model(torch.zeros(1, 2 * RATE)).tag.sum().backward()

@@ -19,7 +19,7 @@ import numpy as np, torch
 import dcasenet
 
 torch.set_num_threads(2)
-model = dcasenet.load("v3", stage="open")
+model = dcasenet.load()
 
 def work(number):
     return model.tag(np.zeros(24_000), 24_000)[0].label

@@ -154,7 +154,7 @@ def test_bfloat16_on_recordings(
 
 
 def test_bfloat16_of_a_trained_checkpoint(recordings: tuple[Path, ...]) -> None:
-    exact, fast = load("v3", stage="open"), load("v3", stage="open", precision="bfloat16")
+    exact, fast = load(), load(precision="bfloat16")
     for path in recordings:
         one, two = exact.analyze(path), fast.analyze(path)
         for mine, other in (

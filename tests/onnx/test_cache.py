@@ -41,7 +41,7 @@ def test_onnx_in_int8(tmp_path: Path, noise: Noise) -> None:
     assert isinstance(fast, OnnxSoundModel)
     exact = load("v3", stage="open")
     moved = np.abs(fast.tag(waveform, RATE).values - exact.tag(waveform, RATE).values)
-    assert 0 < moved.max() < 0.05
+    assert 0 < moved.mean() < 0.01
 
 
 def test_int8_of_a_checkpoint_without_ranges(folder: Path, tmp_path: Path) -> None:

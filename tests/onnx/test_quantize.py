@@ -175,8 +175,9 @@ def test_a_range_is_the_best_of_its_kind() -> None:
     assert all(chosen < loss(limit) * 1.02 for limit in np.linspace(2.5, 6, 20))
 
 
-def test_the_shipped_ranges_fit_the_shipped_checkpoint() -> None:
-    model = load("v3", stage="open")
+@pytest.mark.parametrize("stage", ["distilled", "open"])
+def test_the_shipped_ranges_fit_the_shipped_checkpoint(stage: str) -> None:
+    model = load("v3", stage=stage)
     found = shipped_ranges(model.weights_digest)
     assert found is not None, f"Measure them anew: {calibration.COMMAND}"
     assert found.keys() == layers(preprocessed(traced(model, model.spec.tasks))).keys()
@@ -186,10 +187,10 @@ def test_the_shipped_ranges_fit_the_shipped_checkpoint() -> None:
 def test_ranges_of_other_weights_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: Noise
 ) -> None:
-    model = load("v3", stage="open")
-    folder = tmp_path / "data" / "open"
+    model = load()
+    folder = tmp_path / "data" / "distilled"
     folder.mkdir(parents=True)
-    shutil.copy(PACKAGE / "data" / "open" / NAME, folder)
+    shutil.copy(PACKAGE / "data" / "distilled" / NAME, folder)
     monkeypatch.setattr(calibration, "PACKAGE", tmp_path)
     assert serialized(model, ("scene",), precision="int8")
     model.network.trunk[0].conv1.weight.data[0] *= 1.01

@@ -98,29 +98,30 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Command → what it prints.
 COMMANDS = {
-    "analyze dog.ogg --format json --stage open": '"label": "dog"',
+    "analyze dog.ogg --format json": '"label": "dog"',
+    "scene dog.ogg": "scene",
     "scene dog.ogg --stage open": "scene",
-    "tags dog.ogg --top 1 --stage open": "dog",
-    "events dog.ogg --format csv --stage open": "dog.ogg,event,dog",
-    "embed dog.ogg --format csv --stage open": "filename,e0",
-    "analyze . --output ../rows.jsonl --stage open": "2 files",
+    "tags dog.ogg --top 1": "Dog",
+    "events dog.ogg --format csv": "dog.ogg,event,dog",
+    "embed dog.ogg --format csv": "filename,e0",
+    "analyze . --output ../rows.jsonl": "2 files",
     "verify ../rows.jsonl": "the same (2 recordings",
-    "events dog.ogg --output ../dog.TextGrid --stage open": "dog.TextGrid",
-    "listen dog.ogg --format json --stage open": '"final": true',
-    "search dog.ogg . --stage open": "rooster.ogg",
-    "redact dog.ogg --label dog --output ../quiet.ogg --stage open": "s silenced: ",
-    "report . --output ../report.html --stage open": "2 recordings",
-    "web --output ../site --stage open": "Any web server",
+    "events dog.ogg --output ../dog.TextGrid": "dog.TextGrid",
+    "listen dog.ogg --format json": '"final": true',
+    "search dog.ogg .": "rooster.ogg",
+    "redact dog.ogg --label dog --output ../quiet.ogg": "s silenced: ",
+    "report . --output ../report.html": "2 recordings",
+    "web --output ../site": "Any web server",
     "models --format csv": "open",
     "check dog.ogg": "dog.ogg",
 }
 # What needs torch or onnx → the error.
 REFUSED = {
-    f"tags {DOG} --stage open --precision bfloat16": "Type: pip install dcasenet\n",
+    f"tags {DOG} --precision bfloat16": "Type: pip install dcasenet\n",
     "export x.onnx": "Type: pip install dcasenet\n",
     "finetune . --task scene --output new": "Type: pip install dcasenet\n",
     "reproduce --scale tiny": "Type: pip install 'dcasenet[train]'\n",
-    "search --label dog . --stage open --format csv": "Type: pip install onnx\n",
+    "search --label Dog . --format csv": "Type: pip install onnx\n",
 }
 
 
@@ -145,7 +146,7 @@ def test_what_needs_torch_says_what_to_type(done: dict[str, Done], command: str)
 
 
 def test_a_search_by_label_needs_onnx_alone(home: Path, sounds: Path) -> None:
-    command = "search --label dog . --stage open --format csv"
+    command = "search --label Dog . --format csv"
     (found,) = without_torch(home, sounds, command, missing=LEFT_OUT).values()
     assert found.code == 0, found.err
     assert "dog.ogg" in found.out.splitlines()[1]

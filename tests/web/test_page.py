@@ -174,7 +174,7 @@ def test_the_shipped_model_answers_a_real_recording_as_python_does(
     browser: Any, serve: Callable[..., Any], tmp_path: Path
 ) -> None:
     exported = tmp_path / "model.onnx"
-    exported.write_bytes(dcasenet.load("v3", stage="open", runtime="onnx").content())
+    exported.write_bytes(dcasenet.load(runtime="onnx").content())
     with serve(exported) as address:
         page = Page(browser, address).ready()
         answer = page.answer(DOG)

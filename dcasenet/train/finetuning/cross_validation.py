@@ -181,7 +181,7 @@ def cross_validate(
         ...             hum = np.sin(np.arange(24_000) * 0.02) / 2
         ...             noise = loud * random.standard_normal(24_000)
         ...             soundfile.write(f"{folder}/{name}/{take}.wav", (noise + hum) / 4, 24_000)
-        ...     model = dcasenet.load("v3", stage="open")
+        ...     model = dcasenet.load()
         ...     report = cross_validate(model, folder, "scene", folds=4)
         >>> report.mean("accuracy"), report.confusion.counts.tolist()
         (1.0, [[4, 0], [0, 4]])

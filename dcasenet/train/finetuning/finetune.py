@@ -94,7 +94,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
         ...             noise = loud * random.standard_normal(24_000)
         ...             hum = numpy.sin(numpy.arange(24_000) * 0.02) / 2
         ...             soundfile.write(f"{folder}/{name}/{take}.wav", (noise + hum) / 4, 24_000)
-        ...     tuned = finetune(dcasenet.load("v3", stage="open"), folder, "scene")
+        ...     tuned = finetune(dcasenet.load(), folder, "scene")
         >>> tuned.classify_scene(hum / 4, 24_000).label
         'hum'
     """

@@ -19,11 +19,6 @@ RATE = 24_000
 SHORT = DistillRecipe(epochs=1, steps=30, batch=8, seconds=1.7, learning_rate=3e-3)
 
 
-@pytest.fixture(scope="module")
-def teacher() -> SoundModel:
-    return dcasenet.load("v3", stage="open")
-
-
 def sounds(n: int, seed: int, seconds: float = 3.0) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     return [synthetic(i, n, round(seconds * RATE), RATE, random) for i in range(n)]
@@ -43,25 +38,27 @@ def apart(teacher: SoundModel, student: SoundModel, audio: list[np.ndarray]) -> 
     return found
 
 
-def test_a_quarter_width_student_comes_closer_on_sounds_it_was_not_trained_on(
-    teacher: SoundModel,
+def test_a_narrow_student_comes_closer_on_sounds_it_was_not_trained_on(
+    tiny_model: SoundModel,
 ) -> None:
-    seen, held_out = sounds(12, seed=0), sounds(12, seed=1)[::3]
+    teacher = tiny_model
+    # Of the length that it learns from: an untrained teacher answers otherwise about others.
+    seen, held_out = sounds(12, seed=0), sounds(12, seed=1, seconds=SHORT.seconds)[::3]
     before = distill(
         teacher,
-        0.25,
+        1 / 16,
         seen,
         sample_rate=RATE,
         recipe=DistillRecipe(epochs=1, steps=3, batch=2, learning_rate=1e-12, seconds=1.7),
     )
-    longer = DistillRecipe(epochs=1, steps=36, batch=4, seconds=1.7, learning_rate=6e-3)
-    after = distill(teacher, 0.25, seen, sample_rate=RATE, recipe=longer)
+    longer = DistillRecipe(epochs=1, steps=24, batch=4, seconds=1.7, learning_rate=6e-3)
+    after = distill(teacher, 1 / 16, seen, sample_rate=RATE, recipe=longer)
     far, near = apart(teacher, before, held_out), apart(teacher, after, held_out)
-    assert all(near[task] < 0.9 * far[task] for task in far), (far, near)
-    assert after.spec.width == 0.25
+    assert all(near[task] < 0.6 * far[task] for task in far), (far, near)
+    assert after.spec.width == 1 / 16
     for field in ("scenes", "tags", "events", "thresholds", "frontend", "tasks"):
         assert getattr(after.spec, field) == getattr(teacher.spec, field)
-    assert after.spec.source == "Distilled from v3, stage open, width 0.5."
+    assert after.spec.source == "Distilled from v3, stage tiny, width 0.125."
     assert not after.spec.metrics
 
 
@@ -123,9 +120,9 @@ def test_a_student_of_other_labels_is_refused() -> None:
         distill(teacher, student, [np.zeros(RATE, np.float32)], sample_rate=RATE)
 
 
-def test_a_folder_without_recordings_is_refused(teacher: SoundModel, tmp_path: Path) -> None:
+def test_a_folder_without_recordings_is_refused(tiny_model: SoundModel, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="There is no recording in"):
-        distill(teacher, 0.25, tmp_path)
+        distill(tiny_model, 1 / 16, tmp_path)
 
 
 def test_random_numbers_outside_are_left_alone() -> None:
