@@ -200,15 +200,22 @@ def _folds(
     )
     found: dict[str, object] = {}
     for name, student in students.items():
-        probed = probe(embed(student.frontend, student.network, data), data)
+        embedding = embed(student.frontend, student.network, data)
+        probed = probe(embedding, data)
         settings = FineTuning(epochs=1 if options.smoke else options.fold_epochs)
         folds = (1,) if options.smoke else (1, 2, 3, 4, 5)
         tuned = [
-            fine_tune(student.frontend, student.network, data, fold, settings, half)
+            fine_tune(student.frontend, student.network, embedding, data, fold, settings, half)
             for fold in folds
         ]
-        found[name] = {"probe": probed, "fine_tuned": tuned}
-        log.info("%s: probe %s, tuned %s", name, mean_and_folds(probed), mean_and_folds(tuned))
+        accuracies = [of_fold.accuracy for of_fold in tuned]
+        found[name] = {
+            "probe": probed,
+            "fine_tuned": accuracies,
+            "losses": [of_fold.losses for of_fold in tuned],
+        }
+        means = mean_and_folds(probed), mean_and_folds(accuracies)
+        log.info("%s: probe %s, tuned %s", name, *means)
     return found
 
 

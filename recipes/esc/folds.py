@@ -2,6 +2,10 @@
 
 Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015: accuracy on
 each of the five folds after training on the other four, and their mean.
+
+Fine-tuning begins where the probe ends, with its linear layer on top of the network: the first
+gradients of a random one would spoil what the network knows (Kumar et al., "Fine-Tuning can Distort
+Pretrained Features and Underperform Out-of-Distribution", ICLR 2022).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as nnf
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dcasenet.models.frontend import LogMel
@@ -24,6 +29,12 @@ log = logging.getLogger(__name__)
 N_CLASSES, N_FOLDS = 50, 5
 CLIP_SAMPLES = 120_000  # 5 s at 24 kHz
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+# What the probe's scores, 0 to 1 for the classes, are multiplied by to be logits.
+SCALES = tuple(2.0 ** (index / 2) for index in range(13))
+
+SMOOTHING = 0.1  # of the labels, without which a layer that is always right grows for ever
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,20 +57,62 @@ class FineTuning:
     """How a fold is fine-tuned.
 
     Attributes:
-        epochs: Passes over the four folds.
+        epochs: Passes over the four folds; with none, the probe's layer is what is evaluated.
         batch: Clips in a batch.
-        learning_rate: Of the network, at its highest.
-        head_rate: Of the new layer.
+        learning_rate: At its highest.
+        warm_up: Share of the steps in which it rises.
         mixup: Chance that a clip is mixed with another.
-        smoothing: Of the labels.
     """
 
     epochs: int = 20
     batch: int = 64
-    learning_rate: float = 5e-4
-    head_rate: float = 2e-3
+    learning_rate: float = 3e-4
+    warm_up: float = 0.1
     mixup: float = 0.5
-    smoothing: float = 0.1
+
+    def rate_at(self, step: int, n_steps: int) -> float:
+        """Return the learning rate of a step: it rises, then falls to 0 by a cosine.
+
+        Example:
+            >>> [round(FineTuning().rate_at(step, 100), 6) for step in (0, 9, 55, 100)]
+            [3e-05, 0.000294, 0.000127, 0.0]
+        """
+        rise = min(1.0, (step + 1) / max(1.0, self.warm_up * n_steps))
+        return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What came of a fold.
+
+    Attributes:
+        accuracy: On the fold that was held out.
+        losses: Of each step of training.
+    """
+
+    accuracy: float
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """A probe: logits are ``x @ weight + bias``.
+
+    Attributes:
+        weight: (size, classes).
+        bias: (classes,).
+    """
+
+    weight: Array
+    bias: Array
+
+    def __call__(self, x: Array) -> Array:
+        """Return the logits of embeddings, (clips, size)."""
+        return x @ self.weight + self.bias
+
+    def accuracy(self, x: Array, target: NDArray[np.int64]) -> float:
+        """Return the share of embeddings whose highest logit is their class's."""
+        return float((self(x).argmax(axis=1) == target).mean())
 
 
 def embed(frontend: LogMel, network: nn.Module, clips: EscClips, batch: int = 64) -> Tensor:
@@ -74,94 +127,133 @@ def embed(frontend: LogMel, network: nn.Module, clips: EscClips, batch: int = 64
 
 
 def probe(embedding: Tensor, clips: EscClips) -> list[float]:
-    """Return the accuracy of a ridge classifier on each fold.
+    """Return the accuracy of a ridge classifier on each fold."""
+    x, target = embedding.double().cpu().numpy(), clips.target.cpu().numpy()
+    fold = clips.fold.cpu().numpy()
+    return [
+        fit_probe(embedding, clips, held_out).accuracy(
+            x[fold == held_out], target[fold == held_out]
+        )
+        for held_out in range(1, N_FOLDS + 1)
+    ]
 
-    The ridge is chosen on one of the four training folds, with the other three.
+
+def fit_probe(embedding: Tensor, clips: EscClips, held_out: int) -> LinearLayer:
+    """Fit a ridge classifier to the embeddings of four folds, and scale its scores to logits.
+
+    The ridge (by accuracy) and the scale (by the loss of fine-tuning) are chosen on one of the
+    four folds, with the other three.
+
+    Args:
+        embedding: Of each clip, (clips, size).
+        clips: The clips.
+        held_out: Fold that is not looked at, 1 to 5.
     """
     x, target = embedding.double().cpu().numpy(), clips.target.cpu().numpy()
     fold = clips.fold.cpu().numpy()
-    accuracies = []
-    for held_out in range(1, N_FOLDS + 1):
-        inner = held_out % N_FOLDS + 1
-        chosen = max(
-            RIDGES,
-            key=lambda ridge: _ridge_accuracy(
-                x, target, (fold != held_out) & (fold != inner), fold == inner, ridge
-            ),
-        )
-        accuracies.append(_ridge_accuracy(x, target, fold != held_out, fold == held_out, chosen))
-    return accuracies
+    inner = held_out % N_FOLDS + 1
+    train, watched = (fold != held_out) & (fold != inner), fold == inner
+    fits = {ridge: _fit_ridge(x[train], target[train], ridge) for ridge in RIDGES}
+    # Of equals the strongest: it asks the least of the embedding.
+    chosen = max(
+        reversed(RIDGES), key=lambda ridge: fits[ridge].accuracy(x[watched], target[watched])
+    )
+    scores = torch.from_numpy(fits[chosen](x[watched]))
+    truth = torch.from_numpy(target[watched])
+    scale = min(
+        SCALES,
+        key=lambda scale: float(
+            nnf.cross_entropy(scale * scores, truth, label_smoothing=SMOOTHING)
+        ),
+    )
+    layer = _fit_ridge(x[fold != held_out], target[fold != held_out], chosen)
+    return LinearLayer(scale * layer.weight, scale * layer.bias)
 
 
-def _ridge_accuracy(
-    x: np.ndarray, target: np.ndarray, train: np.ndarray, test: np.ndarray, ridge: float
-) -> float:
-    mean, deviation = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
+def _fit_ridge(x: Array, target: NDArray[np.int64], ridge: float) -> LinearLayer:
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
     scaled = (x - mean) / deviation
-    truth = np.eye(N_CLASSES)[target[train]] - 1.0 / N_CLASSES
-    gram = scaled[train].T @ scaled[train] + ridge * np.eye(x.shape[1]) * len(truth) / 100.0
-    weights = np.linalg.solve(gram, scaled[train].T @ truth)
-    return float((np.argmax(scaled[test] @ weights, axis=1) == target[test]).mean())
+    truth = np.eye(N_CLASSES)[target] - 1.0 / N_CLASSES
+    gram = scaled.T @ scaled + ridge * np.eye(x.shape[1]) * len(truth) / 100.0
+    weight = np.linalg.solve(gram, scaled.T @ truth) / deviation[:, None]
+    return LinearLayer(weight, -mean @ weight)
 
 
 class _Classifier(nn.Module):
-    def __init__(self, network: nn.Module, size: int) -> None:
+    """The network with a probe's layer on its mean embedding."""
+
+    def __init__(self, network: nn.Module, layer: LinearLayer) -> None:
         super().__init__()
         self.network = network
-        self.head = nn.Linear(size, N_CLASSES)
+        self.head = nn.Linear(*layer.weight.shape)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(layer.weight.T))
+            self.head.bias.copy_(torch.from_numpy(layer.bias))
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        embedding = self.network(log_mel, ()).embedding
-        logits: Tensor = self.head(nnf.dropout(embedding.mean(dim=1), 0.2, self.training))
+        logits: Tensor = self.head(self.network(log_mel, ()).embedding.mean(dim=1))
         return logits
+
+    def train(self, mode: bool = True) -> _Classifier:
+        """Train all but the statistics of the normalizations, on which the probe relies."""
+        super().train(mode)
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
 
 def fine_tune(
     frontend: LogMel,
     network: nn.Module,
+    embedding: Tensor,
     clips: EscClips,
     held_out: int,
     settings: FineTuning | None = None,
     half: torch.dtype | None = None,
-) -> float:
-    """Fine-tune a copy of the network on four folds; return its accuracy on the fifth.
+) -> FineTuned:
+    """Fine-tune a copy of the network and its probe on four folds; evaluate it on the fifth.
 
     Nothing is chosen on the fold that is held out: the last average of the weights counts.
+
+    Args:
+        frontend: Front end of the network.
+        network: What is copied.
+        embedding: What `embed` returned of them.
+        clips: The clips.
+        held_out: Fold that is evaluated, 1 to 5.
+        settings: How to fine-tune.
+        half: Type of the convolutions where the device is faster in it; None for float32.
     """
     s = settings or FineTuning()
     device = clips.waveform.device
     generator = torch.Generator(device).manual_seed(held_out)
-    size = embed(frontend, network, _subset(clips, clips.fold == held_out)).shape[1]
-    model = _Classifier(copy.deepcopy(network), size).to(device)
+    layer = fit_probe(embedding, clips, held_out)
+    model = _Classifier(copy.deepcopy(network), layer).to(device).train()
     average = copy.deepcopy(model).eval()
     train = _subset(clips, clips.fold != held_out)
-    rates = [
-        {"params": model.network.parameters(), "lr": s.learning_rate},
-        {"params": model.head.parameters(), "lr": s.head_rate},
-    ]
-    optimizer = torch.optim.AdamW(rates, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
     n_steps = s.epochs * math.ceil(len(train.target) / s.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / (0.1 * n_steps))
-        * 0.5 * (1 + math.cos(math.pi * step / n_steps)),
-    )  # fmt: skip
+    losses = []
     order = torch.empty(0, dtype=torch.long, device=device)
     for step in range(n_steps):
         if len(order) < s.batch:
             order = torch.randperm(len(train.target), generator=generator, device=device)
         chosen, order = order[: s.batch], order[s.batch :]
         log_mel, truth = _augmented(frontend, train, chosen, s, generator)
-        model.train()
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
             logits = model(log_mel).float()
-        loss = nnf.cross_entropy(logits, truth, label_smoothing=s.smoothing)
+        loss = nnf.cross_entropy(logits, truth, label_smoothing=SMOOTHING)
+        for group in optimizer.param_groups:
+            group["lr"] = s.rate_at(step, n_steps)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        schedule.step()
         _follow(average, model, min(0.99, (1 + step) / (10 + step)))
-    return _accuracy(frontend, average, _subset(clips, clips.fold == held_out))
+        losses.append(loss.detach())
+    accuracy = _accuracy(frontend, average, _subset(clips, clips.fold == held_out))
+    return FineTuned(accuracy, tuple(torch.stack(losses).tolist() if losses else ()))
 
 
 def _subset(clips: EscClips, which: Tensor) -> EscClips:
@@ -172,7 +264,7 @@ def _subset(clips: EscClips, which: Tensor) -> EscClips:
 def _augmented(
     frontend: LogMel, clips: EscClips, chosen: Tensor, s: FineTuning, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Roll clips in time, mix some with others, mask their log-mel."""
+    """Roll clips in time, mix some with others at the level of the first, mask their log-mel."""
     device, n = chosen.device, len(chosen)
 
     def uniform(*shape: int) -> Tensor:
@@ -189,7 +281,7 @@ def _augmented(
     mixed = (1 - share) * waveform + share * waveform[other]
     truth = nnf.one_hot(clips.target[chosen], N_CLASSES).float()
     truth = (1 - share) * truth + share * truth[other]
-    log_mel = frontend(0.05 * mixed)
+    log_mel = frontend(level * mixed)
     frames, bins = log_mel.shape[2], log_mel.shape[1]
     begin_t, begin_f = uniform(n, 1) * (frames - 25), uniform(n, 1) * (bins - 16)
     t, f = torch.arange(frames, device=device), torch.arange(bins, device=device)
