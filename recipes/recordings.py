@@ -1,8 +1,8 @@
 """The recordings that the shipped checkpoints learn from, split once for all tasks by source.
 
 ESC-50 is split by its folds (1-3 train, 4 validation, 5 test), the other folders by a hash of the
-recording that a file was cut from. Only CC0, CC BY, public domain and Apache-2.0 recordings train
-anything that is passed on; a run of the ESC-50 benchmark reads all of its clips.
+recording that a file was cut from. Only CC0, CC BY, OGA BY, public domain and Apache-2.0 recordings
+train anything that is passed on; a run of the ESC-50 benchmark reads all of its clips.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ Environments: {scenes}.
 Events: {events}.
 {own_tags}"""
 TAUGHT_TAGS = (
-    "Tags are AudioSet's, as a small network has learned them from a larger small network: rare\n"
+    "Tags are AudioSet's, as a small network has learned them from a larger small network: rare "
     "ones are seldom right, and near ones are taken for one another."
 )
 OWN_TAGS = "Tags are what the authors of the recordings called them, not all that they hold."
