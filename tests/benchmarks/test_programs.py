@@ -105,15 +105,28 @@ def test_the_rows_of_the_peer(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert sum(name.startswith(("mn04", "mn10")) for name in rows) == 16
 
 
-def test_the_tables_of_growth(capfd: Any) -> None:
+def test_the_tables_of_growth(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     long = importlib.import_module("long")
+
+    def here(options: Any, path: Path, workers: int = 0) -> dict[str, float]:
+        found: dict[str, float] = long.measure(path, long.chosen_model(options), workers)
+        return found
+
+    monkeypatch.setattr(long, "by_itself", here)
     words = ("--minutes", "0.1", "--silent", "0.2", "--files", "2", "--workers", "1")
     rows = rows_of(printed(long, capfd, *words, "--width", "0"))
-    assert rows["0.1 min"][1] == "+0 MB"
     assert re.fullmatch(f"{NUMBER} MB", rows["0.2 min of silence"][0])
     assert rows["2"][0] == "1"  # two files, one worker
     for name in ("0.1 min", "0.2 min of silence", "2"):  # there is no network
         assert re.fullmatch(r"reading and writing, (9\d|100)%", rows[name][-1])
+
+
+def test_each_length_is_measured_in_a_process_of_its_own(capfd: Any) -> None:
+    long = importlib.import_module("long")
+    words = ("--minutes", "0.1", "--width", "0")
+    memory, more, *_ = rows_of(printed(long, capfd, *words))["0.1 min"]
+    assert more == "+0 MB"
+    assert re.fullmatch(f"{NUMBER} MB", memory)
 
 
 @pytest.mark.parametrize(

@@ -138,19 +138,33 @@ def work(seed: int, first: int, stop: int) -> None:
 
 
 def _model() -> Any:
-    """A narrow network in place of the default checkpoint's: what it reads is the question."""
+    """The default checkpoint's front end and a narrow network: what is read is the question."""
     import torch
 
     import dcasenet
 
     torch.set_num_threads(1)
     shipped = dcasenet.load()
-    spec = replace(shipped.spec, width=1 / 16, familiarity=None)
+    labels = {"scenes": ("park", "tram"), "tags": ("bark", "bell"), "events": ("dog", "speech")}
+    context = {
+        task: replace(own, shortest=1.0)  # 5 s would only take longer
+        for task, own in shipped.spec.context.items()
+    }
+    spec = dcasenet.ModelSpec(
+        "v3",
+        "narrow",
+        width=1 / 16,
+        time_pooling=shipped.spec.time_pooling,
+        frontend=shipped.spec.frontend,
+        thresholds=dict.fromkeys(labels["events"], 0.3),
+        context=context,
+        **labels,
+    )
     network = dcasenet.create(
         spec.name,
-        n_scenes=len(spec.scenes),
-        n_tags=len(spec.tags),
-        n_events=len(spec.events),
+        n_scenes=2,
+        n_tags=2,
+        n_events=2,
         width=spec.width,
         time_pooling=spec.time_pooling,
     )

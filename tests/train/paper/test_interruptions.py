@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,25 +14,32 @@ import torch
 PROGRAM = Path(__file__).parents[2] / "fixtures" / "paper_job.py"
 
 
-@pytest.fixture
-def environment() -> dict[str, str]:
-    """As many threads as here: sums depend on how they are shared."""
-    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+@pytest.fixture(scope="module")
+def runs(paper_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the processes left."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = subprocess.run(
+        [sys.executable, PROGRAM, paper_folder, folder],
+        # As many threads as here: sums depend on how they are shared.
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return folder
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    job: ModuleType, paper_folder: Path, tmp_path: Path, environment: dict[str, str]
+    job: ModuleType, paper_folder: Path, runs: Path, tmp_path: Path
 ) -> None:
     job.run(paper_folder, tmp_path / "whole")
-    # Step 3 of 6 is in the middle of the second epoch of three.
-    command = [sys.executable, PROGRAM, paper_folder, tmp_path / "killed", "--die-at", "3"]
-    killed = subprocess.run(command, env=environment, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    half = torch.load(tmp_path / "killed" / "last.ckpt", weights_only=True)
+    killed = runs / "killed"
+    half = torch.load(killed / "last.ckpt", weights_only=True)
     assert half["global_step"] == 2
-    job.run(paper_folder, tmp_path / "killed")
+    job.run(paper_folder, killed)
     ends = [
-        torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "killed")
+        torch.load(folder / "last.ckpt", weights_only=True)
+        for folder in (tmp_path / "whole", killed)
     ]
     assert ends[0]["global_step"] == ends[1]["global_step"] == 6
     assert ends[0]["lr_schedulers"] == ends[1]["lr_schedulers"]
@@ -45,22 +51,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(
-    job: ModuleType, paper_folder: Path, tmp_path: Path
+    job: ModuleType, paper_folder: Path, runs: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(PROGRAM), str(paper_folder), str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    both = subprocess.run(
-        [*command, "--record", str(tmp_path / "two.pt")],
-        env=environment,
-        check=False,
-        capture_output=True,
-    )
-    assert both.returncode == 0, both.stderr.decode()
     job.still(paper_folder, tmp_path / "one", tmp_path / "one.pt", factor=2)
     first, second, alone = (
-        torch.load(tmp_path / name, weights_only=True)
-        for name in ("two.pt.0", "two.pt.1", "one.pt.0")
+        torch.load(path, weights_only=True)
+        for path in (runs / "two.pt.0", runs / "two.pt.1", tmp_path / "one.pt.0")
     )
     for name, value in first["state"].items():
         assert torch.equal(value, second["state"][name]), name
