@@ -16,7 +16,7 @@ from dcasenet import ModelSpec
 from dcasenet.inference.model import SoundModel
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
-from recipes.release import one_grid
+from recipes.package import one_grid
 
 RATE = 24_000
 SCENES, TAGS, EVENTS = 17, 527, 47

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcasenet.spec import ModelSpec
+from dcasenet.spec import Context, ModelSpec, Task
 from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import write
 from recipes.labels import LabelSets
@@ -15,7 +15,18 @@ from recipes.students import Student
 
 # Of what the recordings are from, those that are published as data sets.
 DATASETS = ("ESC-50", "DCASE 2016 Task 2")
+# One grid for all tasks, at what was trained on: mixtures of 5 and 10 s.
+WINDOW, HOP, SHORTEST = 10.0, 9.0, 5.0
 LICENSE = "CC BY 4.0"  # CC BY recordings require credit, and so do the weights
+
+
+def one_grid() -> dict[Task, Context]:
+    """Return the windows that all tasks read."""
+    return {
+        "scene": Context(WINDOW, HOP, "mean", SHORTEST),
+        "tag": Context(WINDOW, HOP, "max", SHORTEST),
+        "event": Context(WINDOW, HOP, "overlap", SHORTEST),
+    }
 
 
 def tensors_of(student: Student) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ from dcasenet.inference.calibration import calibration, segments
 from dcasenet.inference.events import decode_events
 from dcasenet.inference.model import SoundModel
 from dcasenet.results import Event, Events
-from dcasenet.spec import Context, ModelSpec, OperatingCurve, Task
+from dcasenet.spec import ModelSpec, OperatingCurve
 from dcasenet.train.metrics.events import event_counts
 from dcasenet.train.metrics.figures import event_figures
 from dcasenet.train.metrics.intervals import values
@@ -48,14 +48,13 @@ from recipes.evaluate import (
 )
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
+from recipes.package import WINDOW, one_grid
 from recipes.recordings import Recording, read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS
 
 log = logging.getLogger(__name__)
 
-# One grid for all tasks, at what was trained on: mixtures of 5 and 10 s.
-WINDOW, HOP, SHORTEST = 10.0, 9.0, 5.0
 # What is less likely is not reported, whatever soundscapes with loud backgrounds gain by it.
 LOWEST_THRESHOLD = 0.25
 HYSTERESES = (1.0, 0.8, 0.6, 0.5, 0.4)
@@ -111,15 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def load(path: Path) -> SoundModel:
     """Load the checkpoint as a user would."""
     return dcasenet.load("v3", weights=path)
-
-
-def one_grid() -> dict[Task, Context]:
-    """Return the windows that all tasks read."""
-    return {
-        "scene": Context(WINDOW, HOP, "mean", SHORTEST),
-        "tag": Context(WINDOW, HOP, "max", SHORTEST),
-        "event": Context(WINDOW, HOP, "overlap", SHORTEST),
-    }
 
 
 def scene_temperature(model: SoundModel, clips: Sequence[Decoded], labels: LabelSets) -> float:
