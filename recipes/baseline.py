@@ -10,7 +10,8 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,9 +28,8 @@ from dcasenet.spec import FrontEndSettings
 from dcasenet.train.metrics.classification import mean_average_precision
 from dcasenet.train.metrics.thresholds import best_thresholds
 from recipes.bank import SAMPLE_RATE, Decoded, in_split, waveform_of
-from recipes.labels import LabelSets, named_tags
+from recipes.labels import LabelSets, labeled_classes
 from recipes.soundscapes import Scape, make_soundscapes
-from recipes.students import taught_tags
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,31 @@ def statistics_over_time(waveform: NDArray[np.float32]) -> Features:
 
 @torch.inference_mode()
 def _log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
-    log_mel = LogMel(FrontEndSettings()).log_mel(torch.from_numpy(waveform)[None])
+    log_mel = _frontend().log_mel(torch.from_numpy(waveform)[None])
     return log_mel[0].double().numpy()
+
+
+@cache
+def _frontend() -> LogMel:
+    return LogMel(FrontEndSettings())
+
+
+class _Examples(NamedTuple):
+    """Recordings of one split: features, which AudioSet classes they are, and their place or -1."""
+
+    features: Features
+    tag: NDArray[np.bool_]
+    place: NDArray[np.int64]
+
+
+def _examples(clips: Sequence[Decoded], labels: LabelSets) -> _Examples:
+    recordings = [clip.recording for clip in clips]
+    places = [labels.environment_of(recording) for recording in recordings]
+    return _Examples(
+        np.stack([statistics(waveform_of(clip)) for clip in clips]),
+        labeled_classes(recordings, labels),
+        np.array([-1 if place is None else place for place in places]),
+    )
 
 
 def choose(decoded: Sequence[Decoded], labels: LabelSets) -> Baseline:
@@ -111,24 +134,20 @@ def choose(decoded: Sequence[Decoded], labels: LabelSets) -> Baseline:
         decoded: All recordings.
         labels: Their labels.
     """
-    splits = [in_split(decoded, split) for split in ("train", "validation")]
-    rows = [np.stack([statistics(waveform_of(clip)) for clip in clips]) for clips in splits]
-    named = np.array(named_tags(labels.tags, taught_tags())) > 0
-    truths = [_tags(clips, labels, named) for clips in splits]
-    places = [
-        np.array([-1 if (e := labels.environment_of(c.recording)) is None else e for c in clips])
-        for clips in splits
-    ]
+    train = _examples(in_split(decoded, "train"), labels)
+    watched = _examples(in_split(decoded, "validation"), labels)
     tag = _best(
         "tags",
-        lambda penalty: _fit_each(rows[0], truths[0], penalty),
-        lambda models: mean_average_precision(_probabilities(models, rows[1]), truths[1]),
+        lambda penalty: _fit_each(train.features, train.tag, penalty),
+        lambda models: mean_average_precision(
+            _probabilities(models, watched.features), watched.tag
+        ),
     )
-    known = [place >= 0 for place in places]
+    known, watched_known = train.place >= 0, watched.place >= 0
     scene = _best(
         "environments",
-        lambda penalty: _regression(penalty).fit(rows[0][known[0]], places[0][known[0]]),
-        lambda model: model.score(rows[1][known[1]], places[1][known[1]]),
+        lambda penalty: _regression(penalty).fit(train.features[known], train.place[known]),
+        lambda model: model.score(watched.features[watched_known], watched.place[watched_known]),
     )
     scapes = [
         make_soundscapes(decoded, labels, "train", N_TRAIN),
@@ -154,14 +173,6 @@ def _best(what: str, fit: Any, score: Any) -> Any:
         fitted.append((score(model), model))
         log.info("%s, C = %g: %.3f on validation", what, penalty, fitted[-1][0])
     return max(fitted, key=lambda of: of[0])[1]
-
-
-def _tags(
-    clips: Sequence[Decoded], labels: LabelSets, named: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Return which AudioSet classes each recording is labeled with, (clips, 527)."""
-    own = [list(labels.tags_of(clip.recording) or ()) for clip in clips]
-    return np.stack([named[tags].any(axis=0) for tags in own])
 
 
 def _activity(scape: Scape, n_events: int) -> NDArray[np.bool_]:

@@ -32,7 +32,7 @@ from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
 from recipes.recordings import Recording
-from recipes.students import Lecturer, Student, StudentSettings, taught_tags
+from recipes.students import Lecturer, Student, StudentSettings
 from recipes.train import settings
 from recipes.training import Schedule, Training
 from recipes.watch import watch
@@ -89,7 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips, labels = read_pack(options.pack, streams=6 if options.smoke else None)
     described = describe_all(clips)
     log.info("%d recordings after %.1f s", len(described), time.monotonic() - began)
-    tags = taught_tags()
     lecturer = Lecturer(load_teacher(options.pack / "mn04_as.safetensors"))
     results: dict[str, object] = {"device": _name(device), "torch": torch.__version__}
     watched = make_bank([c for c in described if c.recording.split == "validation"], labels)
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ],
             labels,
         ).to(device)
-        training = _training(phase, bank, lecturer, labels, tags, options, half)
+        training = _training(phase, bank, lecturer, labels, options, half)
         training.run(options.output / phase.name)
         (options.output / phase.name / "state.pt").unlink()
         results[phase.name] = {"history": training.history, **training.summary()}
@@ -113,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for learner in training.learners:
             name = learner.student.settings.name
             if phase.with_esc50:
-                save_student(learner.average, labels, tags, options.output / f"{name}.safetensors")
+                save_student(learner.average, labels, options.output / f"{name}.safetensors")
                 log.info("%s is written", name)
             else:  # it is evaluated at once, and of no use afterwards
                 students[name] = learner.average
@@ -161,12 +160,11 @@ def _training(
     bank: Bank,
     lecturer: Lecturer,
     labels: LabelSets,
-    tags: tuple[str, ...],
     options: argparse.Namespace,
     half: torch.dtype | None,
 ) -> Training:
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
-    named = torch.tensor(named_tags(labels.tags, tags))
+    named = torch.tensor(named_tags(labels.tags))
     torch.manual_seed(0)
     minutes = 0.05 if options.smoke else options.minutes * phase.share
     batch = 8 if options.smoke else options.batch

@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,11 +37,11 @@ from dcasenet.weights.manifest import DEFAULT_STAGES
 from recipes import baseline
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
 from recipes.distilled.teacher import load_teacher
-from recipes.labels import LabelSets, named_tags
+from recipes.labels import LabelSets, labeled_classes, taught_tags
 from recipes.pack import label_sets
 from recipes.recordings import read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
-from recipes.students import N_TAUGHT_TAGS, Lecturer, taught_tags
+from recipes.students import N_TAUGHT_TAGS, Lecturer
 
 log = logging.getLogger(__name__)
 
@@ -80,18 +81,14 @@ class EvaluationSet:
     labels: LabelSets
     n_soundscapes: int
 
-    @property
+    @cached_property
     def clips(self) -> list[Decoded]:
         """The recordings."""
         return in_split(self.decoded, "test")
 
-    def classes(self) -> NDArray[np.bool_]:
-        """Return which AudioSet classes enough recordings are labeled with, (527,)."""
-        counts = labeled_classes(self.clips, self.labels).sum(axis=0)
-        return np.asarray(counts >= FEWEST_RECORDINGS)
-
+    @cached_property
     def soundscapes(self) -> dict[str, list[Scape]]:
-        """Return soundscapes of 60 s by the name of their kind."""
+        """Soundscapes of 60 s by the name of their kind."""
         return {
             name: make_soundscapes(
                 self.decoded, self.labels, "test", self.n_soundscapes, folder=folder
@@ -137,7 +134,8 @@ def clip_tables(answers: Mapping[str, Answers], split: EvaluationSet) -> dict[st
     the classes that all have among all.
     """
     known = {name: np.asarray(own.tag.any(axis=0)) for name, own in answers.items()}
-    complete = [name for name in answers if known[name][split.classes()].all()]
+    labeled = frequent_classes(labeled_classes([c.recording for c in split.clips], split.labels))
+    complete = [name for name in answers if known[name][labeled].all()]
     tables: dict[str, Table] = {name: {} for name in answers}
     for name in complete:
         tables[name]["test"] = clip_figures(answers[name], split.clips, split.labels)
@@ -161,7 +159,7 @@ def event_tables(detect: Detector, split: EvaluationSet) -> Table:
     """Return the figures of each kind of soundscape."""
     return {
         name: event_table(detect, scapes, split.labels)
-        for name, scapes in split.soundscapes().items()
+        for name, scapes in split.soundscapes.items()
     }
 
 
@@ -223,12 +221,9 @@ def predict_by_teacher(
     return Answers(np.array(rows), None)
 
 
-def labeled_classes(clips: Sequence[Decoded], labels: LabelSets) -> NDArray[np.bool_]:
-    """Return which AudioSet classes each recording is labeled with, (recordings, 527)."""
-    truth = np.zeros((len(clips), len(labels.tags)))
-    for row, clip in enumerate(clips):
-        truth[row, list(labels.tags_of(clip.recording) or ())] = 1.0
-    return np.asarray(truth @ np.array(named_tags(labels.tags, taught_tags())) > 0)
+def frequent_classes(labeled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which classes enough recordings are labeled with, (527,)."""
+    return np.asarray(labeled.sum(axis=0) >= FEWEST_RECORDINGS)
 
 
 def clip_figures(
@@ -246,8 +241,8 @@ def clip_figures(
         within: Classes that tags are compared over, (527,); all of them if None.
     """
     recordings = [clip.recording for clip in clips]
-    every = labeled_classes(clips, labels)
-    chosen = every.sum(axis=0) >= FEWEST_RECORDINGS
+    every = labeled_classes(recordings, labels)
+    chosen = frequent_classes(every)
     if within is not None:
         chosen &= within
     classes = every[:, chosen]

@@ -32,7 +32,7 @@ from dcasenet.inference.model import SoundModel
 from dcasenet.inference.windowing import repeated, trim
 from dcasenet.models.fused import fuse
 from dcasenet.train.metrics.classification import confusion, mean_average_precision
-from dcasenet.weights.checkpoint import read_spec, write
+from dcasenet.weights.checkpoint import write
 from recipes.bank import (
     SAMPLE_RATE,
     Decoded,
@@ -53,6 +53,7 @@ from recipes.event_layers import (
 from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
+from recipes.package import SHORTEST, WINDOW, read_description
 from recipes.recordings import read_recordings
 from recipes.students import LABEL_WEIGHT, N_TAUGHT_TAGS, STEP, Lecturer, LossWeights
 
@@ -63,7 +64,6 @@ LABELED = 0.95
 WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of labels against what only the teacher says
 DECAYS = (0.01, 1.0)  # of the environments' layer
 EPOCHS, BATCH, RATE = 24, 128, 5e-4
-WINDOW, SHORTEST = 10.0, 5.0  # seconds, as the checkpoint will be used
 N_MIXTURES = 1_600
 FEWEST_RECORDINGS = 3  # of a class that the choice is made on
 
@@ -95,16 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
     labels = label_sets(decoded)
-    spec = read_spec(options.checkpoint)
-    if spec is None:
-        raise SystemExit(f"{options.checkpoint} says nothing about itself")
+    spec = read_description(options.checkpoint)
     model = dcasenet.load("v3", weights=options.checkpoint)
     lecturer, named, kept = None, torch.eye(len(labels.tags)), 1.0
     if len(spec.tags) == N_TAUGHT_TAGS:
         if options.teacher is None:
             raise SystemExit("--teacher is needed by a checkpoint with AudioSet's tags")
         lecturer = Lecturer(load_teacher(options.teacher))
-        named, kept = torch.tensor(named_tags(labels.tags, spec.tags)), LABEL_WEIGHT
+        named, kept = torch.tensor(named_tags(labels.tags)), LABEL_WEIGHT
     of_split = {split: in_split(decoded, split) for split in ("train", "validation")}
     banks = {split: make_bank(clips, labels) for split, clips in of_split.items()}
     network: Any = model.network

@@ -14,6 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dcasenet.labels import audioset_classes
 from dcasenet.train.data.dataset import SPLITS, Split
 from recipes.recordings import Recording
 
@@ -471,15 +475,31 @@ class LabelSets:
         return self.environments.index(name) if name in self.environments else None
 
 
-def named_tags(tags: Sequence[str], audioset: Sequence[str]) -> list[list[float]]:
+def taught_tags() -> tuple[str, ...]:
+    """Return AudioSet's 527 tags in the order of the teacher's outputs.
+
+    Example:
+        >>> taught_tags()[0]
+        'Speech'
+    """
+    return tuple(entry.name for entry in audioset_classes())
+
+
+def named_tags(tags: Sequence[str]) -> list[list[float]]:
     """Return which AudioSet classes each own tag is, as rows of 0 and 1.
 
     Args:
         tags: Names of sounds.
-        audioset: Display names, in AudioSet's order.
     """
     class_of = {sound.name: sound.audioset for sound in SOUNDS}
-    return [[float(class_of[tag] == name) for name in audioset] for tag in tags]
+    return [[float(class_of[tag] == name) for name in taught_tags()] for tag in tags]
+
+
+def labeled_classes(recordings: Sequence[Recording], labels: LabelSets) -> NDArray[np.bool_]:
+    """Return which AudioSet classes each recording is labeled with, (recordings, 527)."""
+    named = np.array(named_tags(labels.tags)) > 0
+    own = [list(labels.tags_of(recording) or ()) for recording in recordings]
+    return np.stack([named[tags].any(axis=0) for tags in own])
 
 
 def count_sources(

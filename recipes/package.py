@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dcasenet.errors import DcasenetError
 from dcasenet.spec import Context, ModelSpec, Task
 from dcasenet.train.metrics.thresholds import UNTUNED
-from dcasenet.weights.checkpoint import write
-from recipes.labels import LabelSets
+from dcasenet.weights.checkpoint import read_spec, write
+from recipes.labels import LabelSets, taught_tags
 from recipes.students import Student
 
 # Of what the recordings are from, those that are published as data sets.
@@ -39,7 +40,7 @@ def tensors_of(student: Student) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
-def spec_of(student: Student, labels: LabelSets, tags: tuple[str, ...]) -> ModelSpec:
+def spec_of(student: Student, labels: LabelSets) -> ModelSpec:
     """Describe a student: labels, step and front end; figures and thresholds come later."""
     return ModelSpec(
         name="v3",
@@ -47,7 +48,7 @@ def spec_of(student: Student, labels: LabelSets, tags: tuple[str, ...]) -> Model
         width=student.settings.width,
         time_pooling=1,
         scenes=labels.environments,
-        tags=tags if student.settings.taught else labels.tags,
+        tags=taught_tags() if student.settings.taught else labels.tags,
         events=labels.events,
         thresholds=dict.fromkeys(labels.events, UNTUNED),
         frontend=student.frontend.settings,
@@ -57,7 +58,19 @@ def spec_of(student: Student, labels: LabelSets, tags: tuple[str, ...]) -> Model
     )
 
 
-def save_student(student: Student, labels: LabelSets, tags: tuple[str, ...], path: Path) -> None:
+def save_student(student: Student, labels: LabelSets, path: Path) -> None:
     """Write a student as a checkpoint that `dcasenet.load` reads."""
     with torch.no_grad():
-        write(path, tensors_of(student), spec_of(student, labels, tags))
+        write(path, tensors_of(student), spec_of(student, labels))
+
+
+def read_description(path: Path) -> ModelSpec:
+    """Return what a checkpoint that `save_student` wrote says about itself.
+
+    Raises:
+        DcasenetError: It says nothing.
+    """
+    spec = read_spec(path)
+    if spec is None:
+        raise DcasenetError(f"{path} says nothing about itself. Give a checkpoint of this package.")
+    return spec

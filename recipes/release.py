@@ -34,7 +34,7 @@ from dcasenet.train.metrics.events import event_counts
 from dcasenet.train.metrics.figures import event_figures
 from dcasenet.train.metrics.intervals import values
 from dcasenet.train.metrics.thresholds import best_thresholds
-from dcasenet.weights.checkpoint import read_spec, write
+from dcasenet.weights.checkpoint import write
 from dcasenet.weights.manifest import DEFAULT_STAGES
 from recipes import familiarity
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
@@ -48,7 +48,7 @@ from recipes.evaluate import (
 )
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
-from recipes.package import WINDOW, one_grid
+from recipes.package import WINDOW, one_grid, read_description
 from recipes.recordings import Recording, read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS
@@ -76,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
     labels = label_sets(decoded)
     tensors = load_file(options.checkpoint)
-    spec = read_spec(options.checkpoint)
-    if spec is None:
-        raise SystemExit(f"{options.checkpoint} says nothing about itself")
+    spec = read_description(options.checkpoint)
     spec = dataclasses.replace(spec, stage=options.stage, context=one_grid())
     path = options.output / "model.safetensors"
     write(path, tensors, spec)

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from dcasenet.labels import audioset_classes
 from dcasenet.models.blocks import BiGru
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
@@ -25,16 +24,6 @@ TEACHER_EMBEDDING = 384
 LABEL_TARGET = 0.8
 # How much more its cross-entropy counts than that of what only the teacher says.
 LABEL_WEIGHT = 3.0
-
-
-def taught_tags() -> tuple[str, ...]:
-    """Return AudioSet's 527 tags in the order of the teacher's outputs.
-
-    Example:
-        >>> taught_tags()[0]
-        'Speech'
-    """
-    return tuple(entry.name for entry in audioset_classes())
 
 
 @dataclass(frozen=True)

@@ -25,15 +25,14 @@ from safetensors.torch import load_file
 
 from dcasenet.errors import DcasenetError
 from dcasenet.models.base import LAST_LAYERS
-from dcasenet.weights.checkpoint import read_spec
 from recipes.bank import decode_all, in_split, make_bank
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
-from recipes.package import save_student
+from recipes.package import read_description, save_student
 from recipes.recordings import FOLDERS, read_recordings
-from recipes.students import Lecturer, Student, StudentSettings, taught_tags
+from recipes.students import Lecturer, Student, StudentSettings
 from recipes.training import Schedule, Training
 
 log = logging.getLogger(__name__)
@@ -57,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labels = label_sets(decoded)
     train = [c for c in in_split(decoded, "train") if c.recording.folder not in options.without]
     bank = make_bank(train, labels)
-    tags = taught_tags()
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
     torch.manual_seed(options.seed)
-    named = torch.tensor(named_tags(labels.tags, tags))
+    named = torch.tensor(named_tags(labels.tags))
     students = [Student(each, n_labels, named) for each in wanted]
     settled = [load_student(student, options.start) for student in students if options.start]
     lecturer = Lecturer(load_teacher(options.teacher)) if taught else None
@@ -80,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training.run(options.work)
     for learner in training.learners:
         name = learner.student.settings.name
-        save_student(learner.average, labels, tags, options.work / f"{name}.safetensors")
+        save_student(learner.average, labels, options.work / f"{name}.safetensors")
     (options.work / "training.json").write_text(
         json.dumps({**training.summary(), "history": training.history}, indent=1)
     )
@@ -96,9 +94,7 @@ def load_student(student: Student, path: Path) -> bool:
     Raises:
         DcasenetError: They do not fit.
     """
-    spec, tensors = read_spec(path), load_file(path)
-    if spec is None:
-        raise DcasenetError(f"{path} says nothing about itself. Give a checkpoint of this package.")
+    spec, tensors = read_description(path), load_file(path)
     own = student.network.state_dict()
     network = {n[8:]: value for n, value in tensors.items() if n.startswith("network.")}
     last = tuple(f"{name}." for name in LAST_LAYERS.values())

@@ -69,7 +69,7 @@ def test_ends_in_its_minutes_with_a_checkpoint_that_can_be_loaded(
     assert 1.2 <= run.elapsed <= 1.5
     assert run.n_steps == 5
     path = tmp_path / "open.safetensors"
-    save_student(run.learners[0].average, LABELS, ("a",), path)
+    save_student(run.learners[0].average, LABELS, path)
     model = dcasenet.load("v3", weights=path)
     assert model.spec.time_pooling == 1
     assert model.spec.scenes == ("rain", "sea shore")
