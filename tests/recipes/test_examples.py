@@ -16,8 +16,8 @@ import soundfile
 
 import dcasenet
 from dcasenet.results import Analysis, Event, Events, Scene, Tags
+from recipes import examples
 from recipes.bank import SAMPLE_RATE, Decoded, describe
-from recipes.distilled import examples
 from recipes.labels import LabelSets
 from recipes.recordings import Recording
 

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m recipes.distilled.examples DATA --cache DECODED.npz --output examples
+    python -m recipes.examples DATA --cache DECODED.npz --output examples
 
 Recordings of three kinds are drawn in an order that the seed alone decides. The model is asked
 about the first 20 of each kind, encoded as they would be shipped. Printed is of how many its
