@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: each may import those before it and itself, never those after it.
 ORDER = (
-    ("text", "errors", "atomic", "labels", "recordings", "spec", "types", "results"),
+    ("text", "errors", "cpus", "atomic", "labels", "recordings", "spec", "types", "results"),
     ("audio",),
     ("annotations",),
     ("models",),

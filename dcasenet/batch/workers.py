@@ -21,6 +21,7 @@ from types import TracebackType
 
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import AS_USUAL, LoadedAudio, ReadOptions, StreamedAudio
+from dcasenet.cpus import usable_cpus
 from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.results.writing import input_digest
 from dcasenet.spec import ModelSpec
@@ -270,13 +271,13 @@ class Workers:
 
 
 def default_workers(n_files: int) -> int:
-    """Return a number of processes that keeps a model fed: half of the cores, 8 at most.
+    """Return how many processes keep a model fed: half of the cores that may be used, 8 at most.
 
     Example:
         >>> default_workers(3)  # read before a process would have started
         0
     """
-    return min(max(1, (os.cpu_count() or 1) // 2), MOST_WORKERS, n_files // FILES_FOR_ONE)
+    return min(max(1, usable_cpus() // 2), MOST_WORKERS, n_files // FILES_FOR_ONE)
 
 
 def _is_lost(future: Future[ReadResult]) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from dcasenet.cpus import usable_cpus
 from dcasenet.errors import TaskNotAvailableError, WeightsError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.inference.windowing import repeated
@@ -161,7 +162,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSou
 
     Args:
         path: A file that ``dcasenet export`` or `dcasenet.onnx.export.to_onnx` wrote.
-        threads: How many threads one call uses; by default one for each core.
+        threads: How many threads one call uses; by default one for each core that may be used.
 
     Returns:
         The model.
@@ -228,14 +229,17 @@ def session(source: Path | bytes, threads: int | None = None) -> Any:
 
     Args:
         source: A file, or what is in it.
-        threads: How many threads one call uses; by default one for each core.
+        threads: How many threads one call uses; by default one for each core that may be used.
 
     Raises:
         ImportError: onnxruntime is not installed.
     """
     runtime = _runtime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    # By itself it starts one for each core of the machine and binds it there, which a process that
+    # is kept to fewer must not ask for: its threads would wait for one another.
+    limited = usable_cpus() if usable_cpus() < (os.cpu_count() or 1) else 0
+    options.intra_op_num_threads = threads or limited
     return runtime.InferenceSession(
         source, sess_options=options, providers=["CPUExecutionProvider"]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from dcasenet.audio.io import Recording, read
 from dcasenet.audio.preprocess import mono
 from dcasenet.audio.resample import resample
+from dcasenet.cpus import usable_cpus
 from dcasenet.errors import AudioError
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def waveforms(sources: Sequence[Source], settings: Settings) -> Iterator[NDArray
             groups[-1].append(source)
         else:
             groups.append([source])
-    n_threads = os.cpu_count() or 1
+    n_threads = usable_cpus()
     waiting: deque[Future[list[NDArray[np.float32] | str]]] = deque()
     with ThreadPoolExecutor(n_threads) as pool:  # decoding and resampling hold no Python lock
         for group in groups:
