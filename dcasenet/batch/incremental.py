@@ -19,7 +19,7 @@ What they were made with stands in ``<output>.provenance.json``, written last.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ import numpy as np
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import AudioInfo, ReadOptions, StreamedAudio
 from dcasenet.inference.operating_points import limits_for
+from dcasenet.inference.pipeline import BATCH_SECONDS
 from dcasenet.inference.postprocess import Decoding
 from dcasenet.inference.stream import StreamDecoder, StreamUpdate
 from dcasenet.inference.verbs import SoundVerbs
-from dcasenet.results import Scene, ScoredLabel, Tags, with_recording, writing
+from dcasenet.results import Floats, Scene, ScoredLabel, Tags, with_recording, writing
 from dcasenet.results.exporters import FLAT_COLUMNS, csv_text
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.text import json_text
@@ -42,6 +43,8 @@ from dcasenet.types import Channels, Threshold
 VERB = "write_results"
 # Tags of a window that are worth a line in a table.
 TOP = 5
+# What is inferred before lines are written, so that windows go through the network in full batches.
+STRETCH_SECONDS = BATCH_SECONDS
 
 _Row = tuple[str, ...]
 
@@ -108,8 +111,9 @@ def write_results(
                 file.flush()
 
             write(form.head())
-            for block in audio_stream.blocks():
-                write(form.lines(decoder.push(block)))
+            length = round(STRETCH_SECONDS * model.spec.frontend.sample_rate)
+            for stretch in _stretches(audio_stream.blocks(), length):
+                write(form.lines(decoder.push(stretch)))
             info = audio_stream.info
             lines = form.lines(decoder.close(info))
             scenes, tags = (_ranked(model.spec, task, decoder) for task in ("scene", "tag"))
@@ -117,6 +121,18 @@ def write_results(
     described = {**asdict(decoding), "channels": channels}
     made = model.provenance(VERB, described, decoder.grids)
     writing.write_provenance(path, with_recording(made, os.fspath(audio)))
+
+
+def _stretches(blocks: Iterable[Floats], length: int) -> Iterator[Floats]:
+    """Join blocks, (channels, samples), to some of at least `length` samples."""
+    held: list[Floats] = []
+    for block in blocks:
+        held.append(block)
+        if sum(each.shape[1] for each in held) >= length:
+            yield np.concatenate(held, axis=1)
+            held = []
+    if held:
+        yield np.concatenate(held, axis=1)
 
 
 def _ranked(spec: ModelSpec, task: Task, decoder: StreamDecoder) -> list[ScoredLabel]:

@@ -18,6 +18,7 @@ import soundfile
 
 from dcasenet import AudioError
 from dcasenet.audio import libsndfile
+from dcasenet.batch import incremental
 from dcasenet.batch.incremental import write_results
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results.exporters import FLAT_COLUMNS
@@ -90,6 +91,7 @@ def test_an_interruption_leaves_whole_lines(
     model: SoundVerbs[Any], recording: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, partial = recording.with_name(f"whole{suffix}"), recording.with_name(f"part{suffix}")
+    monkeypatch.setattr(incremental, "STRETCH_SECONDS", 2.0)
     write_results(model, recording, whole)
     infer, seen = model.infer, []
 
@@ -107,7 +109,21 @@ def test_an_interruption_leaves_whole_lines(
     assert all(lines.startswith(text) for text in (*seen, partial.read_text("utf-8")))
     assert all(text.endswith("\n") for text in seen if text)
     assert len(seen[-1].splitlines()) > 20
-    assert len(set(seen)) > 10  # it grows with every block, not when a buffer is full
+    assert len(set(seen)) > 10  # it grows with every stretch, not when a buffer is full
+
+
+def test_windows_are_inferred_together(
+    model: SoundVerbs[Any], recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer, sizes = model.infer, []
+
+    def counted(waveforms: Any, tasks: Any, backbone: Any = "tag") -> Any:
+        sizes.append(len(waveforms))
+        return infer(waveforms, tasks, backbone)
+
+    monkeypatch.setattr(model, "infer", counted)
+    write_results(model, recording, recording.with_suffix(".csv"))
+    assert np.mean(sizes) > 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is not delivered there")
