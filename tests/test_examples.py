@@ -112,6 +112,7 @@ def test_fine_tune(my_sounds: Path, tmp_path: Path, run_here: Callable[..., str]
     assert (tmp_path / "my_model" / "config.json").is_file()
 
 
+@pytest.mark.slow
 def test_folder_to_duckdb(my_sounds: Path, tmp_path: Path) -> None:
     (my_sounds / "dog.ogg").write_bytes((EXAMPLES / "dog_barking.ogg").read_bytes())
     (my_sounds / "broken.wav").write_text("not audio")
@@ -163,6 +164,7 @@ def test_stream(tmp_path: Path, run_here: Callable[..., str]) -> None:
 
 # The messages of Jupyter's own packages are not ours.
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,8 @@ CLUSTER = "docs/guides/cluster.md"
 # and whose sockets end late.
 MARKS = {
     "docs/training.md": [pytest.mark.slow],
+    "docs/guides/embeddings.md": [pytest.mark.slow],
+    "docs/guides/finetuning.md": [pytest.mark.slow],
     CLUSTER: [
         pytest.mark.slow,
         pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),

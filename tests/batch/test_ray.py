@@ -17,6 +17,7 @@ from dcasenet.batch import runner
 
 # Ray's own, of its version 2.60: its Data context warns of its defaults, its sockets end late.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]

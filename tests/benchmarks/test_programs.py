@@ -41,6 +41,7 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
 
 
+@pytest.mark.slow
 def test_the_table_of_speed(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = importlib.import_module("run")
     monkeypatch.setattr(run, "slowdown_of_bfloat16", lambda: run.HOPELESS)
@@ -91,6 +92,7 @@ def test_the_slowdown_of_bfloat16_is_that_of_a_product(monkeypatch: pytest.Monke
     assert ceilings.slowdown_of_bfloat16() == 12.0
 
 
+@pytest.mark.slow
 def test_the_rows_of_the_peer(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime.quantization")
     efficientat = importlib.import_module("efficientat")
@@ -105,6 +107,7 @@ def test_the_rows_of_the_peer(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert sum(name.startswith(("mn04", "mn10")) for name in rows) == 16
 
 
+@pytest.mark.slow
 def test_the_tables_of_growth(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     long = importlib.import_module("long")
 

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = Path(__file__).with_name("run.py")
 
 
+@pytest.mark.slow
 def test_nothing_fails() -> None:
     done = subprocess.run(
         [sys.executable, str(RUN), "--cases", "2000"], capture_output=True, text=True, check=False

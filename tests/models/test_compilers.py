@@ -11,6 +11,8 @@ from torch import nn
 from dcasenet import Outputs
 from dcasenet.models.dcasenet import NETWORKS
 
+pytestmark = pytest.mark.slow
+
 
 class AsDict(nn.Module):
     """`torch.export` gives only what its registry knows, such as dictionaries."""

@@ -11,6 +11,8 @@ from dcasenet.errors import DcasenetError
 from recipes import device, labels, pack
 from recipes.recordings import FOLDERS, read_recordings, split_of
 
+pytestmark = pytest.mark.slow
+
 TEACHER = Path(__file__).parents[3] / "shared" / "teacher" / "mn04_as.safetensors"
 RATE = 24_000
 

@@ -97,6 +97,7 @@ def found(layers: EventLayers, of: Sequences) -> float:
     )
 
 
+@pytest.mark.slow
 def test_events_follow_soundscapes(layers: EventLayers) -> None:
     before = found(layers, sequences(60, 3))
     fitted = event_layers.fit_events(layers, sequences(400, 1), sequences(60, 2))
@@ -105,12 +106,14 @@ def test_events_follow_soundscapes(layers: EventLayers) -> None:
     assert not any(parameter.requires_grad for parameter in fitted.gru.parameters())
 
 
+@pytest.mark.slow
 def test_event_layers_that_are_no_better_are_not_taken(layers: EventLayers) -> None:
     good = event_layers.fit_events(layers, sequences(400, 1), sequences(60, 2))
     features, active = sequences(400, 4)
     assert event_layers.fit_events(good, Sequences(features, ~active), sequences(60, 2)) is good
 
 
+@pytest.mark.slow
 def test_soundscapes_are_read_up_to_the_grus(bank: Bank) -> None:
     network = create("v3", n_events=1, width=1 / 16, time_pooling=1).eval()
     mixer = Mixer(bank, SETTINGS, seed=1)

@@ -11,6 +11,8 @@ import pytest
 
 from dcasenet.report import write_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser(open_browser: Callable[..., Any]) -> Any:

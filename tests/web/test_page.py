@@ -18,6 +18,8 @@ import dcasenet.onnx
 from dcasenet.live.page import page_server, write_page
 from tests.web.conftest import DOG, Page
 
+pytestmark = pytest.mark.slow
+
 Noise = Callable[..., np.ndarray]
 Write = Callable[..., Path]
 

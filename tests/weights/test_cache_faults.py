@@ -35,6 +35,7 @@ def test_eight_threads_download_once(published):
     assert published.leftovers() == []
 
 
+@pytest.mark.slow
 def test_two_processes_download_once(published, python):
     published.server.delay = 1.0
     code = "print(dcasenet.load('v3').spec.stage)"
