@@ -129,9 +129,10 @@ def test_memory_does_not_grow_with_the_recording(
     blocks_of: Callable[[int], None],
     kind: str,
 ) -> None:
-    blocks_of(2**17)  # 8 s: as many wait in the short recording as in the long one
+    # 8 s: as many wait in the short recording, and as much is inferred at once, as in the long one.
+    blocks_of(2**17)
     minute = bursts(60, 16_000)
-    paths = {minutes: tmp_path / f"{minutes}.{kind}" for minutes in (2, 5)}
+    paths = {minutes: tmp_path / f"{minutes}.{kind}" for minutes in (3, 6)}
     for minutes, path in paths.items():
         with soundfile.SoundFile(path, "w", 16_000, 1, format=kind) as file:
             for _ in range(minutes):
@@ -140,7 +141,7 @@ def test_memory_does_not_grow_with_the_recording(
     for infer in (model.tag, partial(write_results, model, output=output)):
         short, long = (peak(partial(infer, path)) for path in paths.values())
         assert long < short + 10e6  # 3 minutes at 24 kHz are 17 MB
-        assert short < 70e6
+        assert short < 90e6
 
 
 # Reading ahead
