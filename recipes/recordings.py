@@ -2,7 +2,7 @@
 
 ESC-50 is split by its folds (1-3 train, 4 validation, 5 test), the other folders by a hash of the
 recording that a file was cut from. Only CC0, CC BY, OGA BY, public domain and Apache-2.0 recordings
-train anything that is passed on; a run of the ESC-50 benchmark reads all of its clips.
+train anything that is passed on.
 """
 
 from __future__ import annotations
@@ -71,16 +71,12 @@ class Recording:
         return root / self.folder / "audio" / self.filename
 
 
-def read_recordings(
-    root: Path, folders: Sequence[str] = FOLDERS, test_fold: int | None = None
-) -> list[Recording]:
+def read_recordings(root: Path, folders: Sequence[str] = FOLDERS) -> list[Recording]:
     """List every recording below the folder of the data, in the order of its tables.
 
     Args:
         root: Folder that holds `folders`, each with ``meta.csv`` and ``audio``.
         folders: Of `FOLDERS`, those to read.
-        test_fold: For a run of the ESC-50 benchmark: this fold is the test split, the four others
-            are the train split, but for recordings that are in this fold as well.
 
     Raises:
         DcasenetError: A table is missing.
@@ -96,7 +92,7 @@ def read_recordings(
         with (root / folder / "meta.csv").open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             if folder == "esc50":
-                found += _esc50(rows, test_fold)
+                found += _esc50(rows)
             elif folder == "dcase2016_task2":
                 found += map(_dcase2016, rows)
             else:
@@ -115,25 +111,20 @@ def split_of(source: str) -> Split:
     return "train" if value < 6 else "validation" if value < 8 else "test"
 
 
-def split_of_fold(fold: int, test_fold: int | None = None) -> Split:
-    """Return the split of an ESC-50 fold, 1 to 5.
-
-    Args:
-        fold: The fold.
-        test_fold: The benchmark's fold for the test; all others are trained on.
-    """
-    if test_fold is not None:
-        return "test" if fold == test_fold else "train"
+def split_of_fold(fold: int) -> Split:
+    """Return the split of an ESC-50 fold, 1 to 5."""
     return "train" if fold <= 3 else "validation" if fold == 4 else "test"
 
 
-def _esc50(rows: Iterable[Mapping[str, str]], test_fold: int | None) -> Iterator[Recording]:
-    recordings = [
-        Recording(
+def _esc50(rows: Iterable[Mapping[str, str]]) -> Iterator[Recording]:
+    for row in rows:
+        if row["filename"] in IN_TWO_FOLDS:
+            continue
+        yield Recording(
             key=f"esc50/{row['filename']}",
             label=f"esc50/{row['category']}",
             source=f"fs{row['source_id']}",
-            split=split_of_fold(int(row["fold"]), test_fold),
+            split=split_of_fold(int(row["fold"])),
             license=row["license"],
             author=row["author"],
             title=row["title"],
@@ -141,13 +132,6 @@ def _esc50(rows: Iterable[Mapping[str, str]], test_fold: int | None) -> Iterator
             fold=int(row["fold"]),
             open=row["open"] == "1",
         )
-        for row in rows
-    ]
-    if test_fold is None:
-        yield from (r for r in recordings if r.filename not in IN_TWO_FOLDS)
-    else:
-        tested = {r.source for r in recordings if r.split == "test"}
-        yield from (r for r in recordings if r.split == "test" or r.source not in tested)
 
 
 def _dcase2016(row: Mapping[str, str]) -> Recording:

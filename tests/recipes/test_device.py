@@ -7,29 +7,12 @@ import numpy as np
 import pytest
 
 import dcasenet
-from dcasenet.errors import DcasenetError
 from recipes import device, labels, pack
-from recipes.recordings import FOLDERS, read_recordings, split_of
 
 pytestmark = pytest.mark.slow
 
 TEACHER = Path(__file__).parents[3] / "shared" / "teacher" / "mn04_as.safetensors"
 RATE = 24_000
-
-
-def test_every_recording_has_its_split(open_folder: Path) -> None:
-    recordings = read_recordings(open_folder)
-    assert len(recordings) == 45 + 6 + 6 + 6 + 6
-    assert {r.folder for r in recordings} == set(FOLDERS)
-    splits = {r.fold: r.split for r in recordings if r.folder == "esc50"}
-    assert splits == {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
-    assert all(r.split == split_of(r.source) for r in recordings if r.folder == "ambience")
-    assert sum(not r.open for r in recordings) == 15
-
-
-def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DcasenetError, match=r"esc50.meta\.csv.*docs/recipes\.md"):
-        read_recordings(tmp_path)
 
 
 @pytest.mark.skipif(not TEACHER.is_file(), reason="needs the teacher's weights")

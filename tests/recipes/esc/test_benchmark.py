@@ -28,7 +28,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ten(tmp_path: Path, base: Path) -> list[str]:
-    """Options of the ESC benchmark: ten classes of one clip a fold, and five networks."""
+    """Options of the ESC benchmark: ten classes of one clip a fold, and a network."""
     random = np.random.default_rng(0)
     for number, name in enumerate(ESC10_CLASSES):
         (tmp_path / "esc10" / name).mkdir(parents=True)
@@ -36,10 +36,8 @@ def ten(tmp_path: Path, base: Path) -> list[str]:
             audio = np.sin(np.arange(RATE) * 0.02 * (number + 1)) * 0.2
             audio += 1e-3 * random.standard_normal(RATE)
             soundfile.write(tmp_path / "esc10" / name / f"{fold}-{number}{fold}-A.ogg", audio, RATE)
-    for fold in range(1, 6):
-        base.with_name(f"fold{fold}").symlink_to(base)
     requested = [str(tmp_path / "esc10"), "--set", "esc10", "--work", str(tmp_path / "work")]
-    return [*requested, "--pretrained", str(tmp_path), "--epochs", "1", "--width", "0.0625"]
+    return [*requested, "--pretrained", str(base), "--epochs", "1", "--width", "0.0625"]
 
 
 def test_fine_tuning_on_esc_goes_on_from_the_probe(
@@ -109,5 +107,3 @@ def test_no_clip_of_the_tested_fold_is_trained_on(tmp_path: Path, base: Path) ->
         assert len(data.train) == 40
         stores.add(data.store.path)
     assert len(stores) == 1  # decoded once
-    with pytest.raises(DcasenetError, match=r"no fold2\.safetensors or folder fold2"):
-        benchmark._pretrained(tmp_path, 2)

@@ -1,1 +1,0 @@
-"""The open checkpoint: its data, its training and its figures."""
