@@ -79,7 +79,8 @@ def exported(
     name = f"{describe(model.spec)}, exported"
     folder = _folder(model.spec, access)
     digest = published_digest(released) if released else model.weights_digest
-    key = _key(model.spec, precision, digest)
+    # Of the manifest's spec, which `ready` has: curves are in the weights' file alone.
+    key = _key(released or model.spec, precision, digest)
     found = _cached(folder, key)
     if found is not None:
         return found
