@@ -80,6 +80,14 @@ def decode(recording: Recording, root: Path) -> Decoded | None:
     return describe(recording, soxr.resample(mono, rate, SAMPLE_RATE))
 
 
+def decode_whole(recording: Recording, root: Path) -> NDArray[np.int16]:
+    """Decode a mono recording as it is, at 24 kHz, full scale is 32,767."""
+    samples, rate = soundfile.read(recording.path(root), dtype="float32")
+    resampled = soxr.resample(samples, rate, SAMPLE_RATE)
+    pcm: NDArray[np.int16] = np.round(np.clip(resampled, -1.0, 1.0) * 32_767.0).astype(np.int16)
+    return pcm
+
+
 def describe(recording: Recording, mono: NDArray[np.float32]) -> Decoded | None:
     """Trim, scale and measure a decoded waveform at 24 kHz."""
     peak = float(np.abs(mono).max(initial=0.0))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from recipes.bank import Bank, make_bank
 from recipes.distilled.teacher import load_teacher
-from recipes.esc.folds import EscClips, FineTuning, embed, fine_tune, mean_and_folds, probe
+from recipes.esc.folds import N_FOLDS, FineTuning, clips_of, evaluate
 from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
@@ -186,34 +186,25 @@ def _folds(
     options: argparse.Namespace,
 ) -> dict[str, object]:
     """Probe and fine-tune the students that never read ESC-50."""
-    esc = [(recording, waveform) for recording, waveform in clips if recording.folder == "esc50"]
+    esc = [
+        (recording, np.round(np.clip(waveform, -1, 1) * 32_767).astype(np.int16))
+        for recording, waveform in clips
+        if recording.folder == "esc50"
+    ]
     if options.smoke:
         esc = esc[:: max(1, len(esc) // 50)]
-    names = sorted({recording.label for recording, _ in esc})
-    pcm = np.stack([np.round(np.clip(w, -1, 1) * 32_767).astype(np.int16) for _, w in esc])
-    data = EscClips(
-        torch.from_numpy(pcm).to(device),
-        torch.tensor([names.index(recording.label) for recording, _ in esc], device=device),
-        torch.tensor([recording.fold for recording, _ in esc], device=device),
-    )
+    data = clips_of(esc, device)
+    tuned = (1,) if options.smoke else range(1, N_FOLDS + 1)
+    settings = FineTuning(epochs=1 if options.smoke else options.fold_epochs)
     found: dict[str, object] = {}
     for name, student in students.items():
-        embedding = embed(student.frontend, student.network, data)
-        probed = probe(embedding, data)
-        settings = FineTuning(epochs=1 if options.smoke else options.fold_epochs)
-        folds = (1,) if options.smoke else (1, 2, 3, 4, 5)
-        tuned = [
-            fine_tune(student.frontend, student.network, embedding, data, fold, settings, half)
-            for fold in folds
-        ]
-        accuracies = [of_fold.accuracy for of_fold in tuned]
+        result = evaluate(student.frontend, student.network, data, tuned, settings, half)
         found[name] = {
-            "probe": probed,
-            "fine_tuned": accuracies,
-            "losses": [of_fold.losses for of_fold in tuned],
+            "probe": result.probe,
+            "fine_tuned": [fold.accuracy for fold in result.fine_tuned],
+            "losses": [fold.losses for fold in result.fine_tuned],
         }
-        means = mean_and_folds(probed), mean_and_folds(accuracies)
-        log.info("%s: probe %s, tuned %s", name, *means)
+        log.info("%s: %s", name, result)
     return found
 
 

@@ -22,10 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
-from recipes.bank import SAMPLE_RATE, Decoded, decode_all, describe
+from recipes.bank import SAMPLE_RATE, Decoded, decode_all, decode_whole, describe
 from recipes.labels import LabelSets, choose
 from recipes.recordings import Recording, read_recordings
 
@@ -108,7 +107,7 @@ def _packed(
     for clip in (decoded[i] for i in order):
         recording, seconds = clip.recording, len(clip.waveform) / SAMPLE_RATE
         if recording.folder == "esc50":
-            yield recording, _whole(recording, root)
+            yield recording, decode_whole(recording, root)
             continue
         if recording.split == "test":
             continue
@@ -121,13 +120,6 @@ def _packed(
                 continue
             speech += seconds
         yield recording, clip.waveform
-
-
-def _whole(recording: Recording, root: Path) -> NDArray[np.int16]:
-    samples, rate = soundfile.read(recording.path(root), dtype="float32")
-    resampled = soxr.resample(samples, rate, SAMPLE_RATE)
-    pcm: NDArray[np.int16] = np.round(np.clip(resampled, -1.0, 1.0) * 32_767.0).astype(np.int16)
-    return pcm
 
 
 def _encode(

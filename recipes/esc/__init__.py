@@ -1,1 +1,1 @@
-"""Accuracy on ESC-10 and ESC-50, in their five folds."""
+"""Accuracy on ESC-50, in its five folds."""

@@ -1,7 +1,12 @@
 """ESC-50's five folds: a linear probe on the frozen embedding, and the whole network fine-tuned.
 
-Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015: accuracy on
-each of the five folds after training on the other four, and their mean.
+::
+
+    python -m recipes.esc.folds DATA --checkpoint FILE [--epochs 20]
+
+The checkpoint must not have read ESC-50 (``python -m recipes.train … --without esc50``). Piczak,
+"ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015: accuracy on each of the
+five folds after training on the other four, and their mean.
 
 Fine-tuning begins where the probe ends, with its linear layer on top of the network: the first
 gradients of a random one would spoil what the network knows (Kumar et al., "Fine-Tuning can Distort
@@ -10,11 +15,15 @@ Pretrained Features and Underperform Out-of-Distribution", ICLR 2022).
 
 from __future__ import annotations
 
+import argparse
 import copy
 import logging
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +31,10 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import dcasenet
 from dcasenet.models.frontend import LogMel
+from recipes.bank import decode_whole
+from recipes.recordings import Recording, read_recordings
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +106,23 @@ class FineTuned:
     losses: tuple[float, ...]
 
 
+class Accuracies(NamedTuple):
+    """What came of all folds.
+
+    Attributes:
+        probe: Accuracy of the probe on each.
+        fine_tuned: What came of fine-tuning, of each that was.
+    """
+
+    probe: list[float]
+    fine_tuned: list[FineTuned]
+
+    def __str__(self) -> str:
+        tuned = [fold.accuracy for fold in self.fine_tuned]
+        parts = (("probe", self.probe), ("fine-tuned", tuned))
+        return ", ".join(f"{name} {mean_and_folds(values)}" for name, values in parts if values)
+
+
 @dataclass(frozen=True)
 class LinearLayer:
     """A probe: logits are ``x @ weight + bias``.
@@ -113,6 +142,66 @@ class LinearLayer:
     def accuracy(self, x: Array, target: NDArray[np.int64]) -> float:
         """Return the share of embeddings whose highest logit is their class's."""
         return float((self(x).argmax(axis=1) == target).mean())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the accuracies of a checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="that never read ESC-50")
+    parser.add_argument("--epochs", type=int, default=0, help="of fine-tuning; 0: the probe alone")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recordings = read_recordings(options.data, ["esc50"])
+    clips = clips_of(((r, decode_whole(r, options.data)) for r in recordings), device)
+    model = dcasenet.load("v3", weights=options.checkpoint).to(device)
+    settings = FineTuning(epochs=options.epochs)
+    half = torch.bfloat16 if device.type == "cuda" else None
+    tuned = range(1, N_FOLDS + 1) if options.epochs else ()
+    found = evaluate(model.frontend, model.network, clips, tuned, settings, half)
+    sys.stdout.write(f"{found}\n")
+
+
+def clips_of(
+    recordings: Iterable[tuple[Recording, NDArray[np.int16]]], device: torch.device
+) -> EscClips:
+    """Put recordings of ESC-50, each with its 5 s at 24 kHz, on the device."""
+    pairs = list(recordings)
+    names = sorted({recording.label for recording, _ in pairs})
+    return EscClips(
+        torch.from_numpy(np.stack([waveform for _, waveform in pairs])).to(device),
+        torch.tensor([names.index(recording.label) for recording, _ in pairs], device=device),
+        torch.tensor([recording.fold for recording, _ in pairs], device=device),
+    )
+
+
+def evaluate(
+    frontend: LogMel,
+    network: nn.Module,
+    clips: EscClips,
+    tuned: Iterable[int],
+    settings: FineTuning | None = None,
+    half: torch.dtype | None = None,
+) -> Accuracies:
+    """Probe all folds and fine-tune some.
+
+    Args:
+        frontend: Front end of the network.
+        network: What is evaluated; it stays as it is.
+        clips: The clips.
+        tuned: Folds that are held out of fine-tuning in turn.
+        settings: How to fine-tune.
+        half: Type of the convolutions where the device is faster in it; None for float32.
+    """
+    embedding = embed(frontend, network, clips)
+    found = Accuracies(probe(embedding, clips), [])
+    log.info("%s", found)
+    for fold in tuned:
+        result = fine_tune(frontend, network, embedding, clips, fold, settings, half)
+        found.fine_tuned.append(result)
+        log.info("fold %d: fine-tuned %.3f", fold, result.accuracy)
+    return found
 
 
 def embed(frontend: LogMel, network: nn.Module, clips: EscClips, batch: int = 64) -> Tensor:
@@ -314,3 +403,7 @@ def mean_and_folds(accuracies: Sequence[float]) -> str:
         '0.850 (0.900 0.800)'
     """
     return f"{np.mean(accuracies):.3f} ({' '.join(f'{a:.3f}' for a in accuracies)})"
+
+
+if __name__ == "__main__":
+    main()

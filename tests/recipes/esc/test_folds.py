@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import dcasenet
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
@@ -23,6 +26,7 @@ from recipes.esc.folds import (
     embed,
     fine_tune,
     fit_probe,
+    main,
     probe,
 )
 
@@ -74,6 +78,18 @@ def network(frontend: LogMel, clips: EscClips) -> nn.Module:
 @pytest.fixture(scope="module")
 def embedding(frontend: LogMel, network: nn.Module, clips: EscClips) -> Tensor:
     return embed(frontend, network, clips)
+
+
+def test_one_command_prints_the_probe_of_a_checkpoint(
+    open_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = Path(dcasenet.__file__).parent / "data" / "distilled" / "model.safetensors"
+    main([str(open_folder), "--checkpoint", str(weights)])
+    printed = capsys.readouterr().out
+    found = re.fullmatch(r"probe ([01]\.\d{3}) \(((?: ?[01]\.\d{3}){5})\)\n", printed)
+    assert found is not None
+    accuracies = [float(text) for text in found[2].split()]
+    assert float(found[1]) == pytest.approx(np.mean(accuracies), abs=1e-3)
 
 
 def test_without_epochs_it_is_the_probe(
