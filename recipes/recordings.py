@@ -1,7 +1,7 @@
 """The recordings that the shipped checkpoints learn from, split once for all tasks by source.
 
 ESC-50 is split by its folds (1-3 train, 4 validation, 5 test), the other folders by a hash of the
-recording that a file was cut from. Only CC0, CC BY, OGA BY, public domain and Apache-2.0 recordings
+recording that a file was cut from. Only CC0, CC BY, public domain and Apache-2.0 recordings
 train anything that is passed on.
 """
 
@@ -19,7 +19,7 @@ from dcasenet.train.data.dataset import Split
 FOLDERS = ("esc50", "ambience", "events_extra", "dcase2016_task2", "library")
 # Clips of fold 4 whose Freesound recording is in fold 5 as well (README of the data).
 IN_TWO_FOLDS = frozenset({"4-209698-A-37.ogg", "4-234879-A-6.ogg"})
-OPEN_LICENSES = ("CC0", "CC BY", "Public", "public", "Apache-2.0", "OGA BY")
+OPEN_LICENSES = ("CC0", "CC BY", "Public", "public", "Apache-2.0")
 
 
 @dataclass(frozen=True)

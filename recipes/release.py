@@ -60,7 +60,7 @@ LOWEST_THRESHOLD = 0.25
 HYSTERESES = (1.0, 0.8, 0.6, 0.5, 0.4)
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
-    "{clips} recordings ({minutes} minutes), each CC0, CC BY, OGA BY, public domain or Apache-2.0; "
+    "{clips} recordings ({minutes} minutes), each CC0, CC BY, public domain or Apache-2.0; "
     "see ATTRIBUTION.md. {teacher}"
 )
 TAUGHT = (
