@@ -49,7 +49,7 @@ from recipes.evaluate import (
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.package import WINDOW, one_grid, read_description
-from recipes.recordings import Recording, read_recordings
+from recipes.recordings import FORMER, Recording, read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS
 
@@ -60,7 +60,7 @@ LOWEST_THRESHOLD = 0.25
 HYSTERESES = (1.0, 0.8, 0.6, 0.5, 0.4)
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
-    "{clips} recordings ({minutes} minutes), each CC0, CC BY, public domain or Apache-2.0; "
+    "{clips} recordings ({minutes} minutes), each CC0, CC BY, OGA BY, public domain or Apache-2.0; "
     "see ATTRIBUTION.md. {teacher}"
 )
 TAUGHT = (
@@ -92,14 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train = in_split(decoded, "train")
     known = familiarity.measure(load(path), train, watched, WINDOW)
     spec = dataclasses.replace(spec, familiarity=known)
-    spec = dataclasses.replace(spec, **training_description(spec, train))
+    training = [*train, *(clip for clip in decoded if clip.recording.key == FORMER)]
+    spec = dataclasses.replace(spec, **training_description(spec, training))
     write(path, cooled, spec)
     split = EvaluationSet(decoded, labels, options.soundscapes)
     table = evaluate(load(path), split)
     spec = dataclasses.replace(spec, metrics=metrics_of(table))
     write(path, cooled, spec)
     write_bytes(options.output / "metrics.json", json.dumps(table, indent=1).encode())
-    write_bytes(options.output / "ATTRIBUTION.md", credits_of(train).encode())
+    write_bytes(options.output / "ATTRIBUTION.md", credits_of(training).encode())
     figures = render({spec.stage: table})
     write_bytes(options.output / "MODEL_CARD.md", card_of(spec, figures).encode())
     log.info("\n%s", figures)
@@ -176,13 +177,13 @@ def best_hysteresis(detected: Sequence[Events], scapes: Sequence[Scape], spec: M
     return max(HYSTERESES, key=score)
 
 
-def training_description(spec: ModelSpec, train: Sequence[Decoded]) -> dict[str, Any]:
+def training_description(spec: ModelSpec, training: Sequence[Decoded]) -> dict[str, Any]:
     """Describe what a checkpoint was trained on and by what."""
-    minutes = sum(len(clip.waveform) for clip in train) / SAMPLE_RATE / 60.0
+    minutes = sum(len(clip.waveform) for clip in training) / SAMPLE_RATE / 60.0
     taught = len(spec.tags) == N_TAUGHT_TAGS
     return {
         "training_data": TRAINING_DATA.format(
-            clips=len(train), minutes=round(minutes), teacher=TAUGHT if taught else ""
+            clips=len(training), minutes=round(minutes), teacher=TAUGHT if taught else ""
         ).strip(),
         "source": "Trained by python -m recipes.device and python -m recipes.train.",
         "protocol": (
