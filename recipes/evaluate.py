@@ -130,17 +130,17 @@ def evaluate(model: SoundVerbs[Any], split: EvaluationSet) -> Table:
 def clip_tables(answers: Mapping[str, Answers], split: EvaluationSet) -> dict[str, Table]:
     """Return figures of tags and environments of several models.
 
-    Some may lack tags: tags are compared over all classes among those that have them, and over
-    the classes that all have among all.
+    A tag that a model lacks it never names. Where one lacks some, tags are also compared over the
+    classes that all have.
     """
     known = {name: np.asarray(own.tag.any(axis=0)) for name, own in answers.items()}
     labeled = frequent_classes(labeled_classes([c.recording for c in split.clips], split.labels))
-    complete = [name for name in answers if known[name][labeled].all()]
-    tables: dict[str, Table] = {name: {} for name in answers}
-    for name in complete:
-        tables[name]["test"] = clip_figures(answers[name], split.clips, split.labels)
-    if len(complete) < len(answers):
-        common = np.all([*known.values()], axis=0)
+    tables: dict[str, Table] = {
+        name: {"test": clip_figures(own, split.clips, split.labels)}
+        for name, own in answers.items()
+    }
+    common = np.all([*known.values()], axis=0)
+    if not common[labeled].all():
         for name, own in answers.items():
             figures = clip_figures(own._replace(scene=None), split.clips, split.labels, common)
             tables[name]["tags in common"] = figures

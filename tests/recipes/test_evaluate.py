@@ -96,8 +96,9 @@ def test_who_lacks_tags_is_compared_over_those_that_all_have(split: EvaluationSe
     lacking = right._replace(tag=right.tag * (np.array(taught_tags()) != "Rain"))
     tables = evaluate.clip_tables({"all": right, "two": lacking}, split)
     assert set(tables["all"]) == {"test", "tags in common"}
-    assert tables["two"] == {"tags in common": tables["all"]["tags in common"]}
-    assert tables["all"]["test"]["tag_classes"] == 3
+    assert tables["two"]["tags in common"] == tables["all"]["tags in common"]
+    assert tables["two"]["test"]["tag_classes"] == tables["all"]["test"]["tag_classes"] == 3
+    assert tables["two"]["test"]["map"] < tables["all"]["test"]["map"] == [1.0, 1.0, 1.0]
     assert tables["two"]["tags in common"]["tag_classes"] == 2
 
 
