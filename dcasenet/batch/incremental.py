@@ -1,9 +1,10 @@
 """One long recording to a file of results, written as it goes.
 
-Lines are written as soon as they are final and never changed: a job that is stopped leaves whole
-lines, the last ones some windows before the place where it was stopped. In either form a scene or
-tags are those of a window (`ModelSpec.context`), and events those of `detect_events`. At the end
-come the scene and the tags of the whole recording, as `analyze` gives them.
+Lines are written as they become final, a minute of sound at a time, and never changed: a job that
+is stopped leaves whole lines, the last ones up to two minutes before the place where it was
+stopped. In either form a scene or tags are those of a window (`ModelSpec.context`), and events
+those of `detect_events`. At the end come the scene and the tags of the whole recording, as
+`analyze` gives them.
 
 ``.csv`` has the columns of the command: ``filename,task,label,onset,offset,probability``. A window
 has its best scene or five best tags, from onset to offset; the whole recording's have no times.
