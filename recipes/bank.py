@@ -83,8 +83,12 @@ def decode(recording: Recording, root: Path) -> Decoded | None:
 def decode_whole(recording: Recording, root: Path) -> NDArray[np.int16]:
     """Decode a mono recording as it is, at 24 kHz, full scale is 32,767."""
     samples, rate = soundfile.read(recording.path(root), dtype="float32")
-    resampled = soxr.resample(samples, rate, SAMPLE_RATE)
-    pcm: NDArray[np.int16] = np.round(np.clip(resampled, -1.0, 1.0) * 32_767.0).astype(np.int16)
+    return pcm_of(soxr.resample(samples, rate, SAMPLE_RATE))
+
+
+def pcm_of(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return a waveform as int16; what is beyond full scale is clipped."""
+    pcm: NDArray[np.int16] = np.round(np.clip(waveform, -1.0, 1.0) * 32_767.0).astype(np.int16)
     return pcm
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recipes.bank import Bank, make_bank
+from recipes.bank import Bank, make_bank, pcm_of
 from recipes.distilled.teacher import load_teacher
 from recipes.esc.folds import N_FOLDS, FineTuning, clips_of, evaluate
 from recipes.labels import LabelSets, named_tags
@@ -187,7 +187,7 @@ def _folds(
 ) -> dict[str, object]:
     """Probe and fine-tune the students that never read ESC-50."""
     esc = [
-        (recording, np.round(np.clip(waveform, -1, 1) * 32_767).astype(np.int16))
+        (recording, pcm_of(waveform))
         for recording, waveform in clips
         if recording.folder == "esc50"
     ]
