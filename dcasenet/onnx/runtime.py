@@ -238,8 +238,8 @@ def session(source: Path | bytes, threads: int | None = None) -> Any:
     options = runtime.SessionOptions()
     # By itself it starts one for each core of the machine and binds it there, which a process that
     # is kept to fewer must not ask for: its threads would wait for one another.
-    limited = usable_cpus() if usable_cpus() < (os.cpu_count() or 1) else 0
-    options.intra_op_num_threads = threads or limited
+    usable = usable_cpus()
+    options.intra_op_num_threads = threads or (usable if usable < (os.cpu_count() or 1) else 0)
     return runtime.InferenceSession(
         source, sess_options=options, providers=["CPUExecutionProvider"]
     )
