@@ -2,7 +2,8 @@
 
     python tools/add_to_manifest.py dcasenet/data/open/model.safetensors
 
-The entry of the same name and stage is replaced; otherwise the new one comes first. A file inside
+The entry of the same name and stage is replaced; otherwise the new one comes first. Label sets that
+no entry names any longer are left out. A file inside
 the package is its own source; for another, give ``--github`` or ``--hub`` (see `WeightsFile`).
 """
 
@@ -58,6 +59,8 @@ def main() -> None:
         models[places[0]] = new
     else:
         models.insert(0, new)
+    named = {name for model in models for name in model["labels"].values()}
+    manifest["label_sets"] = {n: s for n, s in manifest["label_sets"].items() if n in named}
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     manifest_path().write_text(text + "\n", encoding="utf-8")
 
