@@ -52,15 +52,15 @@ class MixtureSettings:
     """
 
     synthetic: float = 0.04
-    soundscapes: float = 0.38
+    soundscapes: float = 0.5
     environments: float = 0.18
     second: float = 0.3
     third: float = 0.3
     layer_level: tuple[float, float] = (-18.0, 6.0)
     speeds: tuple[float, float] = (-4.0, 4.0)
     speed_share: float = 0.4
-    events: int = 6
-    further_events: tuple[float, float] = (2.0, 2.0)
+    events: int = 9
+    further_events: tuple[float, float] = (0.7, 7.3)
     event_level: tuple[float, float] = (-3.0, 30.0)
     equalizer: float = 4.0
     equalizer_share: float = 0.5
@@ -129,20 +129,28 @@ class Mixer:
         """Return a batch of `n` mixtures of some seconds."""
         s = self.settings
         n_samples = round(seconds * SAMPLE_RATE)
-        n_synthetic = max(1, round(s.synthetic * n))
-        n_soundscapes = round(s.soundscapes * n)
-        n_environments = round(s.environments * n)
-        n_layers = n - n_synthetic - n_soundscapes - n_environments
-        parts = [self._synthetic(n_synthetic, n_samples)]
+        left = n
+        counts = []
+        for share in (s.synthetic, s.soundscapes, s.environments):
+            counts.append(min(left, self._rows(share * n)))
+            left -= counts[-1]
+        n_synthetic, n_soundscapes, n_environments = counts
+        parts = []
+        if n_synthetic:
+            parts.append(self._synthetic(n_synthetic, n_samples))
         if n_soundscapes:
             parts.append(self._soundscapes(n_soundscapes, n_samples))
         if n_environments:
             parts.append(self._layers(n_environments, n_samples, self.bank.environment_weight))
-        if n_layers:
-            parts.append(self._layers(n_layers, n_samples, self.bank.any_weight))
-        return self._finish(parts)
+        if left:
+            parts.append(self._layers(left, n_samples, self.bank.any_weight))
+        return self._finish(parts, n_synthetic)
 
     # Draws
+
+    def _rows(self, wanted: float) -> int:
+        """Return a whole number of rows whose mean over batches is what is wanted."""
+        return int(wanted + float(torch.rand((), generator=self.generator, device=self.device)))
 
     def _uniform(self, n: int, low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=self.generator, device=self.device)
@@ -300,7 +308,7 @@ class Mixer:
 
     # From mixtures to what the two networks read
 
-    def _finish(self, parts: list[_Rows]) -> Mixtures:
+    def _finish(self, parts: list[_Rows], n_synthetic: int) -> Mixtures:
         s = self.settings
         waveform = torch.cat([part.waveform for part in parts])
         n, n_samples = waveform.shape
@@ -318,7 +326,6 @@ class Mixer:
         peak = clean.abs().amax(dim=1, keepdim=True).clamp(min=1e-6)
         wanted = 10.0 ** (self._uniform(n, -32.0, -14.0) / 20.0)[:, None]
         scale = torch.minimum(wanted / rms, 0.99 / peak)
-        n_synthetic = len(parts[0].scene)
         scale[:n_synthetic] = 1.0
         noise = torch.randn(n, n_samples, generator=self.generator, device=self.device)
         amount = 10.0 ** (self._uniform(n, *s.noise) / 20.0) * self._chance(n, s.noise_share)

@@ -34,6 +34,13 @@ def test_a_seed_gives_the_same_batch_and_another_another(bank: Bank) -> None:
     assert not torch.allclose(first, other)
 
 
+def test_small_batches_have_no_more_noise_than_large_ones(bank: Bank) -> None:
+    settings = dataclasses.replace(PLAIN, synthetic=0.05, soundscapes=0.0, environments=0.0)
+    mixer = Mixer(bank, settings, seed=1)
+    synthetic = sum(int(mixer.draw(4, 0.5).event_known.sum()) for _ in range(100))
+    assert 10 <= synthetic <= 30  # 20 of 400 rows
+
+
 def test_without_degradation_both_networks_read_the_same(bank: Bank) -> None:
     mixer = Mixer(bank, PLAIN, seed=2)
     mixtures = mixer.draw(40, 2.0)
@@ -57,7 +64,7 @@ def test_events_are_loud_where_the_targets_put_them(bank: Bank) -> None:
 
 
 def test_rows_without_known_events_say_so(bank: Bank) -> None:
-    settings = dataclasses.replace(PLAIN, synthetic=0.01, soundscapes=0.0, environments=0.96)
+    settings = dataclasses.replace(PLAIN, synthetic=1 / 32, soundscapes=0.0, environments=0.96)
     mixtures = Mixer(bank, settings, seed=6).draw(32, 2.0)
     assert int(mixtures.event_known.sum()) == 1  # the synthetic row
     assert set(mixtures.scene.tolist()) <= {-1, 0, 1}
