@@ -24,13 +24,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recipes.bank import Bank, make_bank, pcm_of
+from recipes.bank import Decoded, in_split, make_bank, pcm_of
 from recipes.distilled.teacher import load_teacher
 from recipes.esc.folds import N_FOLDS, FineTuning, clips_of, evaluate
 from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
+from recipes.places import N_MIXTURES, fit_places
 from recipes.recordings import Recording
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.train import settings
@@ -89,22 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips, labels = read_pack(options.pack, streams=6 if options.smoke else None)
     described = describe_all(clips)
     log.info("%d recordings after %.1f s", len(described), time.monotonic() - began)
-    lecturer = Lecturer(load_teacher(options.pack / "mn04_as.safetensors"))
+    lecturer = Lecturer(load_teacher(options.pack / "mn04_as.safetensors")).to(device)
     results: dict[str, object] = {"device": _name(device), "torch": torch.__version__}
     watched = make_bank([c for c in described if c.recording.split == "validation"], labels)
     students: dict[str, Student] = {}  # of the folds
     for phase in phases(options):
-        bank = make_bank(
-            [
-                clip
-                for clip in described
-                if clip.recording.split == "train"
-                and clip.recording.open
-                and (phase.with_esc50 or clip.recording.folder != "esc50")
-            ],
-            labels,
-        ).to(device)
-        training = _training(phase, bank, lecturer, labels, options, half)
+        training = _training(phase, described, lecturer, labels, options, half)
         training.run(options.output / phase.name)
         (options.output / phase.name / "state.pt").unlink()
         results[phase.name] = {"history": training.history, **training.summary()}
@@ -157,12 +148,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _training(
     phase: Phase,
-    bank: Bank,
+    clips: Sequence[Decoded],
     lecturer: Lecturer,
     labels: LabelSets,
     options: argparse.Namespace,
     half: torch.dtype | None,
 ) -> Training:
+    train = [
+        clip
+        for clip in in_split(clips, "train")
+        if phase.with_esc50 or clip.recording.folder != "esc50"
+    ]
+    bank = make_bank(train, labels).to(next(lecturer.parameters()).device)
+    lecturer.places = fit_places(
+        lecturer, train, labels, bank, n_mixtures=16 if options.smoke else N_MIXTURES
+    )
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
     named = torch.tensor(named_tags(labels.tags))
     torch.manual_seed(0)

@@ -9,13 +9,14 @@ tags read it, too. In training most of what the tags follow is the teacher's, wh
 labels are few among 527. Here every training recording is embedded once as a user would give it,
 and mixtures beside it; on the embeddings the tags' layers learn both, labels with the weight that
 serves the validation split best. The environments' layer learns from the recordings whose place is
-known.
+known, and from what the teacher's embedding tells of all others' (`recipes.places`).
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,17 +30,14 @@ from torch import Tensor, nn
 
 import dcasenet
 from dcasenet.inference.model import SoundModel
-from dcasenet.inference.windowing import repeated, trim
 from dcasenet.models.fused import fuse
 from dcasenet.train.metrics.classification import confusion, mean_average_precision
 from dcasenet.weights.checkpoint import write
 from recipes.bank import (
-    SAMPLE_RATE,
     Decoded,
     decode_all,
     in_split,
     make_bank,
-    waveform_of,
 )
 from recipes.distilled.teacher import load_teacher
 from recipes.event_layers import (
@@ -53,9 +51,10 @@ from recipes.event_layers import (
 from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
-from recipes.package import SHORTEST, WINDOW, read_description
+from recipes.package import WINDOW, read_description, window_of
+from recipes.places import fit_places
 from recipes.recordings import read_recordings
-from recipes.students import LABEL_WEIGHT, N_TAUGHT_TAGS, STEP, Lecturer, LossWeights
+from recipes.students import LABEL_WEIGHT, N_TAUGHT_TAGS, Lecturer, Lesson, LossWeights
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +62,7 @@ log = logging.getLogger(__name__)
 LABELED = 0.95
 WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of labels against what only the teacher says
 DECAYS = (0.01, 1.0)  # of the environments' layer
+SHARES = (0.0, 0.1, 0.5)  # of a recording whose place the teacher tells, beside one that is labeled
 EPOCHS, BATCH, RATE = 24, 128, 5e-4
 N_MIXTURES = 1_600
 FEWEST_RECORDINGS = 3  # of a class that the choice is made on
@@ -79,6 +79,7 @@ class Examples(NamedTuple):
         labeled: Which tags recordings are labeled with, (n, tags) of 0 and 1.
         code: What the environments' last layer reads, (n, size).
         scene: The environment, (n,); -1 where it is not known.
+        place: Its probabilities by the teacher, (n, environments); all 0 without one.
     """
 
     embedding: Tensor
@@ -87,6 +88,7 @@ class Examples(NamedTuple):
     labeled: Tensor
     code: Tensor
     scene: Tensor
+    place: Tensor
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -97,14 +99,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labels = label_sets(decoded)
     spec = read_description(options.checkpoint)
     model = dcasenet.load("v3", weights=options.checkpoint)
+    of_split = {split: in_split(decoded, split) for split in ("train", "validation")}
+    banks = {split: make_bank(clips, labels) for split, clips in of_split.items()}
     lecturer, named, kept = None, torch.eye(len(labels.tags)), 1.0
     if len(spec.tags) == N_TAUGHT_TAGS:
         if options.teacher is None:
             raise SystemExit("--teacher is needed by a checkpoint with AudioSet's tags")
         lecturer = Lecturer(load_teacher(options.teacher))
+        lecturer.places = fit_places(lecturer, of_split["train"], labels, banks["train"])
         named, kept = torch.tensor(named_tags(labels.tags)), LABEL_WEIGHT
-    of_split = {split: in_split(decoded, split) for split in ("train", "validation")}
-    banks = {split: make_bank(clips, labels) for split, clips in of_split.items()}
     network: Any = model.network
     soundscapes = {
         split: read_soundscapes(model.frontend, network, Mixer(banks[split], SETTINGS, seed=5), n)
@@ -120,9 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
     mixer = Mixer(banks["train"], seed=1)
-    train = _joined(own, embed_mixtures(backbone, lecturer, mixer, named.shape[1]))
+    n_tags, n_scenes = named.shape[1], len(labels.environments)
+    train = _joined(own, embed_mixtures(backbone, lecturer, mixer, n_tags, n_scenes))
     network.tag_head = fit_tags(network.tag_head, train, watched, kept)
-    network.scene_head = fit_scenes(network.scene_head, own, watched)
+    network.scene_head = fit_scenes(network.scene_head, train, watched)
     tensors = load_file(options.checkpoint)
     for name, value in network.state_dict().items():
         tensors[f"network.{name}"] = value.to(tensors[f"network.{name}"].dtype)
@@ -165,40 +169,42 @@ def embed_clips(
     """Return a window of each recording, as the checkpoint reads it: trimmed, and repeated."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[Tensor, ...]] = []
-    longest, shortest = round(WINDOW * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE)
     for clip in clips:
-        waveform = waveform_of(clip)
-        start = int(rng.integers(max(1, len(waveform) - longest + 1)))
-        window = waveform[None, start : start + longest]
-        window = repeated(window[:, slice(*trim(window, round(STEP * SAMPLE_RATE)))], shortest)
-        batch = torch.from_numpy(window)
+        batch = torch.from_numpy(window_of(clip, rng))
         tags = list(labels.tags_of(clip.recording) or ())
         labeled = named[tags].amax(dim=0) if tags else torch.zeros(named.shape[1])
-        truth = LABELED * labeled
+        truth, place = LABELED * labeled, torch.zeros(len(labels.environments))
         if lecturer is not None:
-            truth = truth.maximum(lecturer(batch).tag[0])
+            lesson = lecturer(batch)
+            truth, place = truth.maximum(lesson.tag[0]), _place(lesson)[0]
         known = torch.tensor(bool(tags) or lecturer is not None)
-        place = labels.environment_of(clip.recording)
+        environment = labels.environment_of(clip.recording)
         embedding, code = backbone(batch)
-        scene = torch.tensor(-1 if place is None else place)
-        rows.append((embedding[0], truth, known, labeled, code[0], scene))
+        scene = torch.tensor(-1 if environment is None else environment)
+        rows.append((embedding[0], truth, known, labeled, code[0], scene, place))
     return Examples(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
 @torch.no_grad()
 def embed_mixtures(
-    backbone: Backbone, lecturer: Lecturer | None, mixer: Mixer, n_tags: int, batch: int = 16
+    backbone: Backbone,
+    lecturer: Lecturer | None,
+    mixer: Mixer,
+    n_tags: int,
+    n_scenes: int,
+    batch: int = 16,
 ) -> Examples:
     """Return mixtures, noise and tones among them; what they were mixed of may be drowned."""
     rows = []
     for _ in range(N_MIXTURES // batch):
         mixed = mixer.draw(batch, WINDOW)
-        truth, known = mixed.tag, mixed.tag_known
+        truth, known, place = mixed.tag, mixed.tag_known, torch.zeros(batch, n_scenes)
         if lecturer is not None:
-            truth, known = lecturer(mixed.clean).tag, torch.ones_like(known)
+            lesson = lecturer(mixed.clean)
+            truth, known, place = lesson.tag, torch.ones_like(known), _place(lesson)
         labeled = torch.zeros(batch, n_tags)
         embedding, code = backbone(mixed.degraded)
-        rows.append((embedding, truth, known, labeled, code, mixed.scene))
+        rows.append((embedding, truth, known, labeled, code, mixed.scene, place))
     return Examples(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
 
@@ -248,29 +254,36 @@ def shift_labeled(head: nn.Sequential, is_labeled: Tensor, weight: float) -> Non
 def fit_scenes(head: nn.Linear, train: Examples, watched: Examples) -> nn.Linear:
     """Return the environments' layer that is best on what is watched, the given one among them."""
     known, watched_known = train.scene >= 0, watched.scene >= 0
-    code, scene = train.code[known], train.scene[known]
-    count = torch.bincount(scene, minlength=head.out_features).clamp(min=1)
-    weight = (count.float().mean() / count).sqrt()
-    target = watched.scene[watched_known].numpy()
+    n_scenes = head.out_features
+    labeled = nnf.one_hot(train.scene.clamp(min=0), n_scenes).float()
+    truth = torch.where(known[:, None], labeled, train.place)
+    count = (labeled * known[:, None]).sum(dim=0).clamp(min=1.0)
+    of_class = (count.mean() / count).sqrt()
+    watched_scene = watched.scene[watched_known].numpy()
 
     def score(layer: nn.Linear) -> float:
-        found = confusion(layer(watched.code[watched_known]).detach().numpy(), target)
+        found = confusion(layer(watched.code[watched_known]).detach().numpy(), watched_scene)
         return found.accuracy + float(np.nanmean(found.recall))
 
     best, chosen = score(head), head
     log.info("environments as they were: accuracy and macro recall sum up to %.3f", best)
-    for decay in DECAYS:
+    for decay, share in itertools.product(DECAYS, SHARES):
+        weight = torch.where(known, labeled @ of_class, share * train.place.sum(dim=1))
+        read = weight > 0
+        code, target, weight = train.code[read], truth[read], weight[read]
         torch.manual_seed(0)
         own = copy.deepcopy(head).requires_grad_(requires_grad=True)
         optimizer = torch.optim.AdamW(own.parameters(), lr=2 * RATE, weight_decay=decay)
         for epoch in range(EPOCHS):
             for rows in _batches(len(code)):
                 optimizer.zero_grad()
-                nnf.cross_entropy(own(code[rows]), scene[rows], weight).backward()  # type: ignore[no-untyped-call]
+                each = nnf.cross_entropy(own(code[rows]), target[rows], reduction="none")
+                loss = (each * weight[rows]).sum() / weight[rows].sum()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             if (found := score(own)) > best:
                 best, chosen = found, copy.deepcopy(own)
-                log.info("decay %g, epoch %d: %.3f", decay, epoch, found)
+                log.info("decay %g, share %g, epoch %d: %.3f", decay, share, epoch, found)
     return chosen.requires_grad_(requires_grad=False)
 
 
@@ -299,6 +312,12 @@ def _score(head: nn.Sequential, examples: Examples) -> tuple[float, float]:
 def _batches(n: int) -> Sequence[Tensor]:
     order = torch.randperm(n)
     return [order[start : start + BATCH] for start in range(0, n, BATCH)]
+
+
+def _place(lesson: Lesson) -> Tensor:
+    if lesson.scene is None:
+        raise ValueError("The teacher has no places; fit them first (recipes.places.fit_places).")
+    return lesson.scene
 
 
 def _joined(*parts: Examples) -> Examples:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dcasenet.errors import DcasenetError
+from dcasenet.inference.windowing import repeated, trim
 from dcasenet.spec import Context, ModelSpec, Task
 from dcasenet.train.metrics.thresholds import UNTUNED
 from dcasenet.weights.checkpoint import read_spec, write
+from recipes.bank import SAMPLE_RATE, Decoded, waveform_of
 from recipes.labels import LabelSets, taught_tags
-from recipes.students import Student
+from recipes.students import STEP, Student
 
 # Of what the recordings are from, those that are published as data sets.
 DATASETS = ("ESC-50", "DCASE 2016 Task 2")
@@ -28,6 +32,15 @@ def one_grid() -> dict[Task, Context]:
         "tag": Context(WINDOW, HOP, "max", SHORTEST),
         "event": Context(WINDOW, HOP, "overlap", SHORTEST),
     }
+
+
+def window_of(clip: Decoded, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw a window of a recording as checkpoints read it, trimmed and repeated: (1, samples)."""
+    longest, shortest = round(WINDOW * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE)
+    waveform = waveform_of(clip)
+    start = int(rng.integers(max(1, len(waveform) - longest + 1)))
+    window = waveform[None, start : start + longest]
+    return repeated(window[:, slice(*trim(window, round(STEP * SAMPLE_RATE)))], shortest)
 
 
 def tensors_of(student: Student) -> dict[str, Tensor]:

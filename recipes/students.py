@@ -40,6 +40,7 @@ class LossWeights:
         embedding: Of the teacher's embedding, for the clip and every 0.32 s.
         event: Of the events.
         scene: Of the environments.
+        places: Of the environments that the teacher's embedding tells.
     """
 
     tag: float = 1.0
@@ -48,6 +49,7 @@ class LossWeights:
     embedding: float = 5.0
     event: float = 10.0
     scene: float = 1.0
+    places: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,38 @@ class Lesson:
         tag: Probabilities of the clip, (batch, 527).
         columns: Probabilities every 0.32 s of the 1.6 s around, (batch, columns, 527).
         embedding: Its embedding every 0.32 s, (batch, columns, 384), not yet scaled.
+        scene: Probabilities of the environments, (batch, environments), if it has places.
     """
 
     tag: Tensor
     columns: Tensor
     embedding: Tensor
+    scene: Tensor | None = None
+
+
+class Places(nn.Module):
+    """Environments by the teacher's mean embedding (`recipes.places`).
+
+    Args:
+        mean: Of the embedding, (384,).
+        deviation: Of the embedding, (384,).
+        n_scenes: Number of environments.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor, n_scenes: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.layer = nn.Linear(len(mean), n_scenes)
+        nn.init.zeros_(self.layer.weight)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return logits, (batch, environments), of mean embeddings, (batch, 384)."""
+        logits: Tensor = self.layer((embedding - self.mean) / self.deviation)
+        return logits
 
 
 class Lecturer(nn.Module):
@@ -70,12 +99,16 @@ class Lecturer(nn.Module):
 
     Args:
         teacher: In evaluation mode.
+
+    Attributes:
+        places: What its embedding tells of environments; nothing until it is set.
     """
 
     kernel: Tensor
 
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
+        self.places: Places | None = None
         self.teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("kernel", _four_thirds(), persistent=False)
 
@@ -86,11 +119,9 @@ class Lecturer(nn.Module):
         with torch.autocast(waveform.device.type, dtype=half, enabled=half is not None):
             outputs = self.teacher.infer(log_mel)
             columns = self.teacher.head(smooth(outputs.column_embedding))
-        return Lesson(
-            outputs.tag.float().sigmoid(),
-            columns.float().sigmoid(),
-            outputs.column_embedding.float(),
-        )
+        embedding = outputs.column_embedding.float()
+        scene = self.places(embedding.mean(dim=1)).softmax(dim=1) if self.places else None
+        return Lesson(outputs.tag.float().sigmoid(), columns.float().sigmoid(), embedding, scene)
 
     def resample(self, waveform: Tensor) -> Tensor:
         """Resample from 24 to 32 kHz, by a windowed sinc in four phases."""
@@ -202,6 +233,8 @@ class Student(nn.Module):
         if lesson is None or self.projection is None:
             losses["tag"] = _own_tag_loss(outputs.tag.float(), mixtures)
             return losses
+        if lesson.scene is not None:
+            losses["places"] = nnf.cross_entropy(outputs.scene.float(), lesson.scene)
         columns = _columns(outputs.embedding)
         n = min(columns.shape[1], lesson.columns.shape[1])
         columns = columns[:, :n]

@@ -31,6 +31,7 @@ from recipes.labels import named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.package import read_description, save_student
+from recipes.places import N_MIXTURES, fit_places
 from recipes.recordings import FOLDERS, read_recordings
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.training import Schedule, Training
@@ -61,11 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     named = torch.tensor(named_tags(labels.tags))
     students = [Student(each, n_labels, named) for each in wanted]
     settled = [load_student(student, options.start) for student in students if options.start]
-    lecturer = Lecturer(load_teacher(options.teacher)) if taught else None
+    bank = bank.to(device)
+    lecturer = Lecturer(load_teacher(options.teacher)).to(device) if taught else None
+    if lecturer is not None:
+        lecturer.places = fit_places(
+            lecturer, train, labels, bank, n_mixtures=16 if options.smoke else N_MIXTURES
+        )
     training = Training(
         students,
         lecturer,
-        Mixer(bank.to(device), seed=options.seed),
+        Mixer(bank, seed=options.seed),
         Schedule(
             minutes=0.1 if options.smoke else options.minutes,
             batch=4 if options.smoke else options.batch,

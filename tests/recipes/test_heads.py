@@ -29,7 +29,8 @@ def examples(n: int, seed: int, *, labeled: bool = True) -> Examples:
     tags = nn.functional.one_hot(kind, N_TAGS).float() * labeled
     truth = tags.mul(0.95).clamp(min=0.02)
     known = torch.ones(n, dtype=torch.bool)
-    return Examples(embedding, truth, known, tags, embedding, kind % N_SCENES)
+    scene = kind % N_SCENES
+    return Examples(embedding, truth, known, tags, embedding, scene, torch.zeros(n, N_SCENES))
 
 
 @pytest.fixture
@@ -68,6 +69,18 @@ def test_environments_follow_labels() -> None:
         float((of(test.code).argmax(dim=1) == test.scene).float().mean()) for of in (layer, fitted)
     )
     assert after > before + 0.15
+
+
+def test_environments_follow_the_teacher_where_none_is_known() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = nn.Linear(SIZE, N_SCENES)
+    train, watched, test = (examples(n, seed) for n, seed in ((600, 1), (150, 2), (300, 3)))
+    told = train._replace(place=nn.functional.one_hot(train.scene, N_SCENES).float())
+    for of in (train, told):
+        of.scene[:] = -1
+    fitted = heads.fit_scenes(layer, told, watched)
+    assert float((fitted(test.code).argmax(dim=1) == test.scene).float().mean()) > 0.8
 
 
 N_EVENTS = 2
