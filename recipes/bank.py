@@ -118,23 +118,32 @@ def decode_all(recordings: Sequence[Recording], root: Path, cache: Path) -> list
     Args:
         recordings: What to decode.
         root: Folder of the data.
-        cache: ``.npz`` file that holds what was decoded.
+        cache: ``.npz`` file that holds what was decoded. It is written anew if it lacks any of the
+            recordings, or was decoded in another way.
     """
-    if not cache.is_file():
+    by_key = {recording.key: recording for recording in recordings}
+    if not _serves(cache, by_key):
         cache.parent.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             found = pool.map(decode, recordings, [root] * len(recordings), chunksize=32)
-            save(cache, [decoded for decoded in found if decoded is not None])
-    by_key = {recording.key: recording for recording in recordings}
-    return [decoded for decoded in load(cache, by_key) if decoded.recording.key in by_key]
+            save(cache, [decoded for decoded in found if decoded is not None], list(by_key))
+    return load(cache, by_key)
 
 
-def save(path: Path, clips: Sequence[Decoded]) -> None:
-    """Write decoded recordings to one file, by renaming."""
+def save(path: Path, clips: Sequence[Decoded], tried: Sequence[str]) -> None:
+    """Write decoded recordings to one file, by renaming.
+
+    Args:
+        path: The file.
+        clips: What was decoded.
+        tried: Keys of all recordings that were to be decoded; some cannot be.
+    """
     spans = [(i, *span) for i, clip in enumerate(clips) for span in clip.bursts]
     with replacing(path) as draft, draft.open("wb") as file:
         np.savez(
             file,
+            how=np.array(_how()),
+            tried=np.array(tried),
             key=np.array([clip.recording.key for clip in clips]),
             length=np.array([len(clip.waveform) for clip in clips]),
             level=np.array([clip.level for clip in clips]),
@@ -157,6 +166,21 @@ def load(path: Path, by_key: dict[str, Recording]) -> list[Decoded]:
         for i, (key, length, end) in enumerate(zip(keys.tolist(), lengths, ends, strict=True))
         if key in by_key
     ]
+
+
+def _serves(cache: Path, wanted: Iterable[str]) -> bool:
+    """Whether a file was decoded as it would be now, and nothing that is wanted is missing."""
+    if not cache.is_file():
+        return False
+    with np.load(cache) as file:
+        same = "how" in file and str(file["how"]) == _how()
+        return same and set(wanted) <= set(file["tried"].tolist())
+
+
+def _how() -> str:
+    """Name all that what is decoded depends on, beside the recordings."""
+    settings = (SAMPLE_RATE, PEAK, LONGEST, LONGEST_OTHERS, CUT_TIGHT, SHORTEST)
+    return f"{settings} soxr {soxr.__version__} libsndfile {soundfile.__libsndfile_version__}"
 
 
 @dataclass(frozen=True)

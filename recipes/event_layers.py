@@ -1,6 +1,6 @@
 """Fit the events' GRU and last layer to soundscapes, on frozen convolutions.
 
-In training events are one of six losses, in a third of the mixtures. Here the convolutions read
+In training events are one of seven losses, in half of the mixtures. Here the convolutions read
 soundscapes once, and the layers behind them go over what they gave for many epochs.
 """
 

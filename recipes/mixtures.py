@@ -1,6 +1,6 @@
 """Mixtures made on the device: crops, speeds, gains, rooms and soundscapes as batched tensor code.
 
-A batch has four kinds of rows, in fixed shares so that no shape depends on a draw:
+A batch has four kinds of rows, as many of each as its share says on average:
 
 - synthetic: colored noise, tones, near silence;
 - layers: one to three recordings of any kind over one another;
@@ -22,6 +22,7 @@ from recipes.bank import SAMPLE_RATE, Bank
 
 FADE = 240  # samples (10 ms) that a recording takes to come and go
 SMALLEST_RMS = 1e-4
+LONGEST_EVENT = 5.2  # seconds
 # Decibels over the first layer from which on a further one is said to be there.
 AUDIBLE = -12.0
 
@@ -256,8 +257,9 @@ class Mixer:
         n, n_samples = rows.waveform.shape
         bursts = self._pick(bank.burst_weight, n)
         speed = self._speeds(n)
-        length = bank.burst_length[bursts] / speed
-        longest = min(n_samples, round(5.2 * SAMPLE_RATE))
+        longest = min(n_samples, round(LONGEST_EVENT * SAMPLE_RATE))
+        # What is slowed down beyond the longest fades out there, and is labeled up to there.
+        length = (bank.burst_length[bursts] / speed).clamp(max=longest)
         onset = self._uniform(n, 0.0, 1.0) * (n_samples - 0.25 * SAMPLE_RATE)
         level = bank.burst_level[bursts].clamp(min=SMALLEST_RMS)
         # Backgrounds have a level of 1.

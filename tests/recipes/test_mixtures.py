@@ -73,3 +73,26 @@ def test_rows_without_known_events_say_so(bank: Bank) -> None:
     # The place is one of the tags: rain and sea waves follow the dog.
     rows = torch.arange(32)[known]
     assert bool(mixtures.tag[rows, 1 + mixtures.scene[known]].all())
+
+
+def test_an_event_that_is_too_long_fades_where_its_label_ends(bank: Bank) -> None:
+    noise = torch.randint(-9_000, 9_000, (5 * SAMPLE_RATE,), dtype=torch.int16)
+    long = dataclasses.replace(
+        bank,
+        samples=torch.cat((bank.samples, noise)),
+        burst_start=torch.full_like(bank.burst_start, len(bank.samples)),
+        burst_length=torch.full_like(bank.burst_length, len(noise)),
+    )
+    settings = dataclasses.replace(
+        PLAIN, speeds=(-4.0, -4.0), speed_share=1.0, synthetic=0.0, soundscapes=1.0,
+        environments=0.0, events=1, event_level=(40.0, 40.0),
+    )  # fmt: skip
+    mixtures = Mixer(long, settings, seed=1).draw(32, 12.0)
+    step = round(0.16 * SAMPLE_RATE)
+    power = mixtures.clean.unfold(1, step, step).square().mean(dim=2)
+    active = mixtures.event[:, : power.shape[1], 0] > 0
+    power = power[:, : active.shape[1]]
+    assert int(active.sum(dim=1).max()) == 33  # 5.2 s
+    loud = power > 0.01 * power.amax(dim=1, keepdim=True)
+    rows = active.any(dim=1)
+    assert float((loud == active)[rows].float().mean()) > 0.98
