@@ -8,6 +8,7 @@ every few minutes and training goes on from it, with the minutes that are left.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import logging
 import math
@@ -69,6 +70,11 @@ class Schedule:
 # Seconds of the mixtures in turn: the windows that the checkpoint is evaluated lie between them.
 DURATIONS = (10.0, 5.0)
 
+
+REPORT_EVERY = 50  # batches
+
+# What may be changed before training goes on.
+UNBOUND = ("minutes", "save_every")
 
 # Blocks of the backbone that stay as they are where training goes on from a checkpoint.
 SETTLED_BLOCKS = 2
@@ -179,7 +185,7 @@ class Training:
                 sums[name] += value
             self.n_steps += 1
             self.elapsed = time.monotonic() - began
-            if self.n_steps % 50 == 0:
+            if self.n_steps % REPORT_EVERY == 0:
                 self._report(sums, rate)
                 sums.clear()
             if self.elapsed - last_save > self.schedule.save_every * 60.0:
@@ -197,27 +203,29 @@ class Training:
             lesson = self.lecturer(mixtures.clean, half=self.half) if self.lecturer else None
             timer.lap("teacher")
             log_mel = self._features(mixtures)
-        values: dict[str, Tensor] = {}
+        values: dict[str, float] = {}
         for learner in self.learners:
             losses = self._losses(learner.student, mixtures, lesson, log_mel)
+            name = learner.student.settings.name
+            found = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+            values |= {f"{name}/{key}": value for key, value in found.items()}
+            self._check(values)
             total = torch.stack([self.weights[k] * v for k, v in losses.items()]).sum()
             learner.step(total, rate, self.n_steps)
-            name = learner.student.settings.name
-            values |= {f"{name}/{key}": value.detach() for key, value in losses.items()}
         timer.lap("students")
         self.seconds_seen += n * seconds
         for name, share in timer.shares().items():
             self.shares[name] += share
-        if self.n_steps % 10:
-            return {}
-        numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
-        broken = [name for name, value in numbers.items() if not math.isfinite(value)]
+        return values
+
+    def _check(self, losses: dict[str, float]) -> None:
+        """Refuse losses that are not numbers, before anything follows their gradient."""
+        broken = [name for name, value in losses.items() if not math.isfinite(value)]
         if broken:
             raise DcasenetError(
                 f"The losses {', '.join(broken)} are not numbers at batch {self.n_steps}; the last "
                 "good state is kept. Lower the learning rate, or train in float32."
             )
-        return numbers
 
     def _losses(
         self, student: Student, mixtures: Mixtures, lesson: Lesson | None, log_mel: Tensor
@@ -272,7 +280,7 @@ class Training:
                     student.embedding_deviation.copy_(flat.std(dim=0).clamp(min=1e-3))
 
     def _report(self, sums: dict[str, float], rate: float) -> None:
-        figures = {name: round(value / 5, 4) for name, value in sums.items()}
+        figures = {name: round(value / REPORT_EVERY, 4) for name, value in sums.items()}
         speed = self.seconds_seen / max(self.elapsed, 1e-9)
         entry = {"step": self.n_steps, "elapsed": round(self.elapsed, 1), "rate": rate}
         self.history.append(entry | figures | {"times_real_time": round(speed, 1)})
@@ -292,6 +300,7 @@ class Training:
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         state = {
+            "recipe": self._recipe(),
             "n_steps": self.n_steps,
             "elapsed": self.elapsed,
             "seconds_seen": self.seconds_seen,
@@ -302,8 +311,31 @@ class Training:
         with replacing(path) as draft:
             torch.save(state, draft)
 
+    def _recipe(self) -> dict[str, str]:
+        """Name all that a training depends on, but how long it takes."""
+        bank = self.mixer.bank
+        digest = hashlib.sha256()
+        for table in (bank.start, bank.length, bank.environment, bank.tag, bank.burst_class):
+            digest.update(table.cpu().numpy().tobytes())
+        schedule = {k: v for k, v in asdict(self.schedule).items() if k not in UNBOUND}
+        return {
+            "students": str([learner.student.settings for learner in self.learners]),
+            "recordings": digest.hexdigest(),
+            "mixtures": str(self.mixer.settings),
+            "seed": str(self.mixer.generator.initial_seed()),
+            "schedule": str(schedule),
+            "weights of the losses": str(self.weights),
+        }
+
     def _load(self, path: Path) -> None:
         state = torch.load(path, weights_only=True, map_location=self.device)
+        saved, own = state.get("recipe", {}), self._recipe()
+        other = sorted(name for name in own if saved.get(name) != own[name])
+        if other:
+            raise DcasenetError(
+                f"{path} is of another training: {', '.join(other)} differ. Train in "
+                "another folder, or delete it."
+            )
         self.n_steps, self.elapsed = state["n_steps"], state["elapsed"]
         self.seconds_seen, self.history = state["seconds_seen"], state["history"]
         self.mixer.generator.set_state(state["generator"].cpu())

@@ -80,7 +80,7 @@ def test_ends_in_its_minutes_with_a_checkpoint_that_can_be_loaded(
 def test_goes_on_from_where_it_was_saved(bank: Bank, tmp_path: Path) -> None:
     first = training(bank, minutes=0.01)
     first.run(tmp_path)
-    second = training(bank, minutes=0.02, seed=1)
+    second = training(bank, minutes=0.02, seed=1)  # of the first weights, which are replaced
     second.run(tmp_path)
     assert (first.n_steps, second.n_steps) == (3, 5)
     third = training(bank, minutes=0.02, seed=2)
@@ -92,23 +92,37 @@ def test_goes_on_from_where_it_was_saved(bank: Bank, tmp_path: Path) -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"seed": 3}, "seed"), ({"rate": 1e-4}, "schedule"), ({"clips": 2}, "recordings")],
+)
+def test_another_training_is_not_gone_on_with(
+    bank: Bank, tmp_path: Path, change: dict[str, float], what: str
+) -> None:
+    training(bank, minutes=0.01).run(tmp_path)
+    changed = Bank(**{**vars(bank), "start": bank.start + int(change.get("clips", 0))})
+    student = Student(StudentSettings("open", 1 / 16, taught=False), (2, 2, 1), NAMED)
+    schedule = Schedule(minutes=0.02, batch=2, learning_rate=change.get("rate", 1.5e-3))
+    mixer = Mixer(changed, seed=int(change.get("seed", 0)))
+    with pytest.raises(DcasenetError, match=f"another training: {what} differ"):
+        Training([student], None, mixer, schedule).run(tmp_path)
+
+
 def test_stops_where_a_loss_is_not_a_number_and_keeps_the_last_good_state(
     bank: Bank, tmp_path: Path
 ) -> None:
     training(bank, minutes=0.01).run(tmp_path)
     before = (tmp_path / "state.pt").read_bytes()
     broken = training(bank, minutes=1.0)
-    broken.weights["event"] = 1.0
     original = broken._load
 
     def load_and_spoil(path: Path) -> None:
         original(path)
         with torch.no_grad():
             broken.learners[0].student.network.event_head.bias.fill_(float("nan"))
-        broken.n_steps = 0
 
     broken._load = load_and_spoil  # type: ignore[method-assign]
-    with pytest.raises(DcasenetError, match=r"open/event.* not numbers at batch 0"):
+    with pytest.raises(DcasenetError, match=r"open/event.* not numbers at batch 3"):
         broken.run(tmp_path)
     assert (tmp_path / "state.pt").read_bytes() == before
 
