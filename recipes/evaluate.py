@@ -32,7 +32,14 @@ from dcasenet.labels import to_audioset
 from dcasenet.results import Event
 from dcasenet.train.metrics import figures as task_figures
 from dcasenet.train.metrics.events import event_counts, segment_counts
-from dcasenet.train.metrics.intervals import Figure, intervals, number, values
+from dcasenet.train.metrics.intervals import (
+    Figure,
+    by_recording,
+    intervals,
+    number,
+    ratio,
+    values,
+)
 from dcasenet.weights.manifest import DEFAULT_STAGES
 from recipes import baseline
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
@@ -249,6 +256,10 @@ def clip_figures(
     rows = np.asarray(classes.any(axis=1))
     of = number([r.source for r, kept in zip(recordings, rows, strict=True) if kept])
     found = task_figures.tag_figures(answers.tag[rows][:, chosen], classes[rows], of)
+    found["top5_accuracy"] = within_first(5, answers.tag[rows][:, chosen], classes[rows], of)
+    if within is None:
+        for k in (1, 5):
+            found[f"top{k}_of_all_tags"] = within_first(k, answers.tag[rows], every[rows], of)
     result = _with_intervals(found, of.max() + 1)
     result["tag_classes"] = int(chosen.sum())
     if answers.scene is not None:
@@ -260,6 +271,22 @@ def clip_figures(
         result |= _with_intervals({f"scene_{k}": v for k, v in scenes.items()}, of.max() + 1)
         result["scene_calibration_error"] = calibration_error(answers.scene[known], target)
     return result
+
+
+def within_first(
+    k: int, scores: NDArray[np.float64], truth: NDArray[np.bool_], of: NDArray[np.int64]
+) -> Figure:
+    """Return the share of recordings that have a label among their first `k` tags.
+
+    Example:
+        >>> scores, truth = np.array([[0.3, 0.2, 0.1]]), np.array([[False, True, False]])
+        >>> first, second = (within_first(k, scores, truth, np.array([0])) for k in (1, 2))
+        >>> float(first(np.ones((1, 1)))[0]), float(second(np.ones((1, 1)))[0])
+        (0.0, 1.0)
+    """
+    first = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    found = np.asarray(np.take_along_axis(truth, first, axis=1).any(axis=1))
+    return ratio(by_recording(found, of), by_recording(np.asarray(truth.any(axis=1)), of))
 
 
 def calibration_error(
