@@ -122,7 +122,8 @@ def distill(
             on; by default a temporary one.
 
     Returns:
-        The student, with the teacher's labels and thresholds.
+        The student, with the teacher's labels and how its events are decoded: thresholds and
+        hysteresis, which belong together.
 
     Raises:
         AudioError: There is no recording, or an array cannot be used.

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from dcasenet.annotations.segments import TimedLabel, segment_activity
 from dcasenet.audio.preprocess import AudioInfo, LoadedAudio
 from dcasenet.inference.calibration import segments
+from dcasenet.inference.events import decode_events
 from dcasenet.inference.pipeline import answer_loaded
 from dcasenet.inference.postprocess import Decoding, Query, event_query, scene_query, tag_query
 from dcasenet.inference.verbs import SoundVerbs
@@ -20,8 +22,14 @@ from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.finetuning.data import FinetuningData
 from dcasenet.train.metrics import classification
-from dcasenet.train.metrics.events import segment_score
-from dcasenet.train.metrics.thresholds import UNTUNED, best_thresholds
+from dcasenet.train.metrics.events import (
+    COUNTS,
+    ONSET_COLLAR,
+    event_counts,
+    score_of,
+    segment_counts,
+)
+from dcasenet.train.metrics.thresholds import SEGMENT, UNTUNED, best_thresholds
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,8 @@ def evaluate(
     """Compare a verb's results with the truth.
 
     Scene: ``macro_recall`` (the mean over the labels) decides. Tag: ``map`` decides, the mean
-    average precision. Event: ``segment_f1_1s`` decides, with the thresholds at which it is best.
+    average precision. Event: ``segment_f1_1s`` decides, of events decoded with the thresholds that
+    are best by the highest probability in each second; ``event_f1_200ms`` compares onsets.
 
     Args:
         data: The data set.
@@ -121,17 +130,42 @@ def _evaluate_events(
     results: Sequence[Events],
     given: Mapping[str, float] | None,
 ) -> Evaluation:
-    references, curves = zip(
-        *(segments(r, e.events or ()) for e, r in zip(examples, results, strict=True)), strict=True
-    )
-    reference, curve = np.concatenate(references), np.concatenate(curves)
-    thresholds = (
-        best_thresholds(reference, curve)
-        if given is None
-        else tuple(given[label] for label in data.labels)
-    )
-    score = segment_score(reference, curve > np.array(thresholds))
+    thresholds = given
+    if thresholds is None:
+        compared = (segments(r, e.events or ()) for e, r in zip(examples, results, strict=True))
+        reference, curve = (np.concatenate(part) for part in zip(*compared, strict=True))
+        thresholds = dict(zip(data.labels, best_thresholds(reference, curve), strict=True))
+    rows = [
+        _rows(data, example, result, thresholds)
+        for example, result in zip(examples, results, strict=True)
+    ]
+    n_labels = len(data.labels)
+    segment, event = np.zeros((2, 1 + n_labels, len(COUNTS)), np.int64)
+    for (true, found), result in zip(rows, results, strict=True):
+        activity = (segment_activity(r, n_labels, result.duration, SEGMENT) for r in (true, found))
+        segment += segment_counts(*activity)
+        event += event_counts(true, found, n_labels, ONSET_COLLAR, offset_share=None)
+    by_segment, by_event = score_of(segment[0]), score_of(event[0])
     return Evaluation(
-        {"segment_f1_1s": score.f1, "segment_error_rate_1s": score.error_rate},
-        dict(zip(data.labels, thresholds, strict=True)),
+        {
+            "segment_f1_1s": by_segment.f1,
+            "segment_error_rate_1s": by_segment.error_rate,
+            "event_f1_200ms": by_event.f1,
+            "event_error_rate_200ms": by_event.error_rate,
+        },
+        {label: thresholds[label] for label in data.labels},
     )
+
+
+def _rows(
+    data: FinetuningData, example: Example, result: Events, thresholds: Mapping[str, float]
+) -> tuple[list[TimedLabel], list[TimedLabel]]:
+    """Return true events and those decoded by some thresholds, as the metrics compare them."""
+    found = decode_events(
+        result.probabilities, data.labels, result.hop, thresholds, duration=result.duration
+    )
+    true, decoded = (
+        [(data.labels.index(event.label), event.onset, event.offset) for event in events]
+        for events in (example.events or (), found)
+    )
+    return true, decoded

@@ -93,7 +93,7 @@ def learn(
         query = verb(tuned.spec, data.task)
         answers = predict(tuned, query, data.validation, data.store)
         evaluation = evaluate(data, data.validation, list(answers))
-    tuned.spec = described(tuned.spec, data, evaluation, "all layers trained")
+    tuned.spec = described(tuned.spec, data, evaluation, "all layers trained", "epoch")
     return tuned.to(model.device)
 
 

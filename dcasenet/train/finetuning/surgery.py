@@ -55,8 +55,8 @@ def with_linear_head(
     """
     task = data.task
     spec, network = own_network(model, task)
-    note = "a linear head on the frozen backbone"
-    own = described(_relabeled(spec, data, "linear"), data, evaluation, note)
+    note = "a linear head on the frozen backbone", "weight decay"
+    own = described(_relabeled(spec, data, "linear"), data, evaluation, *note)
     gone = (f"{NETWORK}linear.{task}.", *(f"{NETWORK}{n}." for n in NETWORKS[spec.name].own[task]))
     tensors = {
         name: tensor.clone()
@@ -72,7 +72,7 @@ def with_linear_head(
         return SoundModel(own, frontend, network, model.precision).to(model.device)
     loaders = dict(model.composed.loaders)
     loaders[task] = partial(copy.deepcopy, network)
-    whole = described(_relabeled(model.spec, data, "linear"), data, evaluation, note)
+    whole = described(_relabeled(model.spec, data, "linear"), data, evaluation, *note)
     whole = dataclasses.replace(whole, members={**model.spec.members, task: own.stage})
     return SoundModel(whole, frontend, ComposedNetwork(loaders), model.precision).to(model.device)
 
@@ -121,7 +121,9 @@ def last_layer(spec: ModelSpec, task: Task) -> str:
     return f"linear.{task}" if task in spec.heads else LAST_LAYERS[task]
 
 
-def described(spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how: str) -> ModelSpec:
+def described(
+    spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how: str, chosen: str
+) -> ModelSpec:
     """Return a spec that says what the model was tuned on and how right it is.
 
     Args:
@@ -129,24 +131,29 @@ def described(spec: ModelSpec, data: FinetuningData, evaluation: Evaluation, how
         data: What it was tuned on.
         evaluation: How right it is in the validation split.
         how: What was trained.
+        chosen: What the validation split decided, besides the thresholds of events.
     """
     task, train, held = data.task, data.train, data.validation
     figures = {f"validation_{name}": round(v, 4) for name, v in evaluation.figures.items()}
     metrics = {other: values for other, values in spec.metrics.items() if other != task}
     others = f" Other tasks: {spec.protocol}" if metrics and spec.protocol else ""
-    measured = (
-        f"validation on {len(held)} held-out examples of {n_recordings(held)} recordings"
-        if held
-        else "no validation: trained on everything"
-    )
     thresholds = dict(spec.thresholds)
     if task == "event":
         thresholds = evaluation.thresholds or dict.fromkeys(data.labels, UNTUNED)
+    measured = "no validation: trained on everything"
+    bias = ""
+    if held:
+        measured = f"validation on {len(held)} held-out examples of {n_recordings(held)} recordings"
+        choices = f"{chosen} and thresholds were" if task == "event" else f"{chosen} was"
+        bias = (
+            f" The {choices} chosen on these same recordings, so the figures are optimistic: "
+            "measure on others what to expect."
+        )
     return dataclasses.replace(
         spec,
         metrics={**metrics, **({task: figures} if figures else {})},
         thresholds=thresholds,
-        protocol=f"{task}, {how}: {measured}, by the verb's own windows.{others}",
+        protocol=f"{task}, {how}: {measured}, by the verb's own windows.{bias}{others}",
         training_data=(
             f"{data.name}: {len(train)} examples of {n_recordings(train)} recordings "
             f"({task}; their license is the user's to state), after: {spec.training_data}"
@@ -167,10 +174,12 @@ def _relabeled(spec: ModelSpec, data: FinetuningData, head: Literal["linear"] | 
         stage=f"{spec.stage}+{data.name}",
         tasks=tuple(other for other in TASKS if other in (*spec.tasks, task)),
         heads=heads,
+        # Chosen or measured for other labels.
         thresholds={} if task == "event" else spec.thresholds,
-        # Measured on other recordings, or of other labels.
+        hysteresis=1.0 if task == "event" else spec.hysteresis,
         curves={} if task == "event" else spec.curves,
-        familiarity=None,
+        # Under a linear head alone the embedding is the one that was measured.
+        familiarity=spec.familiarity if head else None,
         file=None,
         **{FIELDS[task]: data.labels},  # type: ignore[arg-type]
     )

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,11 +16,15 @@ import torch
 
 import dcasenet
 from dcasenet import DcasenetError, SoundModel, TaskNotAvailableError
+from dcasenet.annotations.segments import TimedLabel, segment_activity
+from dcasenet.inference import familiarity
 from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
 from dcasenet.train import AudioFolder, Example, LabeledEvent, SoundDataset, finetune, untrained
+from dcasenet.train.metrics.events import event_counts, score_of, segment_counts
+from dcasenet.weights.model_card import model_card
 from tests.fixtures.lightning_noise import LIGHTNING
 
 pytestmark = LIGHTNING
@@ -136,6 +141,74 @@ def test_events_step_by_step_with_thresholds_of_their_own(
     audio[round(4.0 * RATE) : round(5.6 * RATE)] += sound("hiss", 50, 1.6)
     (event,) = tuned.detect_events(audio, RATE)
     assert (event.onset, event.offset) == pytest.approx((4.0, 5.6), abs=0.81)
+
+
+def decoded_alone(
+    tuned: SoundModel, examples: list[Example]
+) -> tuple[list[list[TimedLabel]], list[list[TimedLabel]]]:
+    """True and detected events of recordings, by what a user would call."""
+    found = [tuned.detect_events(example.path) for example in examples]
+    return (
+        [[(0, e.onset, e.offset) for e in example.events or ()] for example in examples],
+        [[(0, e.onset, e.offset) for e in events] for events in found],
+    )
+
+
+@pytest.mark.parametrize("freeze", ["trunk", "none"])
+def test_the_figures_of_events_are_those_of_what_is_detected(
+    model: SoundModel, recordings: SoundDataset, freeze: Literal["trunk", "none"]
+) -> None:
+    # Steps of 0.16 s straddle the seconds.
+    spec = dataclasses.replace(model.spec, hysteresis=0.05, time_pooling=1)
+    sizes = {"n_scenes": 2, "n_tags": 3, "n_events": 2}
+    fine = create("v3", **sizes, width=1 / 16, time_pooling=1)
+    base = SoundModel(spec, model.frontend, fine)
+    examples = [
+        dataclasses.replace(e, split="validation" if k < 3 else "train")
+        for k, e in enumerate(recordings)
+    ]
+    data = SoundDataset("hisses", "event", ("hiss",), examples)
+    tuned = finetune(base, data, "event", freeze=freeze, epochs=1, batch_size=4)
+    assert tuned.spec.hysteresis == 1.0
+    true, found = decoded_alone(tuned, examples[:3])
+    by_segment = sum(
+        segment_counts(segment_activity(t, 1, 8.0), segment_activity(f, 1, 8.0))
+        for t, f in zip(true, found, strict=True)
+    )
+    by_event = sum(
+        event_counts(t, f, 1, 0.2, offset_share=None) for t, f in zip(true, found, strict=True)
+    )
+    figures = tuned.spec.metrics["event"]
+    for name, counts in (("segment_{}_1s", by_segment), ("event_{}_200ms", by_event)):
+        score = score_of(np.asarray(counts)[0])
+        assert figures[f"validation_{name.format('f1')}"] == round(score.f1, 4)
+        assert figures[f"validation_{name.format('error_rate')}"] == round(score.error_rate, 4)
+
+
+def test_the_card_says_that_the_validation_split_also_chose(
+    model: SoundModel, sounds: Path, recordings: SoundDataset
+) -> None:
+    scene = finetune(model, sounds, "scene")
+    assert "The weight decay was chosen on these same recordings" in scene.spec.protocol
+    assert "so the figures are optimistic" in model_card(scene.spec, "mine")
+    events = finetune(model, recordings, "event", freeze="none", epochs=1, batch_size=4)
+    assert "The epoch and thresholds were chosen on these same" in events.spec.protocol
+    untested = finetune(model, sounds, "scene", validation=0.0)
+    assert "chosen on" not in untested.spec.protocol
+
+
+def test_familiarity_is_kept_as_long_as_the_backbone_is(model: SoundModel, sounds: Path) -> None:
+    random = np.random.default_rng(0)
+    around = random.standard_normal((40, model.spec.embedding_size)).astype(np.float32)
+    spec = dataclasses.replace(model.spec, familiarity=familiarity.fit(around, around, rank=4))
+    knowing = SoundModel(spec, model.frontend, model.network)
+    audio = sound("hum", 5, 3.0)
+    tuned = finetune(knowing, sounds, "scene")
+    before, after = (m.tag(audio, RATE, reject=True) for m in (knowing, tuned))
+    assert before.familiarity is not None
+    assert (after.familiarity, after.is_sure) == (before.familiarity, before.is_sure)
+    trained = finetune(knowing, sounds, "scene", freeze="none", epochs=1, batch_size=4)
+    assert trained.spec.familiarity is None
 
 
 def test_of_a_composed_model_the_tasks_own_backbone_is_probed(sounds: Path, tmp_path: Path) -> None:
