@@ -83,6 +83,7 @@ class DecodingOptions(TypedDict, total=False):
     hop: float | None
     resolution: Resolution
     reject: bool
+    hysteresis: float | None
 
 
 class EventOptions(Options, DecodingOptions, total=False):

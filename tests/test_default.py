@@ -32,6 +32,28 @@ def test_what_it_is(model: SoundModel) -> None:
     assert (PACKAGE / "data" / "distilled" / "model.safetensors").stat().st_size <= 10e6
 
 
+def test_a_second_of_noise_hides_no_rooster(model: SoundModel) -> None:
+    rooster, rate = soundfile.read(dcasenet.example(), dtype="float32")
+    noise = 0.3 * np.random.default_rng(0).standard_normal(rate).astype(np.float32)
+    gap = np.zeros(3 * rate, np.float32)
+    events = model.detect_events(np.concatenate((rooster[: 4 * rate], gap, noise)), rate)
+    assert "rooster" in [event.label for event in events]
+    assert all(event.offset <= 4.0 for event in events)
+
+
+def test_without_hysteresis_every_step_is_above_the_threshold(model: SoundModel) -> None:
+    own = model.detect_events(dcasenet.example(), threshold={"rooster": 0.6})
+    strict = model.detect_events(dcasenet.example(), threshold={"rooster": 0.6}, hysteresis=1.0)
+    longer, shorter = (sum(e.offset - e.onset for e in events) for events in (own, strict))
+    assert 0 < shorter < longer
+    for event in strict:
+        steps = strict.probabilities[round(event.onset / 0.16) : round(event.offset / 0.16)]
+        limit = strict.thresholds[event.label]
+        assert (steps[:, model.spec.events.index(event.label)] > limit).all()
+    with pytest.raises(ValueError, match="hysteresis"):
+        model.detect_events(dcasenet.example(), hysteresis=0.0)
+
+
 def test_a_rooster_is_a_rooster(model: SoundModel) -> None:
     analysis = model.analyze(dcasenet.example())
     assert analysis.is_sure

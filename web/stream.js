@@ -4,6 +4,9 @@ import { EventDecoder, inOrder } from "./events.js";
 import { SHORTEST } from "./familiarity.js";
 import { OverlapAdd, QUIET, SlidingWindows, levelOf, placed } from "./windows.js";
 
+// As in Python's postprocess.py.
+const PROBABLE = 0.5;
+
 export class Stream {
   /**
    * @param {Spec} spec What the model knows about itself.
@@ -146,7 +149,10 @@ function flagged(steps, isSure) {
   return steps.map((row) => [...row, isSure ? 1 : 0]);
 }
 
-/** Take that column off again: where the model is not sure of any window, there is no event. */
+/** Take that column off again: where the model is not sure of any window, only what is probable counts. */
 function unflagged(rows) {
-  return rows.map((row) => (row.at(-1) > 0 ? row.subarray(0, -1) : new Float32Array(row.length - 1)));
+  return rows.map((row) => {
+    const values = row.subarray(0, -1);
+    return row.at(-1) > 0 ? values : values.map((value) => (value > PROBABLE ? value : 0));
+  });
 }

@@ -192,6 +192,15 @@ class DecodingOptions:
     hop: Annotated[float | None, typer.Option(help="Seconds from one such window to the next.")] = (
         None
     )
+    hysteresis: Annotated[
+        float | None,
+        typer.Option(
+            min=0.05,
+            max=1,
+            help="An event lasts while it is above this share of its threshold; 1: while it is "
+            "above the threshold. By default the checkpoint's own.",
+        ),
+    ] = None
     resolution: Annotated[
         Literal["step", "fine"],
         typer.Option(help="fine: rows of 0.16 s from a network whose steps are longer."),
@@ -213,6 +222,8 @@ class DecodingOptions:
             given["window"] = self.window
         if self.hop is not None:
             given["hop"] = self.hop
+        if self.hysteresis is not None:
+            given["hysteresis"] = self.hysteresis
         return given
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import TaskNotAvailableError
-from dcasenet.inference.events import decode_events
+from dcasenet.inference.events import check_hysteresis, decode_events
 from dcasenet.inference.familiarity import FAMILIARITY, SHORTEST
 from dcasenet.inference.windowing import (
     QUIET_DB,
@@ -95,12 +95,17 @@ class Query(Generic[Result_co]):
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+# Above it, an event counts even where a window as a whole is unlike all training data: no shipped
+# checkpoint says as much of noise, tones or silence (`recipes.steadiness`).
+PROBABLE = 0.5
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How events are inferred and decoded; see `SoundVerbs.detect_events`.
 
     Raises:
-        ValueError: `reject` is neither True nor False.
+        ValueError: `reject` is neither True nor False, or `hysteresis` is out of range.
     """
 
     threshold: Mapping[str, float]
@@ -111,9 +116,16 @@ class Decoding:
     hop: float | None = None
     resolution: Resolution = "step"
     reject: bool = False
+    hysteresis: float | None = None
 
     def __post_init__(self) -> None:
         check_flags(reject=self.reject)
+        if self.hysteresis is not None:
+            check_hysteresis(self.hysteresis)
+
+    def hysteresis_for(self, spec: ModelSpec) -> float:
+        """Return the hysteresis that was chosen, or the checkpoint's own."""
+        return spec.hysteresis if self.hysteresis is None else self.hysteresis
 
 
 def require(spec: ModelSpec, task: Task) -> None:
@@ -325,7 +337,7 @@ class FramewiseDecoder(Decoder[Events]):
         self._highest = min(spec.frontend.max_frequency, spec.frontend.sample_rate / 2)
         self._limit = 0.0 if spec.familiarity is None else spec.familiarity.limit
         self._output = "fine_event" if fine else "event"
-        self._hysteresis = spec.hysteresis
+        self._hysteresis = options.hysteresis_for(spec)
         self._axis = TimeAxis.of(spec, fine=fine)
         self._steps = _JoinedSteps(self._axis)
 
@@ -389,8 +401,8 @@ class AnalysisDecoder(Decoder[Analysis]):
 class FamiliarityDecoder(Decoder[AnyResult]):
     """Another decoder, whose results know how familiar the recording is.
 
-    That is as familiar as its most familiar window. Events that lie in windows alone that are not
-    familiar enough are left out by the decoder of events itself.
+    That is as familiar as its most familiar window. Windows that are not familiar enough have
+    events only where they are probable (`unflagged`).
 
     Args:
         inner: What makes the other decoder.
@@ -513,18 +525,21 @@ def flagged_steps(chunk: InferredChunk, output: str, limit: float) -> Floats:
 def unflagged(rows: Floats) -> tuple[Floats, Floats]:
     """Return the probabilities of flagged rows, and those that events may come of.
 
-    Where windows overlap, one of which the model is sure suffices.
+    Where windows overlap, one familiar window is enough. In an unfamiliar one, such as noise with
+    a call in it, only what is probable counts.
 
     Args:
         rows: What became of `flagged_steps`, (rows, labels + 1).
 
     Returns:
-        The probabilities (rows, labels), and the same with 0 where the model is not sure.
+        The probabilities (rows, labels), and the same with 0 in place of those up to `PROBABLE`
+        where the model is not sure.
     """
     probabilities = np.ascontiguousarray(rows[:, :-1])
     if (rows[:, -1] > 0).all():
         return probabilities, probabilities
-    return probabilities, np.where(rows[:, -1:] > 0, probabilities, np.float32(0.0))
+    counts = (rows[:, -1:] > 0) | (probabilities > PROBABLE)
+    return probabilities, np.where(counts, probabilities, np.float32(0.0))
 
 
 def _about(info: AudioInfo) -> dict[str, Any]:

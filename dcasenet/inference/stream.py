@@ -162,7 +162,7 @@ class StreamDecoder:
             decoding.median,
             decoding.min_gap,
             decoding.min_duration,
-            hysteresis=spec.hysteresis,
+            hysteresis=decoding.hysteresis_for(spec),
         )
 
     def push(self, waveforms: Floats) -> StreamUpdate:

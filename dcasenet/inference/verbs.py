@@ -325,6 +325,7 @@ class SoundVerbs(ABC, Generic[Array]):
         min_duration: float = 0.0,
         window: float | None = None,
         hop: float | None = None,
+        hysteresis: float | None = None,
         resolution: Resolution = "step",
         channels: Channels = "mix",
         reject: bool = True,
@@ -339,8 +340,7 @@ class SoundVerbs(ABC, Generic[Array]):
             sample_rate: Rate of arrays, in Hz.
             threshold: Active means strictly above it: a number; an operating point, ``"f1"``,
                 ``"precision@0.9"`` or ``"recall@0.9"``, from curves that the checkpoint stores
-                (see `calibrate`); or either for some labels, by label. The spec's by default. An
-                event lasts as long as its probability is above `ModelSpec.hysteresis` of it.
+                (see `calibrate`); or either for some labels, by label. The spec's by default.
             median: Length of the median filter, in seconds.
             min_gap: Gaps within a label that are shorter are closed, in seconds.
             min_duration: Events that are shorter are dropped, in seconds.
@@ -348,10 +348,15 @@ class SoundVerbs(ABC, Generic[Array]):
                 seconds; by default the checkpoint's (60 s for the released files).
             hop: From one window to the next, in seconds: a multiple of the step; by default the
                 checkpoint's (48 s).
+            hysteresis: An event that exceeds its threshold somewhere lasts as long as its
+                probability exceeds this share of the threshold, 0.05 to 1; by default the
+                checkpoint's (`ModelSpec.hysteresis`). With 1, every step of an event is above
+                the threshold; with less, its mean probability may be below.
             resolution: ``"step"``, or ``"fine"``: rows of 0.16 s from a network whose steps are
                 longer. Its last pooling is done at each of its offsets, the convolutions once.
             channels: What becomes of several channels; see `dcasenet.types.Options`.
-            reject: As in `classify_scene`; where the model is not sure, there are no events.
+            reject: As in `classify_scene`; where the model is not sure, events have a probability
+                above 0.5.
             channels_last: Arrays are (samples, channels).
             max_duration: How long a recording may be, in seconds; None for any length.
             strict: Anything doubtful about a recording is an error.
@@ -368,12 +373,13 @@ class SoundVerbs(ABC, Generic[Array]):
             min_duration=min_duration,
             window=window,
             hop=hop,
+            hysteresis=hysteresis,
             resolution=resolution,
             reject=reject,
         )
         return self._answer(audio, sample_rate, query, options)
 
-    def event_query(
+    def event_query(  # noqa: PLR0913 - the options of `detect_events`
         self,
         *,
         threshold: Threshold = None,
@@ -382,6 +388,7 @@ class SoundVerbs(ABC, Generic[Array]):
         min_duration: float = 0.0,
         window: float | None = None,
         hop: float | None = None,
+        hysteresis: float | None = None,
         resolution: Resolution = "step",
         reject: bool = True,
     ) -> Query[Events]:
@@ -398,7 +405,11 @@ class SoundVerbs(ABC, Generic[Array]):
         if resolution not in ("step", "fine"):
             raise ValueError(f"resolution={resolution!r} is not known; give 'step' or 'fine'.")
         limits = limits_for(self.spec, threshold)
-        decoding = Decoding(limits, median, min_gap, min_duration, window, hop, resolution, reject)
+        if hysteresis is None:
+            hysteresis = self.spec.hysteresis
+        decoding = Decoding(
+            limits, median, min_gap, min_duration, window, hop, resolution, reject, hysteresis
+        )
         if postprocess.is_fine(self.spec, decoding) and not self.has_fine_steps:
             raise ValueError(
                 "resolution='fine' needs the network in torch. Type: "
@@ -570,6 +581,7 @@ class SoundVerbs(ABC, Generic[Array]):
         min_duration: float = 0.0,
         window: float | None = None,
         hop: float | None = None,
+        hysteresis: float | None = None,
         latency: float | None = None,
         reject: bool = True,
     ) -> Stream:
@@ -588,6 +600,7 @@ class SoundVerbs(ABC, Generic[Array]):
                 checkpoint with one grid for all tasks (`ModelSpec.has_one_grid`).
             hop: From one window to the next, in seconds: a multiple of the step; by default 2.4 s,
                 or that of the checkpoint.
+            hysteresis: As in `detect_events`.
             latency: Give provisional events as well, each at most so many seconds after its onset
                 if blocks are short: more than a step of the network. They are marked
                 ``final=False`` and are what `Stream.close` would give if the sound ended there.
@@ -601,5 +614,7 @@ class SoundVerbs(ABC, Generic[Array]):
         if not self.spec.has_one_grid:
             window = STREAM_WINDOW if window is None else window
             hop = STREAM_HOP if hop is None else hop
-        options = Decoding(limits, median, min_gap, min_duration, window, hop, reject=reject)
+        options = Decoding(
+            limits, median, min_gap, min_duration, window, hop, reject=reject, hysteresis=hysteresis
+        )
         return Stream(self.infer_known, self.spec, sample_rate, options, latency)

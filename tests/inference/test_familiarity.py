@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import dcasenet
 from dcasenet import ModelSpec, SoundModel, WeightsError
@@ -42,13 +44,16 @@ def noise_clips() -> list[np.ndarray]:
 def knowing(tiny_model: SoundModel, noise_clips: list[np.ndarray]) -> SoundModel:
     """The small model with one grid, and statistics of the noise."""
     spec = dataclasses.replace(tiny_model.spec, context=ONE_GRID)
-    model = SoundModel(spec, tiny_model.frontend, tiny_model.network)
+    network = copy.deepcopy(tiny_model.network)
+    with torch.no_grad():
+        network.event_head.bias.fill_(-2.0)  # type: ignore[union-attr,operator] # none is probable
+    model = SoundModel(spec, tiny_model.frontend, network)
     known = embeddings(model, noise_clips)
     statistics = familiarity.fit(known[:30], known[30:], rank=6)
     spec = dataclasses.replace(
         spec, familiarity=statistics, thresholds=dict.fromkeys(spec.events, 0.0)
     )
-    return SoundModel(spec, tiny_model.frontend, tiny_model.network)
+    return SoundModel(spec, tiny_model.frontend, network)
 
 
 def tone(seconds: float, hertz: float = 1_000.0) -> np.ndarray:
@@ -107,7 +112,7 @@ def test_an_analysis_is_as_sure_as_its_parts(
     assert alone.familiarity == pytest.approx(analysis.familiarity, abs=1e-5)
 
 
-def test_there_are_no_events_where_the_model_is_not_sure(
+def test_there_are_no_improbable_events_where_the_model_is_not_sure(
     knowing: SoundModel, noise_clips: list[np.ndarray]
 ) -> None:
     sounds = np.concatenate([noise_clips[1], np.zeros(16 * 24_000)])
@@ -120,6 +125,20 @@ def test_there_are_no_events_where_the_model_is_not_sure(
     assert max(event.offset for event in everything) == 24.0
     assert everything.familiarity is None
     assert everything.is_sure
+
+
+def test_probable_events_are_reported_of_unfamiliar_windows(knowing: SoundModel) -> None:
+    network = copy.deepcopy(knowing.network)
+    with torch.no_grad():
+        network.event_head.bias[1] = 9.0  # type: ignore[index]
+    model = SoundModel(knowing.spec, knowing.frontend, network)
+    events = model.detect_events(tone(4.0), 24_000)
+    assert not events.is_sure
+    assert [event.label for event in events] == [model.spec.events[1]]
+    with model.stream(24_000) as stream:
+        update = stream.push(tone(4.0))
+    update += stream.rest
+    assert [event.label for event in update.events] == [model.spec.events[1]]
 
 
 def test_a_snippet_is_not_sure(knowing: SoundModel, noise_clips: list[np.ndarray]) -> None:
