@@ -1,10 +1,29 @@
 """Public names and the modules that they live in; `dcasenet/__init__.py` imports them when used."""
 
+from . import (
+    annotations as annotations,
+    batch as batch,
+    errors as errors,
+    hear as hear,
+    inference as inference,
+    labels as labels,
+    live as live,
+    onnx as onnx,
+    plot as plot,
+    report as report,
+    results as results,
+    sklearn as sklearn,
+    spec as spec,
+    train as train,
+    verify as verify,
+    xares as xares,
+)
 from .audio.check import AudioReport as AudioReport, check as check
 from .errors import (
     AudioError as AudioError,
     ChecksumError as ChecksumError,
     DcasenetError as DcasenetError,
+    JobError as JobError,
     OfflineError as OfflineError,
     TaskNotAvailableError as TaskNotAvailableError,
     UnknownLabelError as UnknownLabelError,

@@ -13,10 +13,15 @@ import dcasenet
 PUBLIC = {
     "Analysis", "AudioError", "AudioReport", "ChecksumError", "DcasenetError", "Embedding",
     "Event", "Events",
-    "FrontEndSettings", "ModelSpec", "OfflineError", "Outputs", "Scene", "ScoredLabel",
+    "FrontEndSettings", "JobError", "ModelSpec", "OfflineError", "Outputs", "Scene", "ScoredLabel",
     "SoundModel", "Tags", "TaskNotAvailableError", "UnknownLabelError", "UnknownModelError",
     "WeightsError", "__version__", "available_models", "check", "create", "decode_events",
     "example", "load",
+}  # fmt: skip
+# What `import dcasenet` alone makes usable.
+SUBMODULES = {
+    "annotations", "batch", "errors", "hear", "inference", "labels", "live", "onnx", "plot",
+    "report", "results", "sklearn", "spec", "train", "verify", "xares",
 }  # fmt: skip
 
 
@@ -30,11 +35,26 @@ def run(code: str) -> str:
 
 def test_public_names() -> None:
     assert set(dcasenet.__all__) == PUBLIC
-    assert set(dir(dcasenet)) == PUBLIC - {"__version__"}
+    assert set(dir(dcasenet)) == PUBLIC - {"__version__"} | SUBMODULES
     for name in PUBLIC:
         assert getattr(dcasenet, name) is not None
     with pytest.raises(AttributeError, match="laod"):
         dcasenet.laod  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_submodules_need_no_import_of_their_own() -> None:
+    code = "import dcasenet; print([getattr(dcasenet, name).__name__ for name in {}])"
+    names = sorted(SUBMODULES)
+    assert run(code.format(names)) == str([f"dcasenet.{name}" for name in names])
+    code = "import dcasenet; print(dcasenet.labels.to_audioset('dog')[0].name)"
+    assert run(code) == "Dog"
+
+
+def test_a_star_import_imports_no_submodule() -> None:
+    code = (
+        "from dcasenet import *; import sys; print(load.__name__, 'dcasenet.hear' in sys.modules)"
+    )
+    assert run(code) == "load False"
 
 
 def test_errors_are_what_callers_expect_to_catch() -> None:

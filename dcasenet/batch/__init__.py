@@ -11,8 +11,10 @@
 
 from dcasenet.batch.progress import JobOptions, Progress, Summary
 from dcasenet.batch.runner import analyze, classify_scene, detect_events, embed, tag
+from dcasenet.errors import JobError
 
 __all__ = [
+    "JobError",
     "JobOptions",
     "Progress",
     "Summary",
