@@ -145,7 +145,10 @@ def _check_backend(runtime: str, precision: str, device: str | torch.device) -> 
     known = BACKENDS if runtime != AUTO else [(AUTO, p) for _, p in BACKENDS]
     if (runtime, precision) not in known:
         pairs = ", ".join(f"runtime={r!r} with precision={p!r}" for r, p in BACKENDS)
-        raise ValueError(f"runtime={runtime!r} with precision={precision!r} is not there: {pairs}.")
+        raise ValueError(
+            f"Unsupported combination runtime={runtime!r}, precision={precision!r}; supported are "
+            f"{pairs}, and runtime='auto' with any of these precisions."
+        )
     if "onnx" in (runtime, _only_runtime(precision)) and str(device) != "cpu":
         raise ValueError(
             f"device={str(device)!r} cannot be used with runtime='onnx', which runs on the CPU. "

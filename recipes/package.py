@@ -13,7 +13,8 @@ from dcasenet.errors import DcasenetError
 from dcasenet.inference.windowing import repeated, trim
 from dcasenet.spec import Context, ModelSpec, Task
 from dcasenet.train.metrics.thresholds import UNTUNED
-from dcasenet.weights.checkpoint import read_spec, write
+from dcasenet.weights.checkpoint import write
+from dcasenet.weights.metadata import read_spec
 from recipes.bank import SAMPLE_RATE, Decoded, waveform_of
 from recipes.labels import LabelSets, taught_tags
 from recipes.students import STEP, Student

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from dcasenet.spec import ModelSpec
-from dcasenet.weights.checkpoint import read_spec
 from dcasenet.weights.checksum import file_digest
 from dcasenet.weights.manifest import LABEL_FIELDS, manifest_path, read_manifest
+from dcasenet.weights.metadata import read_spec
 
 PACKAGE = manifest_path().parent / "dcasenet"
 # Long, and read from the file of weights itself.

@@ -15,10 +15,10 @@ import typer
 from dcasenet.cli.options import Overwrite
 from dcasenet.cli.output import Format, printable, say
 from dcasenet.errors import ChecksumError, WeightsError
-from dcasenet.spec import ModelSpec
+from dcasenet.spec import CURVE_THRESHOLDS, ModelSpec
 from dcasenet.text import json_text, one_line, spreadsheet_cell
-from dcasenet.weights import cache, manifest
-from dcasenet.weights.sources import Access, describe, is_offline
+from dcasenet.weights import cache, manifest, metadata
+from dcasenet.weights.sources import Access, describe, expected_size, is_offline
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
 CacheOption = Annotated[
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def models(output: FormatOption = Format.table, cache_dir: CacheOption = None) -> None:
     """List the pretrained checkpoints."""
-    rows = [_row(spec, cache_dir) for spec in manifest.available_models()]
+    rows = [_row(spec, cache_dir) for spec in manifest.entries()]
     show(rows, output)
 
 
@@ -52,10 +52,12 @@ def info(
     output: FormatOption = Format.table,
 ) -> None:
     """Show what a checkpoint is: labels, license, training data, figures, front end."""
-    values = _plain(_spec_of(model, stage))
+    spec = _spec_of(model, stage)
+    values = _plain(spec)
     if output is Format.json:
         typer.echo(json_text(values))
         return
+    values |= _summaries(spec)
     show([{"field": name, "value": _text(value)} for name, value in values.items()], output)
 
 
@@ -142,13 +144,13 @@ def _spec_of(model: str | None, stage: str | None) -> ModelSpec:
     model, stage = manifest.resolve(model, stage)
     path = Path(model).expanduser()
     if model in manifest.ARCHITECTURES or not path.exists():
-        return manifest.find(model, stage)
-    from dcasenet.weights import checkpoint, hub
+        return metadata.measured(manifest.find(model, stage))
+    from dcasenet.weights import hub
 
     config = hub.read_config(path) if path.is_dir() else None
     if config is not None:
         return config.spec
-    spec = checkpoint.read_spec(path / hub.WEIGHTS if path.is_dir() else path)
+    spec = metadata.read_spec(path / hub.WEIGHTS if path.is_dir() else path)
     if spec is None:
         raise WeightsError(
             f"{path} says nothing about itself. 'dcasenet convert {path} OUT.safetensors' makes "
@@ -159,10 +161,8 @@ def _spec_of(model: str | None, stage: str | None) -> ModelSpec:
 
 def _is_ours(path: Path) -> bool:
     """Return whether a file is a safetensors file that describes itself."""
-    from dcasenet.weights import checkpoint
-
     try:
-        return path.is_file() and checkpoint.read_spec(path) is not None
+        return path.is_file() and metadata.read_spec(path) is not None
     except WeightsError:
         return False
 
@@ -183,21 +183,44 @@ def _is_intact_folder(path: Path) -> bool:
 
 def _row(spec: ModelSpec, cache_dir: Path | None) -> dict[str, str]:
     parts = [manifest.find(spec.name, stage) for stage in spec.members.values()] or [spec]
-    sizes = [part.file.size if part.file else None for part in parts]
-    known = [size for size in sizes if size is not None]
     return {
         "name": spec.name,
         "stage": spec.stage,
         "tasks": " ".join(spec.tasks),
-        "size": _megabytes(sum(known)) if len(known) == len(sizes) else "unknown",
+        "size": _size(parts),
         "license": spec.license,
         "cached": "yes" if all(cache.is_cached(part, cache_dir) for part in parts) else "no",
     }
 
 
+def _size(parts: Sequence[ModelSpec]) -> str:
+    """Return the bytes of a checkpoint's files; about, where the manifest does not state them."""
+    stated = [part.file.size for part in parts if part.file and part.file.size is not None]
+    if len(stated) == len(parts):
+        return _megabytes(sum(stated))
+    return f"about {_megabytes(sum(map(expected_size, parts)))}"
+
+
 def _plain(spec: ModelSpec) -> dict[str, Any]:
     file = {"file": dataclasses.asdict(spec.file)} if spec.file else {}
     return {**spec.to_dict(), **file}
+
+
+def _summaries(spec: ModelSpec) -> dict[str, str]:
+    """Describe in a line the fields with too many numbers for a table; JSON has all of them."""
+    curves = (
+        f"precision and recall of {len(spec.curves)} events at {len(CURVE_THRESHOLDS)} thresholds"
+    )
+    known = spec.familiarity
+    return {
+        "curves": curves if spec.curves else "not measured",
+        "familiarity": (
+            f"not sure below {known.limit:g}; by {len(known.scales)} principal components of "
+            f"embeddings of size {known.size}"
+            if known
+            else "not measured: always sure"
+        ),
+    }
 
 
 def _text(value: object) -> str:

@@ -30,6 +30,7 @@ from dcasenet.weights.builder import FRONTEND, NETWORK, assemble
 from dcasenet.weights.checksum import file_digest
 from dcasenet.weights.key_map import is_released_layout, rename
 from dcasenet.weights.manifest import released_spec, with_digest
+from dcasenet.weights.metadata import spec_of_metadata
 
 FIRST_WEIGHT = "network.trunk.0.conv1.weight"
 # What torch.load raises for files that are not state dicts, depending on where it stumbles.
@@ -86,32 +87,6 @@ def is_safetensors(path: Path) -> bool:
     """Return whether a file is safetensors: by its length field and JSON object, or its name."""
     with path.open("rb") as stream:
         return stream.read(9)[8:] == b"{" or path.suffix == ".safetensors"
-
-
-def read_spec(path: Path) -> ModelSpec | None:
-    """Read what a safetensors file says about itself, without its tensors.
-
-    Raises:
-        WeightsError: The file is no safetensors file, or what it says cannot be understood.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return spec_of_metadata(file.metadata(), path)
-    except (SafetensorError, OSError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path} is not a usable safetensors file: {error}.") from error
-
-
-def spec_of_metadata(metadata: Mapping[str, str] | None, path: Path) -> ModelSpec | None:
-    """Read the spec in a file's metadata, None if there is none."""
-    text = (metadata or {}).get("spec")
-    if text is None:
-        return None
-    try:
-        return ModelSpec.from_dict(json.loads(text))
-    except (ValueError, RecursionError, WeightsError) as error:
-        raise WeightsError(f"{path} carries a damaged description of itself: {error}") from error
 
 
 def spec_for(tensors: Mapping[str, Tensor], name: str, where: str) -> ModelSpec:

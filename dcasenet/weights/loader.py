@@ -75,9 +75,8 @@ def _read(name: StrPath, stage: str, weights: StrPath | None, access: Access) ->
         )
     if REPOSITORY.fullmatch(text):
         return _from_folder(hub.download_repository(text, access))
-    known = list(dict.fromkeys(spec.name for spec in manifest.available_models()))
-    raise UnknownModelError(
-        "model", text, known, "Or give a weights file, a folder, or a repository 'org/name'."
+    raise manifest.unknown_model(
+        text, "Or give a weights file, a folder, or a repository 'org/name'."
     )
 
 

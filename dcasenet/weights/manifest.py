@@ -13,6 +13,7 @@ from typing import Any
 
 from dcasenet.errors import UnknownModelError, WeightsError
 from dcasenet.spec import ModelSpec
+from dcasenet.weights.metadata import measured
 
 FILE_NAME = "weights_manifest.json"
 # Architectures that exist as code, in `dcasenet.models.dcasenet`, which would import torch.
@@ -46,14 +47,24 @@ def available_models() -> list[ModelSpec]:
     """List every checkpoint that `dcasenet.load` knows by name and stage.
 
     Returns:
-        One spec per checkpoint, in the manifest's order.
+        One spec per checkpoint, in the manifest's order. Those of checkpoints that ship with the
+        package are complete, as a loaded model's; nothing is downloaded for the others.
 
     Raises:
-        WeightsError: The manifest is missing or damaged.
+        WeightsError: The manifest, or a checkpoint that ships, is missing or damaged.
 
     Example:
         >>> "finetuned-asc" in [spec.stage for spec in available_models()]
         True
+    """
+    return [measured(spec) for spec in entries()]
+
+
+def entries() -> list[ModelSpec]:
+    """List the checkpoints as the manifest alone describes them, without opening their files.
+
+    Raises:
+        WeightsError: The manifest is missing or damaged.
     """
     manifest = read_manifest()
     label_sets = manifest.get("label_sets", {})
@@ -70,7 +81,7 @@ def default_checkpoint() -> tuple[str, str]:
         >>> default_checkpoint()[0]
         'v3'
     """
-    shipped = {s.stage: s.name for s in available_models() if s.file and s.file.package}
+    shipped = {s.stage: s.name for s in entries() if s.file and s.file.package}
     for stage in DEFAULT_STAGES:
         if stage in shipped:
             return shipped[stage], stage
@@ -113,7 +124,7 @@ def find(name: str, stage: str) -> ModelSpec:
         >>> find("v3", "joint").stage
         'joint-tag'
     """
-    models = available_models()
+    models = entries()
     names = list(dict.fromkeys(spec.name for spec in models))
     if name not in names and name in ARCHITECTURES:
         raise UnknownModelError(
@@ -124,7 +135,7 @@ def find(name: str, stage: str) -> ModelSpec:
             f"ones, and dcasenet.load({name!r}, weights='my.safetensors') reads yours.",
         )
     if name not in names:
-        raise UnknownModelError("model", name, names)
+        raise unknown_model(name)
     stages = {spec.stage: spec for spec in models if spec.name == name}
     aliases: Mapping[str, str] = read_manifest().get("aliases", {})
     spec = stages.get(aliases.get(stage, stage))
@@ -132,6 +143,30 @@ def find(name: str, stage: str) -> ModelSpec:
         usable = [alias for alias, target in aliases.items() if target in stages]
         raise UnknownModelError(f"stage of {name}", stage, [*usable, *stages])
     return spec
+
+
+def unknown_model(name: str, more: str = "") -> UnknownModelError:
+    """Return the error that no model has a name, which tells where a stage's name belongs.
+
+    Args:
+        name: The name that was not found.
+        more: A further sentence, for a name that is not a stage's.
+
+    Example:
+        >>> print(unknown_model("open"))  # doctest: +ELLIPSIS
+        No model is named 'open'. Choose one of v3. 'open' is a stage of v3: type ...
+    """
+    models = entries()
+    stages = {spec.stage: spec.name for spec in models}
+    aliases: Mapping[str, str] = read_manifest().get("aliases", {})
+    owner = stages.get(aliases.get(name, name))
+    if owner is not None:
+        more = (
+            f"{name!r} is a stage of {owner}: type dcasenet.load({owner!r}, stage={name!r}), "
+            f"'dcasenet info {owner} --stage {name}', or '--model {owner} --stage {name}' for "
+            f"commands that take recordings."
+        )
+    return UnknownModelError("model", name, dict.fromkeys(stages.values()), more)
 
 
 def released_spec(name: str, width: float) -> ModelSpec:
@@ -173,7 +208,7 @@ def with_digest(digest: str) -> ModelSpec | None:
         >>> with_digest("git_blob_sha1:64e1439bb3d1d3bc2ec291d2043c1461084ffc19").stage
         'joint-tag'
     """
-    return next((m for m in available_models() if m.file and m.file.digest == digest), None)
+    return next((m for m in entries() if m.file and m.file.digest == digest), None)
 
 
 def read_manifest() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dcasenet.types import check_flags
 PACKAGE = Path(__file__).parents[1]
 GITHUB = "https://raw.githubusercontent.com"
 HUGGING_FACE = "https://huggingface.co"
-# Bytes of an architecture's float32 parameters at width 1; see `largest_size`.
+# Bytes of an architecture's float32 parameters at width 1; see `expected_size`.
 PARAMETERS = {"v1": 36_606_704, "v2": 37_406_968, "v3": 55_568_680}
 OFFLINE_VARIABLES = ("DCASENET_OFFLINE", "HF_HUB_OFFLINE")
 
@@ -113,15 +113,27 @@ def urls(file: WeightsFile) -> list[str]:
     return found
 
 
+def expected_size(spec: ModelSpec) -> int:
+    """Return about how many bytes a checkpoint's file has: those of its float32 parameters.
+
+    They grow with the square of the width, those of narrow networks more slowly.
+
+    Example:
+        >>> expected_size(ModelSpec("v3", "joint-tag")) // 1_000_000
+        55
+    """
+    known = PARAMETERS.get(spec.name, max(PARAMETERS.values()))
+    return int(known * max(spec.width, spec.width**2))
+
+
 def largest_size(spec: ModelSpec) -> int:
     """Return the most bytes that a checkpoint's file can have, where its size is not known.
 
-    Twice its float32 parameters (which grow with the square of its width, those of narrow networks
-    more slowly) and a mebibyte: room for any labels and names, none for a server without end.
+    Twice its parameters and a mebibyte: room for any labels and names, none for a server without
+    end.
 
     Example:
         >>> largest_size(ModelSpec("v3", "joint-tag")) // 1_000_000
         112
     """
-    known = PARAMETERS.get(spec.name, max(PARAMETERS.values()))
-    return int(2 * known * max(spec.width, spec.width**2)) + (1 << 20)
+    return 2 * expected_size(spec) + (1 << 20)

@@ -12,7 +12,7 @@ import pytest
 
 import dcasenet
 from dcasenet.errors import ChecksumError, OfflineError, WeightsError
-from dcasenet.weights import cache, checkpoint
+from dcasenet.weights import cache, checkpoint, metadata
 from dcasenet.weights.manifest import find
 from dcasenet.weights.sources import Access
 
@@ -35,7 +35,7 @@ def test_a_download_becomes_one_converted_file(published):
     (file,) = cache.cached_files()
     assert file.checkpoint == "v3-joint-tag"
     assert cache.is_intact(file.path)
-    spec = checkpoint.read_spec(file.path)
+    spec = metadata.read_spec(file.path)
     assert spec.stage == "joint-tag"
     assert spec.license == "MIT"
     assert spec.file == find("v3", "joint").file

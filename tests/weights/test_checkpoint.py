@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from dcasenet.errors import WeightsError
 from dcasenet.weights import checkpoint
 from dcasenet.weights.builder import assemble, tensors_of
-from dcasenet.weights.checkpoint import convert, read, read_spec, write
+from dcasenet.weights.checkpoint import convert, read, write
 from dcasenet.weights.checksum import file_digest
+from dcasenet.weights.metadata import read_spec
 
 
 @pytest.fixture
@@ -88,6 +89,8 @@ def test_other_precisions_become_float32(tensors, small_model, tmp_path, dtype):
         ("page.safetensors", b"<!DOCTYPE html><html>Not found</html>"),
         ("cut.safetensors", struct.pack("<Q", 100) + b'{"a":'),
         ("json.safetensors", struct.pack("<Q", 4) + b"{no}"),
+        ("list.safetensors", struct.pack("<Q", 2) + b"[]"),
+        ("text.safetensors", struct.pack("<Q", 18) + b'{"__metadata__":1}'),
     ],
 )
 def test_files_that_are_something_else(tmp_path, name, content):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import dcasenet
 from dcasenet.cli import app
 from dcasenet.errors import ChecksumError, OfflineError, UnknownModelError, WeightsError
-from dcasenet.weights import cache, checkpoint
+from dcasenet.weights import cache, checkpoint, metadata
 from dcasenet.weights.hub import save_pretrained
 from dcasenet.weights.manifest import find
 
@@ -50,7 +50,7 @@ def test_models(published, run, monkeypatch):
         "name": "v3",
         "stage": "finetuned-asc",
         "tasks": "scene",
-        "size": "unknown",
+        "size": "about 6.9 MB",
         "license": "MIT",
         "cached": "yes",
     }
@@ -107,11 +107,40 @@ def test_info(published, run, small_model, tmp_path):
         run("info", bare)
 
 
+def test_info_reads_what_the_packaged_file_measured(run):
+    loaded = dcasenet.load("v3", stage="distilled").spec
+    values = json.loads(run("info", "v3", "--stage", "distilled", "--format", "json"))
+    assert values["familiarity"]["limit"] == loaded.familiarity.limit
+    assert list(values["curves"]) == list(loaded.curves)
+    fields = dict(csv.reader(io.StringIO(run("info", "--format", "csv"))))
+    assert fields["curves"].startswith(f"precision and recall of {len(loaded.curves)} events")
+    assert f"not sure below {loaded.familiarity.limit:g}" in fields["familiarity"]
+    assert loaded in dcasenet.available_models()
+
+
+def test_info_of_what_is_not_measured(published, run):
+    fields = dict(csv.reader(io.StringIO(run("info", "v3", "--format", "csv"))))
+    assert (fields["curves"], fields["familiarity"]) == (
+        "not measured",
+        "not measured: always sure",
+    )
+
+
+def test_a_stage_in_place_of_a_name(run):
+    for invoke in (lambda: run("info", "distilled"), lambda: dcasenet.load("distilled")):
+        with pytest.raises(UnknownModelError, match="'dcasenet info v3 --stage distilled'"):
+            invoke()
+    with pytest.raises(UnknownModelError, match=r"load\('v3', stage='joint'\)"):
+        dcasenet.load("joint")
+    with pytest.raises(UnknownModelError, match=r"org/name'\.$"):
+        dcasenet.load("jiont")
+
+
 def test_convert_recognizes_a_published_file(published, run, tmp_path):
     source, target = tmp_path / "best.pt", tmp_path / "out.safetensors"
     source.write_bytes(published.content)
     assert "v3, stage joint-tag" in run("convert", source, target)
-    assert checkpoint.read_spec(target) == find("v3", "joint")
+    assert metadata.read_spec(target) == find("v3", "joint")
     assert dcasenet.load(target).spec.license == "MIT"
 
 
@@ -122,7 +151,7 @@ def test_convert_another_file(run, small_model, tmp_path):
     assert dcasenet.load(target).spec.name == "v1"
     folder = save_pretrained(small_model, tmp_path / "model")
     run("convert", folder / "model.safetensors", target)
-    assert checkpoint.read_spec(target) == small_model.spec
+    assert metadata.read_spec(target) == small_model.spec
     (tmp_path / "file").touch()
     with pytest.raises(WeightsError, match="cannot be written"):
         run("convert", source, tmp_path / "file" / "out.safetensors", "--model", "v1")
