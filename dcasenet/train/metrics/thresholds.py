@@ -15,7 +15,10 @@ ROUNDS = 5  # over all labels, at most; two or three are enough
 
 
 def best_thresholds(
-    reference: NDArray[np.bool_], curves: NDArray[np.float32], lowest: float = GRID[0]
+    reference: NDArray[np.bool_],
+    curves: NDArray[np.float32],
+    lowest: float = GRID[0],
+    highest: float = GRID[-1],
 ) -> tuple[float, ...]:
     """Choose thresholds of the highest F1 over all labels.
 
@@ -23,8 +26,9 @@ def best_thresholds(
         reference: Whether a label is active in a segment, (segments, labels).
         curves: Its highest probability there, (segments, labels).
         lowest: Lowest threshold to choose.
+        highest: Highest threshold to choose.
     """
-    grid = [level for level in GRID if level >= lowest]
+    grid = [level for level in GRID if lowest <= level <= highest]
 
     def score(thresholds: NDArray[np.float64]) -> float:
         return segment_score(reference, curves > thresholds).f1
