@@ -82,7 +82,7 @@ def extract(
         folder.mkdir(parents=True, exist_ok=True)
         # Of several processes that train together, one computes and the others wait for it.
         with FileLock(folder / f"{name}.lock"):
-            if not index.is_file():
+            if not (index.is_file() and path.is_file()):
                 _write(examples, store, frontend, path, index)
     except OSError as error:
         size = sum(len(store.waveform(e)) for e in examples) / frontend.settings.hop_length * 256

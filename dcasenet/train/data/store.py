@@ -7,12 +7,16 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import soundfile
+import soxr
 from numpy.typing import NDArray
 
+from dcasenet import __version__
 from dcasenet.atomic import replacing, write_bytes
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import Example
@@ -128,7 +132,7 @@ def decode_sources(sources: Sequence[Source], folder: Path, settings: Settings) 
     from filelock import FileLock  # takes a while to import
 
     sources = list({source.key: source for source in sources}.values())
-    wanted = "\n".join([repr(settings), *(_identity(source) for source in sources)])
+    wanted = "\n".join([repr(settings), _versions(), *(_identity(source) for source in sources)])
     name = hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     samples, index = folder / f"{name}.float32", folder / f"{name}.json"
     try:
@@ -152,6 +156,18 @@ def decode_sources(sources: Sequence[Source], folder: Path, settings: Settings) 
             spans[source.key] = (entry[0], entry[1])
     _report(len(sources), left_out)
     return WaveformStore(samples, spans, settings.sample_rate, left_out)
+
+
+def _versions() -> str:
+    """Return the versions of what decodes and resamples: another may give other samples."""
+    try:
+        av = version("av")
+    except PackageNotFoundError:
+        av = "none"
+    return (
+        f"dcasenet {__version__}, libsndfile {soundfile.__libsndfile_version__}, "
+        f"soxr {soxr.__version__} ({soxr.__libsoxr_version__}), av {av}"
+    )
 
 
 def _identity(source: Source) -> str:

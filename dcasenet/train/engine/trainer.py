@@ -7,10 +7,12 @@ on GPUs (batch norm then sees the batches of all devices: SyncBatchNorm) and by 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ PRODUCT = 1024
 WORTHWHILE = 1.5
 LAST = "last.ckpt"  # of a run's folder: the latest epoch, that a run goes on from
 
+# Lightning's loggers, whose children log by their levels.
+TALKERS = ("lightning.pytorch", "lightning.fabric")
 # Lightning's warnings of what is meant to be so here, or of its own age.
 KNOWN = (
     "Checkpoint directory .* exists and is not empty",
@@ -87,7 +91,9 @@ def fit(  # noqa: PLR0913 - what a run consists of
     idle_parts: bool = False,
     callbacks: tuple[Callback, ...] = (),
 ) -> dict[str, Path]:
-    """Train from scratch, or from where a run in the same folder stopped.
+    """Train from scratch, or from where a run in the same folder was interrupted.
+
+    A run that has ended, by its epochs or because a callback stopped it early, is left as it is.
 
     Args:
         module: What is trained.
@@ -104,37 +110,74 @@ def fit(  # noqa: PLR0913 - what a run consists of
     Returns:
         Name of a checkpoint → its file.
     """
-    best = {
-        name: ModelCheckpoint(
+    found = {name: folder / f"{name}.ckpt" for name in watch}
+    last = folder / LAST
+    if last.is_file() and stopped_early(last, module):
+        return found
+    best = [
+        ModelCheckpoint(
             folder, filename=name, monitor=figure, mode="max", enable_version_counter=False
         )
         for name, figure in watch.items()
-    }
+    ]
     # Lightning's `save_last` skips epochs that are not the best: resuming would repeat them.
-    latest = ModelCheckpoint(folder, filename=Path(LAST).stem, enable_version_counter=False)
+    latest = ModelCheckpoint(folder, filename=last.stem, enable_version_counter=False)
     on_gpu = torch.cuda.is_available()
-    trainer = lightning.Trainer(
-        max_epochs=epochs,
-        precision=arithmetic or precision("cuda" if on_gpu else "cpu"),  # type: ignore[arg-type]
-        gradient_clip_val=gradient_norm,
-        callbacks=[*best.values(), latest, LearningRateMonitor(), *callbacks],
-        logger=loggers(folder),
-        plugins=[WholeFiles()],
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        log_every_n_steps=steps,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **devices(on_gpu, idle_parts),
-    )
-    last = folder / LAST
+    with quiet():
+        trainer = lightning.Trainer(
+            max_epochs=epochs,
+            precision=arithmetic or precision("cuda" if on_gpu else "cpu"),  # type: ignore[arg-type]
+            gradient_clip_val=gradient_norm,
+            callbacks=[*best, latest, LearningRateMonitor(), *callbacks],
+            logger=loggers(folder),
+            plugins=[WholeFiles()],
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            log_every_n_steps=steps,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **devices(on_gpu, idle_parts),
+        )
+        resumed = str(last) if last.is_file() else None
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+    return found
+
+
+def stopped_early(last: Path, module: Training) -> bool:
+    """Return whether a run ended before its last epoch, as one more would bring nothing better.
+
+    Args:
+        last: The run's latest checkpoint.
+        module: What is trained.
+
+    Raises:
+        DcasenetError: The checkpoint is damaged, or was made with another recipe.
+    """
+    checkpoint = WholeFiles().load_checkpoint(last)
+    if not any(state.get("stopped_epoch") for state in checkpoint["callbacks"].values()):
+        return False
+    module.on_load_checkpoint(checkpoint)
+    return True
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep out what Lightning says of hardware, of products and of what is meant to be so.
+
+    Its other warnings pass, and afterwards it speaks as before.
+    """
+    levels = {logger: logger.level for logger in map(logging.getLogger, TALKERS)}
     with warnings.catch_warnings():
         for text in KNOWN:
             warnings.filterwarnings("ignore", text)
-        resumed = str(last) if last.is_file() else None
-        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
-    return {name: folder / f"{name}.ckpt" for name in watch}
+        try:
+            for logger, level in levels.items():
+                logger.setLevel(max(level, logging.WARNING))
+            yield
+        finally:
+            for logger, level in levels.items():
+                logger.setLevel(level)
 
 
 def devices(on_gpu: bool, idle_parts: bool = False) -> dict[str, Any]:

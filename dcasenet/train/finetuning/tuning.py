@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dcasenet.inference.model import SoundModel
 from dcasenet.train.engine import augmentation
-from dcasenet.train.engine.module import Training
+from dcasenet.train.engine.module import Training, seeded
 from dcasenet.train.engine.statistics import needs_statistics, set_statistics
 from dcasenet.train.engine.trainer import LAST, fit
 from dcasenet.train.finetuning.batches import (
@@ -139,24 +139,25 @@ def tune(
         DcasenetError: The loss is not finite, a checkpoint cannot be written, or the run in the
             folder was begun with another recipe.
     """
-    if needs_statistics(model.frontend) and not (folder / LAST).is_file():
-        batches = TuningBatches(data, recipe, epoch=recipe.epochs)  # one never reached
-        n_batches = min(STATISTICS_BATCHES, len(batches))
-        set_statistics(model.frontend, (batches[i].waveforms for i in range(n_batches)))
-    module = Tuning(model, data, recipe)
-    patience = max(LEAST_PATIENCE, round(PATIENCE * recipe.epochs))
-    stopping = EarlyStopping(SCORE, mode="max", patience=patience)
-    best = fit(
-        module,
-        TuningDataModule(data, recipe),
-        folder,
-        epochs=recipe.epochs,
-        steps=steps_per_epoch(data, recipe),
-        watch={BEST: SCORE} if data.validation else {},
-        gradient_norm=recipe.gradient_norm,
-        idle_parts=True,
-        callbacks=(stopping,) if data.validation else (),
-    )
+    with seeded(recipe.seed):
+        if needs_statistics(model.frontend) and not (folder / LAST).is_file():
+            batches = TuningBatches(data, recipe, epoch=recipe.epochs)  # one never reached
+            n_batches = min(STATISTICS_BATCHES, len(batches))
+            set_statistics(model.frontend, (batches[i].waveforms for i in range(n_batches)))
+        module = Tuning(model, data, recipe)
+        patience = max(LEAST_PATIENCE, round(PATIENCE * recipe.epochs))
+        stopping = EarlyStopping(SCORE, mode="max", patience=patience)
+        best = fit(
+            module,
+            TuningDataModule(data, recipe),
+            folder,
+            epochs=recipe.epochs,
+            steps=steps_per_epoch(data, recipe),
+            watch={BEST: SCORE} if data.validation else {},
+            gradient_norm=recipe.gradient_norm,
+            idle_parts=True,
+            callbacks=(stopping,) if data.validation else (),
+        )
     state = torch.load(best.get(BEST, folder / LAST), map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     network = module.network.to(memory_format=torch.contiguous_format)

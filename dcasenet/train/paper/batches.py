@@ -5,6 +5,7 @@ Source: the authors' ``dataloaders.py`` and ``utils.py``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,8 @@ from dcasenet.train.data.dataset import Example
 from dcasenet.train.data.features import FeatureStore
 from dcasenet.train.data.store import WaveformStore
 from dcasenet.train.paper.recipe import PaperRecipe
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 FRAMES_PER_ROW = MIN_FRAMES // ROWS_PER_STEP  # 5 frames of 20 ms are a row of 0.1 s
@@ -101,7 +104,8 @@ class EventStream:
 
     Args:
         labels: Event labels.
-        examples: Recordings, or channels of them.
+        examples: Recordings, or channels of them. Those shorter than a crop are left out, which
+            the log says.
         features: Their log-mels.
         seconds: Length of a crop.
 
@@ -124,6 +128,15 @@ class EventStream:
             raise DcasenetError(
                 f"None of the {len(examples)} event recordings is {seconds:g} s long, which a crop "
                 "is. Give longer recordings, or a recipe with shorter crops (event_seconds)."
+            )
+        n_short = len(examples) - len(self._examples)
+        if n_short:
+            log.warning(
+                "%d of %d event recordings are not trained on: they are shorter than %g s, which "
+                "a crop is.",
+                n_short,
+                len(examples),
+                seconds,
             )
         self._active = [self._activity(example, labels) for example in self._examples]
 

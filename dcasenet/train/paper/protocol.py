@@ -1,7 +1,7 @@
 """The paper's protocol beside the standard one, so that published figures can be compared.
 
 The authors' scores of sound events are not the standard ones: what they call segments of 1 s are
-blocks of 5 s without their last frame (`paper_segments`). Reports hold both, apart.
+blocks of 5 s without their last frame (`paper_blocks`). Reports hold both, apart.
 
 Source: the authors' ``trainer.py`` and ``metric.py``; paper, Section 4.
 """

@@ -2,6 +2,8 @@ import logging
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +132,23 @@ def test_whatever_the_samples_depend_on_is_part_of_the_cache(
     tones(path, 3)
     os.utime(path, ns=(time, time + 1_000_000))
     at(7)
+
+
+@pytest.mark.parametrize("of", ["__version__", "soxr", "soundfile", "version"])
+def test_another_version_of_what_decodes_decodes_anew(
+    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    examples = [Example(tones(tmp_path / "a.wav", 1, 48_000))]
+    decode_examples(examples, tmp_path / "cache", RATE)
+    another: Any = {
+        "__version__": "9.9",
+        "soxr": SimpleNamespace(__version__="9.9", __libsoxr_version__="9.9"),
+        "soundfile": SimpleNamespace(__libsndfile_version__="9.9"),
+        "version": lambda package: "9.9",
+    }[of]
+    monkeypatch.setattr(clips, of, another)
+    decode_examples(examples, tmp_path / "cache", RATE)
+    assert len(reads) == 2
 
 
 def test_silence_can_be_kept(root: Path) -> None:

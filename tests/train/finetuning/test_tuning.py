@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from dcasenet import DcasenetError, SoundModel, TaskNotAvailableError, UnknownMo
 from dcasenet.spec import FrontEndSettings
 from dcasenet.train import Example, LabeledEvent, SoundDataset, finetune, untrained
 from dcasenet.train.engine import checkpoints, trainer
+from dcasenet.train.finetuning import tuning as tuning_module
 from dcasenet.train.finetuning.batches import TuningBatches, balanced, steps_per_epoch
 from dcasenet.train.finetuning.data import FinetuningData, gather
+from dcasenet.train.finetuning.evaluation import Evaluation
 from dcasenet.train.finetuning.recipe import FinetuneRecipe
 from dcasenet.train.finetuning.surgery import with_new_layer
 from dcasenet.train.finetuning.tuning import Tuning, tune
@@ -116,6 +120,55 @@ def test_the_same_seed_gives_the_same_model_and_a_stopped_run_goes_on(
     other = dataclasses.replace(recipe, mixup=0.1)
     with pytest.raises(DcasenetError, match="another folder"):
         tune(with_new_layer(model, data, other), data, other, tmp_path / "whole")
+
+
+def test_a_run_that_stopped_early_has_ended(
+    model: SoundModel, data: FinetuningData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    losses = Tuning.losses
+    evaluated = iter([0.5, 0.1, 0.1, 0.1, 1.0, 1.0])
+
+    def counted(self: Tuning, *given: Any) -> Any:
+        batches.append(1)
+        return losses(self, *given)
+
+    monkeypatch.setattr(Tuning, "losses", counted)
+    monkeypatch.setattr(
+        tuning_module, "evaluate", lambda *given: Evaluation({"accuracy": next(evaluated)})
+    )
+    recipe = recipe_for(model, data, epochs=6)
+    once = tune(with_new_layer(model, data, recipe), data, recipe, tmp_path)
+    n_batches = len(batches)
+    assert n_batches == 4 * steps_per_epoch(data, recipe)  # the best, and three without a gain
+    again = tune(with_new_layer(model, data, recipe), data, recipe, tmp_path)
+    assert len(batches) == n_batches
+    for one, two in zip(once.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.equal(one, two)
+    other = dataclasses.replace(recipe, mixup=0.1)
+    with pytest.raises(DcasenetError, match="another folder"):
+        tune(with_new_layer(model, data, other), data, other, tmp_path)
+
+
+def test_training_leaves_random_numbers_and_the_log_alone(
+    model: SoundModel,
+    data: FinetuningData,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talkers = [logging.getLogger(name) for name in trainer.TALKERS]
+    for logger in talkers:
+        monkeypatch.setattr(logger, "propagate", True)  # to caplog
+        caplog.set_level(logging.INFO, logger.name)
+    recipe = recipe_for(model, data, epochs=1)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    tune(with_new_layer(model, data, recipe), data, recipe, tmp_path)
+    assert torch.equal(torch.rand(1), expected)
+    assert [record.getMessage() for record in caplog.records] == []
+    assert [logger.level for logger in talkers] == [logging.INFO] * 2
 
 
 class Payload:

@@ -135,6 +135,21 @@ def test_recordings_shorter_than_a_crop_are_refused(
         EventStream(job.EVENTS, examples, features, seconds=30.0)
 
 
+def test_recordings_shorter_than_a_crop_are_counted(
+    job: ModuleType,
+    paper_folder: Path,
+    features: FeatureStore,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examples = job.paper_sets(paper_folder)["event"].split("train")
+    n_frames = {example.key: n for example, n in zip(examples, (199, 320), strict=True)}
+    monkeypatch.setattr(features, "n_frames", lambda example: n_frames[example.key])
+    stream = EventStream(job.EVENTS, examples, features, seconds=4.0)
+    assert len(stream) == 1
+    assert "1 of 2 event recordings are not trained on: they are shorter than 4 s" in caplog.text
+
+
 def test_a_task_without_data_is_named(job: ModuleType, paper_folder: Path) -> None:
     sets = job.paper_sets(paper_folder)
     del sets["tag"]
@@ -153,6 +168,18 @@ def test_log_mels_are_made_once(
 
     again = extract(examples, event_store, Broken(FrontEndSettings()), paper_folder)
     assert np.array_equal(again.crop(examples[0], 0, 50), features.crop(examples[0], 0, 50))
+
+
+def test_log_mels_without_their_file_are_made_again(
+    job: ModuleType, paper_folder: Path, event_store: WaveformStore, tmp_path: Path
+) -> None:
+    examples = job.paper_sets(paper_folder)["event"].split("train")
+    first = extract(examples, event_store, LogMel(FrontEndSettings()), tmp_path)
+    expected = first.crop(examples[0], 0, 50)
+    (path,) = tmp_path.glob("*.float16")
+    path.unlink()
+    again = extract(examples, event_store, LogMel(FrontEndSettings()), tmp_path)
+    assert np.array_equal(again.crop(examples[0], 0, 50), expected)
 
 
 def test_a_full_disk_is_reported_with_the_room_that_is_needed(
