@@ -93,6 +93,8 @@ def with_new_layer(model: SoundModel, data: FinetuningData, recipe: FinetuneReci
     labels = {FIELDS[other]: () for other in TASKS}
     spec = _relabeled(dataclasses.replace(spec, metrics={}, **labels), data, None)  # type: ignore[arg-type]
     spec = dataclasses.replace(spec, tasks=(task,), members={}, selected_for=None)
+    if task != "event":  # what was measured of events goes with them
+        spec = dataclasses.replace(spec, curves={}, thresholds={}, hysteresis=1.0)
     sizes: dict[str, int] = dict.fromkeys(("n_scenes", "n_tags", "n_events"), 1)
     sizes[f"n_{FIELDS[task]}"] = len(data.labels)
     with torch.random.fork_rng(devices=[]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import torch
 import dcasenet
 from dcasenet import DcasenetError, SoundModel, TaskNotAvailableError, UnknownModelError
 from dcasenet.spec import FrontEndSettings
-from dcasenet.train import Example, LabeledEvent, SoundDataset, finetune, untrained
+from dcasenet.train import AudioFolder, Example, LabeledEvent, SoundDataset, finetune, untrained
 from dcasenet.train.engine import checkpoints, trainer
 from dcasenet.train.finetuning import tuning as tuning_module
 from dcasenet.train.finetuning.batches import TuningBatches, balanced, steps_per_epoch
@@ -67,9 +67,22 @@ def model() -> SoundModel:
 
 @pytest.fixture
 def data(model: SoundModel, sounds: Path, tmp_path: Path) -> FinetuningData:
-    from dcasenet.train.data.audio_folder import AudioFolder
-
     return gather(AudioFolder(sounds), model.spec, 0.2, 0, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("stage", ["distilled", "open"])
+@pytest.mark.parametrize("task", ["scene", "tag"])
+def test_what_is_tuned_from_a_shipped_checkpoint_can_be_loaded(
+    stage: str, task: Literal["scene", "tag"], sounds: Path, tmp_path: Path
+) -> None:
+    shipped = dcasenet.load(stage=stage)
+    own = gather(AudioFolder(sounds, task=task), shipped.spec, 0.2, 0, tmp_path / "cache")
+    recipe = recipe_for(shipped, own)
+    with_new_layer(shipped, own, recipe).save_pretrained(tmp_path / "model")
+    again = dcasenet.load(tmp_path / "model")
+    assert again.spec.tasks == (task,)
+    assert not again.spec.curves
+    assert not again.spec.thresholds
 
 
 def test_it_learns_saves_and_answers_its_own_task_alone(sounds: Path, tmp_path: Path) -> None:
