@@ -25,7 +25,7 @@ from dcasenet.onnx.graph_passes import (
     with_own_biases,
     with_pools_as_convolutions,
 )
-from dcasenet.onnx.runtime import WAVEFORM, session
+from dcasenet.onnx.runtime import WAVEFORM, session, without_telemetry
 from dcasenet.results import Floats
 
 # Layer, by its weight's name → what it reads and what it gives: each the lowest and highest value.
@@ -261,8 +261,9 @@ def weight_limits(weight: Floats) -> NDArray[np.float64]:
 
 def _tools() -> tuple[Any, Any]:
     try:
-        from onnxruntime import quantization  # type: ignore[import-untyped]
-        from onnxruntime.quantization import calibrate  # type: ignore[import-untyped]
+        with without_telemetry():
+            from onnxruntime import quantization  # type: ignore[import-untyped]
+            from onnxruntime.quantization import calibrate  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError(
             "int8 needs onnxruntime, which quantizes. Type: pip install 'dcasenet[onnx]'"

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -36,6 +38,8 @@ METADATA_PROPS = 14
 # The metadata's entries for the digest of the published weights file, in files that ship, and for
 # the digest of the weights and what the file computes in.
 SOURCE, WEIGHTS, PRECISION = "dcasenet_source", "dcasenet_weights", "dcasenet_precision"
+# What ONNX Runtime asks, while it is imported, whether to collect telemetry.
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
 def embedding_of(task: Task) -> str:
@@ -269,9 +273,28 @@ def _only_requested() -> Any:
     return options
 
 
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Have ONNX Runtime, if it is imported in here first, collect nothing and write nothing.
+
+    It decides so once, while it is imported, by `NO_TELEMETRY` alone: its own
+    ``disable_telemetry_events`` comes after its first files. A value of the user's is kept, and
+    none is left behind.
+    """
+    if NO_TELEMETRY in os.environ or "onnxruntime" in sys.modules:
+        yield
+        return
+    os.environ[NO_TELEMETRY] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(NO_TELEMETRY, None)
+
+
 def _runtime() -> Any:
     try:
-        import onnxruntime  # type: ignore[import-untyped]
+        with without_telemetry():
+            import onnxruntime  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError(
             "Running an ONNX file needs onnxruntime. Type: pip install onnxruntime"
