@@ -18,7 +18,7 @@ import argparse
 import copy
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from dcasenet.models.fused import fuse
 from dcasenet.train.metrics.classification import confusion, mean_average_precision
 from dcasenet.weights.checkpoint import write
 from recipes.bank import (
+    Bank,
     Decoded,
     decode_all,
     in_split,
@@ -109,13 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lecturer.places = fit_places(lecturer, of_split["train"], labels, banks["train"])
         named, kept = torch.tensor(named_tags(labels.tags)), LABEL_WEIGHT
     network: Any = model.network
-    soundscapes = {
-        split: read_soundscapes(model.frontend, network, Mixer(banks[split], SETTINGS, seed=5), n)
-        for split, n in (("train", options.soundscapes), ("validation", N_WATCHED))
-    }
-    layers = EventLayers(network.event_gru, network.event_head)
-    layers = fit_events(layers, soundscapes["train"], soundscapes["validation"])
-    network.event_gru, network.event_head = layers
+    if options.soundscapes:
+        network.event_gru, network.event_head = learned_events(model, banks, options.soundscapes)
     backbone = Backbone(model)
     watched = embed_clips(backbone, lecturer, of_split["validation"], labels, named)
     own = _joined(
@@ -131,6 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, value in network.state_dict().items():
         tensors[f"network.{name}"] = value.to(tensors[f"network.{name}"].dtype)
     write(options.output, tensors, spec)
+
+
+def learned_events(model: SoundModel, banks: Mapping[str, Bank], n_train: int) -> EventLayers:
+    """Return the events' layers, fitted to soundscapes of the training split."""
+    network: Any = model.network
+    train, watched = (
+        read_soundscapes(model.frontend, network, Mixer(banks[split], SETTINGS, seed=5), n)
+        for split, n in (("train", n_train), ("validation", N_WATCHED))
+    )
+    return fit_events(EventLayers(network.event_gru, network.event_head), train, watched)
 
 
 class Backbone:
@@ -331,7 +337,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="decoded recordings")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--soundscapes", type=int, default=N_TRAIN, help="that events learn from")
+    parser.add_argument(
+        "--soundscapes", type=int, default=N_TRAIN, help="that events learn from; with 0 they stay"
+    )
     return parser
 
 
