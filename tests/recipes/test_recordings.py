@@ -13,7 +13,7 @@ import pytest
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import SPLITS
 from recipes import labels as label_rules
-from recipes.labels import choose
+from recipes.labels import LabelSets, choose
 from recipes.recordings import FOLDERS, IN_TWO_FOLDS, Recording, read_recordings, split_of
 from tests.recipes.conftest import recording
 
@@ -118,3 +118,12 @@ def test_labels_need_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(chosen.tags) == {"rain", "wind", "sea waves", "dog", "cat"}
     silent = choose(found, {r.key: 0 for r in found})
     assert silent.events == ()
+
+
+def test_where_people_sneeze_is_likely_in_training_and_unknown_in_the_figures() -> None:
+    labels = LabelSets(tags=(), events=(), environments=("farmyard", "people indoors"))
+    made = Recording("a.ogg", "esc50/sneezing", "a", "train", "CC0", author="", title="")
+    places = [labels.environment_of(replace(made, split=s)) for s in SPLITS]
+    assert places == [1, None, None]
+    rooster = replace(made, label="esc50/rooster", split="test")
+    assert labels.environment_of(rooster) == 0
