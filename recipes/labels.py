@@ -373,8 +373,8 @@ ENVIRONMENTS: Mapping[str, str] = {
     + _event("jet_flyby", "jet_land", "helicopter", "airplane_prop", "jet_ambience"),
 }  # fmt: skip
 
-# In training alone: nobody knows where somebody sneezed, but it was hardly a farmyard, which was the
-# answer before these had any environment.
+# In training alone: nobody knows where somebody sneezed, but it was hardly a farmyard, which was
+# the answer before these had any environment.
 LIKELY_ENVIRONMENTS: Mapping[str, str] = {
     "people indoors": "esc50/(crying_baby|laughing|coughing|sneezing|snoring|breathing|clapping)"
     "|esc50/drinking_sipping|dcase2016_task2/(clearthroat|cough|laughter)",
