@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from dcasenet.annotations.tables import (
     without_repeats,
 )
 from dcasenet.errors import DcasenetError
+from dcasenet.labels import audioset_classes
 from dcasenet.spec import TASKS, Task
 from dcasenet.text import shorten_list
 from dcasenet.train.data.dataset import SPLITS, Example, LabeledEvent, SoundDataset, Split
@@ -38,7 +38,7 @@ COLUMNS: dict[Task, dict[str, tuple[str, ...]]] = {
 }
 HELP = (
     "Accepted are filename with one of: scene; tags (several in double quotes, separated by "
-    "commas or semicolons); onset, offset (seconds) and event_label."
+    "semicolons or commas); onset, offset (seconds) and event_label."
 )
 
 
@@ -46,11 +46,15 @@ class AudioTable(SoundDataset):
     r"""A table with a row for each recording, or for each event.
 
     The columns are ``filename``, relative to the table, and ``scene``; or ``tags``, several of
-    them separated by commas or semicolons; or ``onset``, ``offset`` (in seconds) and
+    them separated by semicolons or commas; or ``onset``, ``offset`` (in seconds) and
     ``event_label``, all three empty for a recording in which nothing happens. Tabs, commas or
     semicolons separate the columns. A column ``split`` (train, validation or test) gives the
     split, and ``recording`` what a file was cut from. Without rows for validation, a share of
     each label's recordings is held out.
+
+    Where tags have a semicolon, their commas are part of names. Where they have none, names that
+    are known to contain commas are whole: those of `labels`, or else AudioSet's and those that
+    semicolons separate elsewhere in the table (``Crowing, cock-a-doodle-doo`` is one tag).
 
     Args:
         csv: The table.
@@ -134,8 +138,13 @@ class _Reading:
 
     def tags(self, table: Table) -> None:
         rows, self.left_out = without_repeats(table.rows, "filename")
+        known = self.labels or [
+            *(one.name for one in audioset_classes()),
+            *(name for row in rows if ";" in row["tags"] for name in split_tags(row["tags"])),
+        ]
+        whole = {name for name in known if "," in name}
         for row in rows:
-            names = [name.strip() for name in re.split("[,;]", row["tags"]) if name.strip()]
+            names = split_tags(row["tags"], whole)
             tags = tuple(dict.fromkeys(self._label(row, name) for name in names))
             self.examples.append(self._example(row, tags=tags))
 
@@ -186,6 +195,32 @@ class _Reading:
             check_label(row, name, self.labels)
         self.first_row.setdefault(name, row)
         return name
+
+
+def split_tags(text: str, known: Iterable[str] = ()) -> list[str]:
+    """Split tags at semicolons; where there are none, at the commas that are in no known name.
+
+    Args:
+        text: Several tags, or one, or none.
+        known: Names, in any capitals, of which some contain commas.
+
+    Example:
+        >>> split_tags("Crowing, cock-a-doodle-doo;Dog")
+        ['Crowing, cock-a-doodle-doo', 'Dog']
+        >>> split_tags("Dog, Crowing, cock-a-doodle-doo", ["Crowing, cock-a-doodle-doo"])
+        ['Dog', 'Crowing, cock-a-doodle-doo']
+    """
+    if ";" in text:
+        return [name.strip() for name in text.split(";") if name.strip()]
+    whole = {name.casefold() for name in known if "," in name}
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    names = []
+    while parts:
+        lengths = range(len(parts), 1, -1)  # the longest name first
+        n = next((n for n in lengths if ", ".join(parts[:n]).casefold() in whole), 1)
+        names.append(", ".join(parts[:n]))
+        del parts[:n]
+    return names
 
 
 def _split(row: Row) -> Split:

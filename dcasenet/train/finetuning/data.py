@@ -154,14 +154,18 @@ def _check_every_label(
     missing = [label for label in data.labels if not learnable[label]]
     if missing:
         left, given = _counts(data, usable), _counts(data, examples)
-        counts = [
-            f"{label!r} (usable: {left[label]} of {given[label]}"
-            f"{', held out for validation' if left[label] else ''})"
-            for label in missing
-        ]
+        counts = [f"{label!r} (usable: {left[label]} of {given[label]})" for label in missing]
+        # What the data itself holds out: `hold_out` leaves a recording of each label to learn from.
+        held = [repr(label) for label in missing if left[label]]
+        there = (
+            f" {shorten_list(held)} has recordings in the validation split alone: move one to the "
+            "training split."
+            if held
+            else ""
+        )
         raise DcasenetError(
-            f"{data.name} has nothing to learn some labels from: {shorten_list(counts)}. Add "
-            f"recordings that can be read and are not silent, or leave the labels out."
+            f"{data.name} has nothing to learn some labels from: {shorten_list(counts)}.{there} "
+            "Add recordings that can be read and are not silent, or leave the labels out."
         )
 
 

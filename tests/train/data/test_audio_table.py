@@ -37,6 +37,28 @@ def test_tags_are_separated_by_commas_or_semicolons(miniatures: ModuleType, tmp_
     assert [e.tags for e in data] == [("rain", "wind"), ("rain", "dog"), ()]
 
 
+def test_names_with_commas_are_one_tag(miniatures: ModuleType, tmp_path: Path) -> None:
+    crowing, gong, own = "Crowing, cock-a-doodle-doo", "Domestic animals, pets", "Saw, blunt"
+    rows = (
+        f"{crowing};Dog",
+        f"Dog, {gong}, Rain",
+        crowing.upper(),
+        own,
+        f"{own};Dog",
+        "rattle,wind",
+    )
+    lines = [f'{i}.wav,"{tags}"' for i, tags in enumerate(rows)]
+    data = AudioTable(miniatures.table(tmp_path, "filename,tags", *lines[:2], *lines[3:]))
+    assert [e.tags for e in data] == [
+        (crowing, "Dog"), ("Dog", gong, "Rain"), (own,), (own, "Dog"), ("rattle", "wind"),
+    ]  # fmt: skip
+    assert AudioTable(miniatures.table(tmp_path, "filename,tags", lines[2]))[0].tags == (
+        crowing.upper(),
+    )
+    given = AudioTable(miniatures.table(tmp_path, "filename,tags", lines[3]), labels=[own, "Dog"])
+    assert given[0].tags == (own,)
+
+
 def test_events_are_joined_by_file(miniatures: ModuleType, tmp_path: Path) -> None:
     rows = ("a.wav,1.5,2,dog", "b.wav,,,", "a.wav,0.25,1,cat")
     data = AudioTable(miniatures.table(tmp_path, EVENTS, *rows))

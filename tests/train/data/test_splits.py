@@ -1,9 +1,12 @@
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import Example, LabeledEvent
-from dcasenet.train.data.splits import hold_out, keep_apart
+from dcasenet.train.data.splits import hold_out, k_folds, keep_apart
 
 
 def clip(name: str, recording: str = "", split: str = "train", **truth: object) -> Example:
@@ -56,6 +59,58 @@ def test_events_are_labels_too() -> None:
 def test_never_all_of_a_label() -> None:
     examples = [clip(f"{i}", scene="a") for i in range(3)]
     assert len(held(examples, share=0.99)) == 2
+
+
+# "b" shares every recording with a label that is rarer.
+SHARED = [clip(name, tags=tuple(name)) for name in ("ab", "bc", "bd", "be", "a", "c", "d", "e")]
+
+
+def test_a_label_that_is_nobodys_rarest_is_in_both_splits() -> None:
+    for seed in range(100):
+        moved, remarks = hold_out(SHARED, 0.4, seed)
+        for split in ("train", "validation"):
+            assert {tag for e in moved if e.split == split for tag in e.tags or ()} == {*"abcde"}
+        assert remarks == []
+
+
+def test_where_no_split_has_every_label_training_has() -> None:
+    triangle = [clip(name, tags=tuple(name)) for name in ("ab", "bc", "ca")]
+    for seed in range(20):
+        moved, remarks = hold_out(triangle, 0.3, seed)
+        trained = {tag for e in moved if e.split == "train" for tag in e.tags or ()}
+        held_out = {tag for e in moved if e.split == "validation" for tag in e.tags or ()}
+        assert trained == {*"abc"}
+        (missing,) = {*"abc"} - held_out
+        assert remarks == [
+            f"Validation has none of {missing}: it shares its recordings with labels that need "
+            "them to train."
+        ]
+
+
+def test_every_label_is_in_every_fold_that_it_has_recordings_for() -> None:
+    random = np.random.default_rng(0)
+    for seed in range(100):
+        examples = [
+            clip(f"{seed}-{i}", tags=("b", *random.choice([*"acdef"], 2, replace=False)))
+            for i in range(12)
+        ] + [clip(f"{seed}-more-{i}", tags=("acdef"[i % 5],)) for i in range(15)]
+        folds = k_folds(examples, 3, seed)
+        assert sorted(e.key for fold in folds for e in fold) == sorted(e.key for e in examples)
+        for fold in folds:
+            tags = Counter(tag for e in fold for tag in e.tags or ())
+            assert {*tags} == {*"abcdef"}
+            assert 2 <= tags["b"] <= 6
+    for seed in range(100):
+        folds = k_folds(SHARED, 4, seed)
+        for tag in "abcde":
+            assert sum(any(tag in (e.tags or ()) for e in fold) for fold in folds) > 1
+
+
+def test_a_label_in_one_fold_alone_is_refused() -> None:
+    triangle = [clip(name, tags=tuple(name)) for name in ("ab", "bc", "ca")]
+    with pytest.raises(DcasenetError, match=r"With 2 folds all recordings of . are in one fold"):
+        k_folds(triangle, 2, seed=0)
+    assert [len(fold) for fold in k_folds(triangle, 3, seed=0)] == [1, 1, 1]
 
 
 def test_a_label_of_one_recording_trains_and_is_named() -> None:

@@ -274,6 +274,18 @@ def test_labels_that_cannot_be(
         finetune(model, dataset(sounds, labels=labels), "scene")
 
 
+def test_a_label_in_the_validation_split_alone_is_said_to_be(
+    model: SoundModel, sounds: Path
+) -> None:
+    examples = [
+        dataclasses.replace(e, split="validation" if e.scene == "hum" else "train")
+        for e in dataset(sounds)
+    ]
+    says = r"'hum' \(usable: 6 of 6\)\. 'hum' has recordings in the validation split alone: move"
+    with pytest.raises(DcasenetError, match=says):
+        finetune(model, dataset(sounds, examples=examples), "scene")
+
+
 def test_arguments_that_cannot_be(model: SoundModel, sounds: Path) -> None:
     for options, says in (
         ({"task": "speech"}, "no task 'speech'"),
