@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, overload
 
+from dcasenet.errors import WeightsError
 from dcasenet.onnx import cache as exports
+from dcasenet.onnx.runtime import load as load_onnx
 from dcasenet.weights import manifest, sources
 from dcasenet.weights.sources import Access
 
@@ -66,17 +69,19 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
 
     Args:
         name: ``"v3"`` (or ``"v1"``, ``"v2"`` with `weights`), a weights file or folder written by
-            `SoundModel.save_pretrained`, or a Hugging Face repository ``"org/name@revision"``; by
-            default the checkpoint that ships with the package.
+            `SoundModel.save_pretrained`, a Hugging Face repository ``"org/name@revision"``, or an
+            exported ONNX file with `runtime` ``"onnx"`` or ``"auto"``; by default the checkpoint
+            that ships with the package.
         stage: Which checkpoint of that name: `dcasenet.available_models` lists them; by default
             ``"joint"``.
         weights: A file to use instead: safetensors, or a PyTorch state dict in the authors'
-            layout or this package's. The stage is then ignored; what the file does not say about
-            itself is as released: three tasks, their labels, the front end.
+            layout or this package's, or an exported ONNX file. The stage is then ignored; what the
+            file does not say about itself is as released: three tasks, their labels, the front end.
         device: Where to run, such as ``"cpu"`` or ``"cuda:0"``; onnx runs on the CPU.
         precision: ``"float32"``; in torch ``"bfloat16"``: probabilities within 0.02; in onnx
             ``"int8"``: 99 % of them within 0.03. Both are several times as fast on hardware that
-            knows them. The front end is always float32.
+            knows them. The front end is always float32. An exported file has a precision of its
+            own, and needs none here.
         runtime: ``"torch"``; ``"onnx"``: the file that ships with the package or is cached, else
             the model is exported, and kept in the cache for the next time; or ``"auto"``: onnx
             where a file ships or is cached, else torch.
@@ -94,8 +99,8 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         UnknownModelError: No model or stage has this name.
         OfflineError: A file would have to be downloaded, and may not be.
         ChecksumError: A file is not the one that was published.
-        WeightsError: A file is missing, damaged, unreachable, or fits no network; or int8 has no
-            ranges for the weights, and says how to measure them.
+        WeightsError: A file is missing, damaged, unreachable, fits no network, or is an exported
+            one for torch; or int8 has no ranges for the weights, and says how to measure them.
         ValueError: There is no such device, or no such pair of runtime and precision.
 
     Example:
@@ -111,6 +116,8 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
     if stage is not None and not isinstance(stage, str):
         raise ValueError(f"stage={stage!r} is no name; give one, such as stage='open'.")
     _check_backend(runtime, precision, device)
+    if sources.is_exported(given := name if weights is None else weights):
+        return _load_exported(given, runtime, precision, None if given is name else str(name))
     access = Access(cache_dir, sources.is_offline(local_files_only), progress)
     is_released = weights is None and isinstance(name, str) and name in manifest.ARCHITECTURES
     released = manifest.find(str(name), stage) if is_released else None
@@ -139,6 +146,24 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         return SoundModel(spec, frontend.to(device), network.to(device), precision)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise ValueError(f"device={device!r} cannot be used: {error}") from error
+
+
+def _load_exported(path: StrPath, runtime: str, precision: str, name: str | None) -> OnnxSoundModel:
+    """Load a file that `dcasenet.onnx.export` wrote; its precision is that of the file."""
+    if runtime == "torch":
+        sources.refuse_exported(path)
+    model = load_onnx(Path(path).expanduser())
+    if precision not in ("float32", model.precision):
+        raise WeightsError(
+            f"{os.fspath(path)} computes in {model.precision}, not {precision}. Leave the "
+            f"precision out, or export the model with it."
+        )
+    if name not in (None, model.spec.name):
+        raise WeightsError(
+            f"{os.fspath(path)} holds a {model.spec.name}, not a {name}. Load it as "
+            f"dcasenet.load({os.fspath(path)!r}, runtime='onnx')."
+        )
+    return model
 
 
 def _check_backend(runtime: str, precision: str, device: str | torch.device) -> None:

@@ -18,7 +18,13 @@ from dcasenet.errors import ChecksumError, WeightsError
 from dcasenet.spec import CURVE_THRESHOLDS, ModelSpec
 from dcasenet.text import json_text, one_line, spreadsheet_cell
 from dcasenet.weights import cache, manifest, metadata
-from dcasenet.weights.sources import Access, describe, expected_size, is_offline
+from dcasenet.weights.sources import (
+    Access,
+    describe,
+    expected_size,
+    is_exported,
+    is_offline,
+)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
 CacheOption = Annotated[
@@ -46,7 +52,7 @@ def models(output: FormatOption = Format.table, cache_dir: CacheOption = None) -
 
 def info(
     model: Annotated[
-        str | None, typer.Argument(help="A name, a weights file, or a folder.")
+        str | None, typer.Argument(help="A name, a weights file, an ONNX file, or a folder.")
     ] = None,
     stage: StageOption = None,
     output: FormatOption = Format.table,
@@ -145,6 +151,10 @@ def _spec_of(model: str | None, stage: str | None) -> ModelSpec:
     path = Path(model).expanduser()
     if model in manifest.ARCHITECTURES or not path.exists():
         return metadata.measured(manifest.find(model, stage))
+    if is_exported(path):
+        from dcasenet.onnx import load
+
+        return load(path).spec
     from dcasenet.weights import hub
 
     config = hub.read_config(path) if path.is_dir() else None

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -40,6 +40,8 @@ METADATA_PROPS = 14
 SOURCE, WEIGHTS, PRECISION = "dcasenet_source", "dcasenet_weights", "dcasenet_precision"
 # What ONNX Runtime asks, while it is imported, whether to collect telemetry.
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+# Methods that only a model in torch has.
+TORCH_ONLY = ("explain", "save_pretrained", "push_to_hub", "refresh")
 
 
 def embedding_of(task: Task) -> str:
@@ -155,6 +157,19 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         # A session can be neither copied nor sent.
         arguments = (self._content(), self._loaded.name, self._loaded.threads)
         return partial(model_of, spec=self.spec), arguments
+
+    if not TYPE_CHECKING:  # which takes a class with this method to have any attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            needs_torch = (
+                f"; {name} needs the network in torch: dcasenet.load(..., runtime='torch')"
+            )
+            raise AttributeError(
+                f"An OnnxSoundModel has no attribute {name!r}"
+                f"{needs_torch if name in TORCH_ONLY else ''}.",
+                name=name,
+                obj=self,
+            )
 
     def __repr__(self) -> str:
         answers = ", ".join(f"{len(self.spec.labels(t))} {t} labels" for t in self.spec.tasks)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ from dcasenet.weights.checksum import file_digest
 from dcasenet.weights.key_map import is_released_layout, rename
 from dcasenet.weights.manifest import released_spec, with_digest
 from dcasenet.weights.metadata import spec_of_metadata
+from dcasenet.weights.sources import refuse_exported
 
 FIRST_WEIGHT = "network.trunk.0.conv1.weight"
 # What torch.load raises for files that are not state dicts, depending on where it stumbles.
@@ -71,8 +73,10 @@ def read(path: Path) -> Checkpoint:
         Its tensors and spec.
 
     Raises:
-        WeightsError: The file is missing, damaged, or not a flat mapping of names to tensors.
+        WeightsError: The file is missing, damaged, an exported ONNX file, or not a flat mapping
+            of names to tensors.
     """
+    refuse_exported(path)
     try:
         if is_safetensors(path):
             return _read_safetensors(path)
@@ -186,10 +190,9 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except NOT_A_STATE_DICT as error:
-        reason = str(error).partition("\n")[0]
         raise WeightsError(
             f"{path} is neither a safetensors file nor a PyTorch state dict that is free of "
-            f"code ({type(error).__name__}: {reason})."
+            f"code: {why_refused(error)}."
         ) from error
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
@@ -199,6 +202,26 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             f"tensors. Save it as torch.save(network.state_dict(), path)."
         )
     return _own_names(rename(state) if is_released_layout(state) else dict(state))
+
+
+def why_refused(error: Exception) -> str:
+    """Say why `torch.load` refused a file, without its advice to let the file run code.
+
+    Args:
+        error: One of `NOT_A_STATE_DICT`.
+
+    Example:
+        >>> why_refused(pickle.UnpicklingError("Unsupported global: GLOBAL os.system was not"))
+        'it refers to os.system, which is not a tensor or plain value'
+    """
+    text = str(error)
+    if named := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"it refers to {named.group(1)}, which is not a tensor or plain value"
+    if isinstance(error, pickle.UnpicklingError):
+        return "torch.save did not write it, or it is damaged"
+    if "weights_only" in text:
+        return "it is a TorchScript archive or a file of an old PyTorch, which may hold code"
+    return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
 
 
 def _own_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

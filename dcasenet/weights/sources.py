@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from dcasenet.errors import WeightsError
 from dcasenet.spec import ModelSpec, WeightsFile
@@ -65,6 +65,30 @@ def offline_reason(local_files_only: bool = False) -> str | None:
         if os.environ.get(name, "").strip().lower() in on:
             return f"{name}={os.environ[name]}"
     return None
+
+
+def is_exported(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path names a model that was exported for ONNX Runtime, by its suffix.
+
+    Example:
+        >>> is_exported("mine.onnx"), is_exported("mine.safetensors")
+        (True, False)
+    """
+    return PurePath(path).suffix.lower() == ".onnx"
+
+
+def refuse_exported(path: str | os.PathLike[str]) -> None:
+    """Refuse an exported model where a network in torch is needed.
+
+    Raises:
+        WeightsError: It is one.
+    """
+    if is_exported(path):
+        raise WeightsError(
+            f"{os.fspath(path)} is an exported ONNX file, which does not run in torch. Load it "
+            f"with runtime='onnx' (--runtime onnx); what needs torch takes the model that it was "
+            f"exported from."
+        )
 
 
 def describe(spec: ModelSpec) -> str:

@@ -93,6 +93,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     shutil.copy(DOG, folder / "dog.ogg")
     shutil.copy(PACKAGE / "data" / "rooster.ogg", folder)
+    shutil.copy(PACKAGE / "data" / "distilled" / "model.onnx", folder.parent / "mine.onnx")
     return folder
 
 
@@ -102,6 +103,8 @@ COMMANDS = {
     "scene dog.ogg": "scene",
     "scene dog.ogg --stage open": "scene",
     "tags dog.ogg --top 1": "Dog",
+    "tags dog.ogg --top 1 --model ../mine.onnx": "Dog",
+    "info ../mine.onnx": "distilled",
     "events dog.ogg --format csv": "dog.ogg,event,dog",
     "embed dog.ogg --format csv": "filename,e0",
     "analyze . --output ../rows.jsonl": "2 files",
@@ -118,6 +121,8 @@ COMMANDS = {
 # What needs torch or onnx → the error.
 REFUSED = {
     f"tags {DOG} --precision bfloat16": "Type: pip install dcasenet\n",
+    "scene dog.ogg --model ../mine.onnx --runtime torch": "--runtime onnx",
+    "calibrate x.csv --model ../mine.onnx": "--runtime onnx",
     "export x.onnx": "Type: pip install dcasenet\n",
     "finetune . --task scene --output new": "Type: pip install dcasenet\n",
     "reproduce --scale tiny": "Type: pip install 'dcasenet[train]'\n",

@@ -58,9 +58,25 @@ def test_a_pickle_with_code_does_not_run_it(tmp_path, form):
         path.write_bytes(pickle.dumps(evil))
     else:
         torch.save(evil, path, _use_new_zipfile_serialization=form == "torch")
-    with pytest.raises(WeightsError, match=r"evil\.pt is neither .* free of code"):
+    with pytest.raises(WeightsError, match=r"evil\.pt is neither .* free of code") as told:
         read(path)
+    assert "weights_only" not in str(told.value)
     assert not marker.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_why_a_file_is_refused(tmp_path):
+    path = tmp_path / "network.pt"
+    torch.save({"network": torch.nn.Linear(1, 1)}, path)
+    with pytest.raises(WeightsError, match=r"it refers to torch\.nn\.modules\.linear\.Linear"):
+        read(path)
+    path.write_bytes(b"OggS" + bytes(100))
+    with pytest.raises(WeightsError, match=r"torch\.save did not write it"):
+        read(path)
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path)
+    with pytest.raises(WeightsError, match="TorchScript") as told:
+        read(path)
+    assert "weights_only" not in str(told.value)
 
 
 @pytest.mark.parametrize(

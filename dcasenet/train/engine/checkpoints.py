@@ -12,7 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from dcasenet.atomic import write_bytes
 from dcasenet.errors import DcasenetError
-from dcasenet.weights.checkpoint import NOT_A_STATE_DICT
+from dcasenet.weights.checkpoint import NOT_A_STATE_DICT, why_refused
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -55,9 +55,8 @@ class WholeFiles(TorchCheckpointIO):
         try:
             return super().load_checkpoint(path, map_location, weights_only=True)
         except NOT_A_STATE_DICT as error:
-            reason = str(error).partition("\n")[0]
             raise DcasenetError(
-                f"The checkpoint {path} is damaged, or holds objects that could run code "
-                f"({type(error).__name__}: {reason}). Training goes on only from tensors and plain "
-                "values. Delete it to begin anew."
+                f"The checkpoint {path} is damaged, or holds objects that could run code: "
+                f"{why_refused(error)}. Training goes on only from tensors and plain values. "
+                "Delete it to begin anew."
             ) from error

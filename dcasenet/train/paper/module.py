@@ -23,6 +23,9 @@ from dcasenet.train.paper.batches import PaperBatch
 from dcasenet.train.paper.protocol import THRESHOLD
 from dcasenet.train.paper.recipe import PaperRecipe
 from dcasenet.train.paper.validation import PaperValidationSet
+from dcasenet.weights.checkpoint import NOT_A_STATE_DICT, why_refused
+
+CHECKPOINT = "Give the last.ckpt, or another .ckpt, that a training left in its folder."
 
 
 class PaperTraining(Training):
@@ -52,7 +55,7 @@ class PaperTraining(Training):
     ) -> None:
         super().__init__(recipe)
         self.labels = {task: tuple(labels.get(task, ())) for task in TASKS}
-        begun = None if initial is None else torch.load(initial, weights_only=True)
+        begun = None if initial is None else _read_initial(initial)
         if begun is not None:
             _check_initial(initial, begun, recipe, self.labels)
             self.labels = begun["labels"]
@@ -115,6 +118,18 @@ class PaperTraining(Training):
         """Keep the recipe and the labels with what they made."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["labels"] = self.labels
+
+
+def _read_initial(path: Path) -> dict[str, Any]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except NOT_A_STATE_DICT as error:
+        raise DcasenetError(
+            f"{path} is not the checkpoint of a run: {why_refused(error)}. {CHECKPOINT}"
+        ) from error
+    if not isinstance(checkpoint, dict) or not {"recipe", "labels"} <= checkpoint.keys():
+        raise DcasenetError(f"{path} is not the checkpoint of a run. {CHECKPOINT}")
+    return checkpoint
 
 
 def _check_initial(

@@ -128,6 +128,15 @@ def test_a_checkpoint_that_does_not_fit_is_not_fine_tuned(
         PaperTraining(other, {"scene": job.SCENES}, initial=tmp_path / "joint.ckpt")
     with pytest.raises(DcasenetError, match="not trained for the scene labels of this data set"):
         PaperTraining(recipe, {"scene": ("a", "b")}, initial=tmp_path / "joint.ckpt")
+    weights = tmp_path / "weights.pt"
+    torch.save(tuned.network.state_dict(), weights)
+    (tmp_path / "text.ckpt").write_text("# Not a checkpoint")
+    for path in (weights, tmp_path / "text.ckpt"):
+        with pytest.raises(
+            DcasenetError, match=r"is not the checkpoint of a run.*last\.ckpt"
+        ) as told:
+            PaperTraining(recipe, {"scene": job.SCENES}, initial=path)
+        assert "weights_only" not in str(told.value)
 
 
 def test_validation_gives_the_protocols_figures(
