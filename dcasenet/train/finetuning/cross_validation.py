@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dcasenet.errors import DcasenetError
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.text import json_text
-from dcasenet.train.data.dataset import Example, SoundDataset
+from dcasenet.train.data.dataset import Example, SoundDataset, Split
 from dcasenet.train.data.resolve import as_dataset
 from dcasenet.train.data.splits import hold_out, k_folds
 from dcasenet.train.finetuning.data import FinetuningData, gather, n_recordings
@@ -149,15 +150,18 @@ def cross_validate(
 ) -> CrossValidation:
     """Fine-tune once for each fold of the recordings, and evaluate the fold that was left out.
 
-    Recordings are dealt whole, those of each label as evenly as can be; data that comes in so many
-    folds keeps its own. What a model must choose (weight decay, when to stop, thresholds), it
+    Recordings are dealt whole, those of each label as evenly as can be. Data that comes in folds
+    keeps its own, the test fold among them: with ``folds=5`` `ESC50` gives its published protocol.
+    What a model must choose (weight decay, when to stop, thresholds), it
     chooses on recordings held out of its own training split, never on the fold it is evaluated.
 
     Args:
         model: As for `finetune`.
-        data: As for `finetune`; what it holds out for validation is dealt like the rest.
+        data: As for `finetune`; what it holds out for validation is dealt like the rest, and a
+            test split is left alone unless it is one of the data's own folds.
         task: As for `finetune`.
-        folds: How many, 2 or more; as many as there are recordings leaves one out at a time.
+        folds: How many, 2 or more; as many as there are recordings leaves one out at a time. Of
+            data that comes in folds, as many as it has.
         freeze: As for `finetune`.
         validation: Share of a training split that is held out for choices.
         seed: Of everything random.
@@ -169,7 +173,8 @@ def cross_validate(
 
     Raises:
         ValueError: An option is out of range.
-        DcasenetError: The data cannot be trained on, or has too few recordings for the folds.
+        DcasenetError: The data cannot be trained on, has too few recordings for the folds, or
+            comes in another number of folds.
 
     Example:
         >>> import dcasenet, soundfile
@@ -187,7 +192,7 @@ def cross_validate(
         (1.0, [[4, 0], [0, 4]])
     """
     check_freeze(freeze)
-    dataset = all_to_train(as_dataset(data, task, validation=0.0, seed=seed))
+    dataset = _all_folds(as_dataset(data, task, validation=0.0, seed=seed))
     recipe = recipe_for(model, dataset, seed, options)
     spec, _ = own_network(model, task)
     with nullcontext(work_dir) if work_dir is not None else TemporaryDirectory() as folder:
@@ -226,9 +231,17 @@ def learn_after(
 
 def all_to_train(data: SoundDataset) -> SoundDataset:
     """Return a data set whose validation split is in the training split."""
-    examples = [
-        dataclasses.replace(e, split="train") if e.split == "validation" else e for e in data
-    ]
+    return _to_train(data, ("validation",))
+
+
+def _all_folds(data: SoundDataset) -> SoundDataset:
+    """Return a data set to be dealt: of one that comes in folds, the test fold is one of them."""
+    in_folds = all(example.fold is not None for example in data)
+    return _to_train(data, ("validation", "test") if in_folds else ("validation",))
+
+
+def _to_train(data: SoundDataset, splits: Sequence[Split]) -> SoundDataset:
+    examples = [dataclasses.replace(e, split="train") if e.split in splits else e for e in data]
     return SoundDataset(data.name, data.task, data.labels, examples, data.left_out)
 
 
@@ -243,10 +256,15 @@ class _Tried:
 
 
 def _folds(examples: Sequence[Example], n_folds: int, seed: int) -> list[list[Example]]:
+    if any(example.fold is None for example in examples):
+        return k_folds(examples, n_folds, seed)
     own = sorted({example.fold for example in examples if example.fold is not None})
-    if len(own) == n_folds and all(example.fold is not None for example in examples):
-        return [[e for e in examples if e.fold == number] for number in own]
-    return k_folds(examples, n_folds, seed)
+    if len(own) != n_folds:
+        raise DcasenetError(
+            f"The data comes in {len(own)} folds, and {n_folds} are requested. Type "
+            f"folds={len(own)} to use its own, as figures of others do."
+        )
+    return [[e for e in examples if e.fold == number] for number in own]
 
 
 def _round(

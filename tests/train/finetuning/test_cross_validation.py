@@ -161,7 +161,12 @@ def test_data_that_comes_in_folds_keeps_them(model: SoundModel, sounds: Path) ->
     assert module._folds(examples, 2, 0) == [
         [e for e in examples if e.fold == number] for number in (0, 1)
     ]
-    assert len(module._folds(examples, 3, 0)) == 3
+    with pytest.raises(DcasenetError, match=r"comes in 2 folds, and 3 are requested.*folds=2"):
+        module._folds(examples, 3, 0)
+    tested = [replace(e, split="test" if e.fold == 1 else "train") for e in examples]
+    data = SoundDataset("folded", "scene", sorted({str(e.scene) for e in tested}), tested)
+    report = cross_validate(model, data, "scene", folds=2)
+    assert report.n_examples == len(examples)  # those of the test fold, too
     half = [replace(examples[0], fold=None), *examples[1:]]
     assert module._folds(half, 2, 0) != [[e for e in half if e.fold == n] for n in (0, 1)]
 
