@@ -9,8 +9,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-# The authors resampled with torchaudio's defaults (reference.md, section 6): a sinc that reaches
-# over 6 zero crossings to each side and is cut off at 0.99 of the lower Nyquist frequency.
+# The authors resampled with the defaults of torchaudio.transforms.Resample: a sinc that reaches over
+# 6 zero crossings to each side and is cut off at 0.99 of the lower Nyquist frequency.
 SINC_WIDTH = 6
 SINC_ROLLOFF = 0.99
 
@@ -38,7 +38,7 @@ def resample(samples: Floats, source_rate: int, target_rate: int, method: Method
         >>> resample(np.zeros((2, 441), np.float32), 44_100, 24_000, "sinc").shape
         (2, 240)
 
-    Source: torchaudio's ``sinc_interp_hann`` (reference.md, section 6) for ``"sinc"``.
+    Source: ``sinc_interp_hann`` of ``torchaudio.functional.resample`` for ``"sinc"``.
     """
     resampler = Resampler(source_rate, target_rate, method)
     if source_rate == target_rate:

@@ -74,7 +74,7 @@ class FSDKaggle2019Curated(SoundDataset):
         >>> len(data.labels), data[0].tags
         (80, ('Bark', 'Purr'))
 
-    Source: reference.md, section 4b.
+    Source: Zenodo record 3612637, and the files of the Kaggle competition.
     """
 
     def __init__(
@@ -140,8 +140,7 @@ def folds(n_rows: int) -> NDArray[np.int64]:
         >>> np.flatnonzero(folds(4970) == 0)[:6].tolist()
         [8, 12, 17, 19, 23, 26]
 
-    Source: Jungjee/DcaseNet, ``KFold(5, shuffle=True, random_state=42)`` of scikit-learn
-    (reference.md, section 4b).
+    Source: Jungjee/DcaseNet, ``KFold(5, shuffle=True, random_state=42)`` of scikit-learn.
     """
     order = np.arange(n_rows)
     # The permutation is that of the legacy generator, which never changes.

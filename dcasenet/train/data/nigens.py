@@ -67,7 +67,7 @@ class TAUNigens2020(SoundDataset):
         >>> [len(data.split(split)) for split in ("train", "validation", "test")]
         [16, 4, 4]
 
-    Source: reference.md, section 4c.
+    Source: Zenodo record 4064792, version 1.2.0.
     """
 
     def __init__(

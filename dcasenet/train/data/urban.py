@@ -29,7 +29,7 @@ COLUMNS = {
     "identifier": ("identifier",),
 }
 # Rows for training and for evaluation. Version 2 (Zenodo 3819968) dropped broken recordings of
-# version 1 (Zenodo 3670167); see reference.md, section 4a.
+# version 1 (Zenodo 3670167).
 SIZES: dict[tuple[int, int], Literal["v1", "v2"]] = {(13_965, 2_970): "v1", (13_962, 2_968): "v2"}
 
 
@@ -68,7 +68,7 @@ class TAUUrban2020Mobile(SoundDataset):
         >>> [(example.split, example.scene, example.recording) for example in data]
         [('train', 'park', 'lisbon-1004'), ('test', 'park', 'milan-1104')]
 
-    Source: reference.md, section 4a.
+    Source: Zenodo records 3670167 and 3819968.
     """
 
     def __init__(

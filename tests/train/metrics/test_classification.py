@@ -32,7 +32,7 @@ def test_lwlrap_is_scikit_learns(scores: np.ndarray, truth: np.ndarray, decimals
 def test_lwlrap_counts_ties_against() -> None:
     truth = np.array([[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], bool)
     scores = np.array([[0.9, 0.8, 0.7, 0.1], [0.5, 0.5, 0.2, 0.1], [0.2, 0.9, 0.1, 0.2]])
-    assert classification.lwlrap(scores, truth) == pytest.approx(0.625)  # reference.md, section 5a
+    assert classification.lwlrap(scores, truth) == pytest.approx(0.625)  # scikit-learn's
 
 
 def test_lwlrap_without_labels_is_nan(scores: np.ndarray) -> None:
