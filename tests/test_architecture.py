@@ -223,13 +223,13 @@ def test_docstrings_say_what_is_returned() -> None:
 
 def test_only_what_users_have_is_cited() -> None:
     """Notes that were at hand when the code was written are not in the repository."""
-    listed = subprocess.run(
+    tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split("\0")
-    if not listed[0]:
+    if not tracked[0]:
         pytest.skip("not a git checkout")
     notes = re.compile(r"\b(?:reference|layout|style)\.md\b")
-    texts = [ROOT / name for name in listed if name.endswith((".py", ".md", ".toml", ".js"))]
+    texts = [ROOT / name for name in tracked if name.endswith((".py", ".md", ".toml", ".js"))]
     citing = [
         str(path.relative_to(ROOT))
         for path in texts
