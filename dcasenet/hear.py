@@ -65,7 +65,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 
     Args:
         audio: (recordings, samples) at 48,000 Hz, on any device.
-        model: What `load_model` gave.
+        model: The result of `load_model`.
 
     Returns:
         (recordings, ``scene_embedding_size``) float32, on the model's device.
@@ -87,7 +87,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
     Args:
         audio: (recordings, samples) at 48,000 Hz, on any device.
-        model: What `load_model` gave.
+        model: The result of `load_model`.
 
     Returns:
         Embeddings (recordings, steps, ``timestamp_embedding_size``) float32, and the center of each

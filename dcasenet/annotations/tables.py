@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise DcasenetError(f"{path} cannot be read: {error.strerror or error}.") from error
     if "\0" in text:
-        raise DcasenetError(f"{path} is no text: it holds zero bytes. Save the table as UTF-8.")
+        raise DcasenetError(f"{path} is not text: it contains zero bytes. Save the table as UTF-8.")
     return text
 
 
@@ -72,7 +72,7 @@ def read_table(
         path: The file.
         columns: Name of a column → the names that it may have in the header.
         required: Columns that must be there.
-        hint: What to say besides if one is not.
+        hint: Further sentence of the error if one is missing.
 
     Returns:
         Its rows by the names of `columns`; other columns are passed over, and so are blank lines.
@@ -135,7 +135,7 @@ def without_repeats(rows: Iterable[Row], column: str) -> tuple[list[Row], list[s
 
     Args:
         rows: Rows.
-        column: What may be there once only.
+        column: Column whose value a file may have only once.
 
     Returns:
         The rows that remain, and a sentence about each one dropped.

@@ -17,7 +17,7 @@ class AudioReport:
     """What was measured of a recording, and what is doubtful about it.
 
     Attributes:
-        source: What messages call it.
+        source: Name used in messages.
         duration: In seconds.
         sample_rate: In Hz.
         n_channels: How many channels.

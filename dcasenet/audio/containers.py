@@ -1,4 +1,4 @@
-"""What all containers of plain samples share: how samples are stored, where they end, what follows.
+"""Containers of uncompressed samples: how samples are stored, where they end, what follows.
 
 Which container a file is, `kind_of` says; what each has in its header, `headers` and `voc`.
 """
@@ -131,7 +131,7 @@ class Container:
         stream: The file.
         start: Where the container begins.
         size: Bytes of the file.
-        source: What messages call it.
+        source: Name used in messages.
     """
 
     stream: Stream
@@ -146,7 +146,7 @@ class Container:
     def sound(
         self, kind: str, encoding: Encoding | None, place: int, stated: int | None, rest: Rest
     ) -> Sound | None:
-        """Settle where samples end that begin at a place and are so many bytes as stated."""
+        """Return the samples that begin at `place`, with their end as stated or as found."""
         if encoding is None or place > self.size or not encoding.is_sane:
             return None
         stop = container_stop = self.size
@@ -185,7 +185,7 @@ class Container:
                 break
         raise AudioError(
             f"{self.source} has more than {MOST_METADATA // 2**20} MiB, or {MOST_CHUNKS:,} chunks, "
-            "before the sound. Accepted are files with less: save it anew with another program."
+            "before the sound. Accepted are files with less: save it again with another program."
         )
 
 

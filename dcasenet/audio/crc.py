@@ -1,4 +1,4 @@
-"""The checksum that MP3 encoders leave of what they wrote, computed many bytes at a time."""
+"""The CRC-16 that MP3 encoders store of their output, computed many bytes at a time."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def crc16(data: bytes, start: int = 0) -> int:
 
 @cache
 def _table() -> Words:
-    """Return what a checksum becomes by a word, for each of what they are together."""
+    """Return the update of every checksum by a 16-bit word of zeros, (65536,)."""
     sums = np.arange(2**16, dtype=np.uint16)
     return _bytewise(_bytewise(sums))
 
 
 @cache
 def _short_table() -> list[int]:
-    """Return what the lower byte of a checksum becomes by a byte, without the upper one."""
+    """Return the update of every low byte by one byte of zeros, (256,)."""
     table: list[int] = _bytewise(np.arange(256, dtype=np.uint16)).tolist()
     return table
 
 
 def _bytewise(sums: Words) -> Words:
-    """Return what checksums become by a byte of zeros."""
+    """Update checksums by one byte of zeros."""
     for _ in range(8):
         odd = np.where(sums & np.uint16(1), np.uint16(0xA001), np.uint16(0))
         sums = ((sums >> np.uint16(1)) ^ odd).astype(np.uint16)
@@ -77,7 +77,7 @@ def _joined(sums: Words, n_words: int) -> int:
 
 
 def _power(n_words: int) -> Words:
-    """Return the map of so many words of zeros, by repeated squaring."""
+    """Return the map of `n_words` words of zeros, by repeated squaring."""
     bits: Words = np.uint16(1) << np.arange(16, dtype=np.uint16)
     result, square = bits, _table()[bits]
     while n_words:

@@ -36,7 +36,7 @@ def decode(file: File, source: str) -> tuple[NDArray[np.float32], int, tuple[str
 
     Args:
         file: Its path, its bytes, or the file opened for reading bytes.
-        source: What messages call it.
+        source: Name used in messages.
 
     Returns:
         Samples, shape (channels, samples), possibly none; the sample rate in Hz; and warnings.
@@ -76,7 +76,7 @@ class FileReader:
     Args:
         file: Its path, its bytes, or the file opened for reading bytes. An open one is read from
             where it stands and, if it can seek, put back there.
-        source: What messages call it.
+        source: Name used in messages.
 
     Attributes:
         sample_rate: In Hz.

@@ -29,10 +29,10 @@ StrPath = str | os.PathLike[str]
 
 @dataclass
 class Listing:
-    """What was found in files and folders.
+    """Recordings found in files and folders.
 
     Attributes:
-        files: Recordings, and what cannot be looked into, so that a job says why.
+        files: Recordings, and unreadable entries, so that a job reports them.
         passed_over: How many other files were in the folders, by suffix.
     """
 
@@ -43,8 +43,8 @@ class Listing:
 def list_recordings(paths: Iterable[StrPath]) -> list[str]:
     """List the files given, and the recordings in the folders given and in theirs.
 
-    A folder's recordings are told by their suffix, in capitals or not; what begins with a dot is
-    passed over. Links are followed, into each folder once. What cannot be looked into - a folder
+    A folder's recordings are recognized by suffix, ignoring case; names that begin with a dot are
+    skipped. Links are followed, into each folder once. Entries that cannot be read - a folder
     that cannot be listed, a link that leads nowhere - stands in the list itself, so that a job
     reports it like a file that cannot be read.
 
@@ -70,7 +70,7 @@ def list_recordings(paths: Iterable[StrPath]) -> list[str]:
 
 
 def find_recordings(paths: Iterable[StrPath]) -> Listing:
-    """List recordings as `list_recordings` does, and count what is passed over.
+    """List recordings as `list_recordings` does, and count the files that are skipped.
 
     Raises:
         AudioError: There is not one recording.
@@ -152,7 +152,7 @@ def _walk(top: str, passed_over: Counter[str]) -> Iterator[str]:
 
 
 def list_entries(folder: StrPath) -> tuple[list[tuple[str, bool]], Counter[str]]:
-    """List what is in one folder.
+    """List the entries of one folder.
 
     Returns:
         (path, whether it is a folder) of folders and recordings, by name; and how many other files
@@ -169,7 +169,7 @@ def list_entries(folder: StrPath) -> tuple[list[tuple[str, bool]], Counter[str]]
 
 
 def _kind(entry: os.DirEntry[str]) -> bool | None:
-    """Return True of a folder, False of a recording, None of what is passed over."""
+    """Return True for a folder, False for a recording, None for an entry that is skipped."""
     try:
         is_folder, is_known = entry.is_dir(), True
     except OSError:  # a link that leads in a circle, or into what may not be read

@@ -38,7 +38,7 @@ class FlacStream:
         n_samples: Samples of the frames that are there, with those missing between them.
         n_missing: Samples of frames missing between others.
         first_missing: Where they are missing for the first time, in samples.
-        n_rest: Bytes behind what the last frame can have, which are no FLAC data.
+        n_rest: Bytes after the last frame that are not FLAC data.
     """
 
     start: int
@@ -63,7 +63,7 @@ def find_flac(stream: Stream, start: int, source: str) -> list[FlacStream]:
     Args:
         stream: The file.
         start: Where the marker ``fLaC`` is.
-        source: What messages call the file.
+        source: Name of the file in messages.
 
     Raises:
         AudioError: The header holds more than 64 MiB of pictures and texts.

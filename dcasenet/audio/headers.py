@@ -32,7 +32,7 @@ def find_sound(stream: Stream, source: str) -> list[Sound]:
 
     Args:
         stream: The file.
-        source: What messages call it.
+        source: Name used in messages.
 
     Returns:
         Nothing for other formats, and where libsndfile shall say what is wrong.
@@ -59,7 +59,7 @@ def find_mpeg(stream: Stream, source: str) -> list[tuple[int, int]]:
 
     Args:
         stream: The file.
-        source: What messages call it.
+        source: Name used in messages.
 
     Returns:
         (start, stop) in bytes of each; nothing if it holds something else.

@@ -58,7 +58,7 @@ class Reader:
         n_channels: 1 to 64.
         n_expected: Length as far as it is known beforehand, in samples; None if it is not.
         is_long: Whether it has more than one block, as far as is known beforehand.
-        source: What messages call it.
+        source: Name used in messages.
         n_samples: Length as far as it has been read, in samples.
         warnings: What is doubtful about it, complete after the last block.
         place: What messages call its place among several audios.

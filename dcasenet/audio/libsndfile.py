@@ -85,7 +85,7 @@ class Libsndfile:
     """libsndfile in this process; see `Source`.
 
     Args:
-        stream: What to decode.
+        stream: Binary stream to decode.
         options: What soundfile cannot find out by itself.
 
     Raises:
@@ -138,7 +138,7 @@ class Isolated:
     """libsndfile in a process of its own, whose standard error is read; see `Source`.
 
     Args:
-        stream: What to decode.
+        stream: Binary stream to decode.
 
     Raises:
         DecodeError: It is nothing that libsndfile reads, or the process died of it.

@@ -229,7 +229,7 @@ class Downmix:
         n_channels: How many channels.
         channels: ``"mix"`` averages them, ``"each"`` leaves them as they are, and a number chooses
             one, the first being 0.
-        source: What messages call the recording.
+        source: Name of the recording in messages.
 
     Raises:
         AudioError: There is no such channel.

@@ -149,7 +149,7 @@ class Av:
     """FFmpeg, by PyAV; see `dcasenet.audio.libsndfile.Source`.
 
     Args:
-        stream: What to decode.
+        stream: Binary stream to decode.
         demuxer: FFmpeg's name for its container.
 
     Raises:

@@ -9,8 +9,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-# The authors resampled with the defaults of torchaudio.transforms.Resample: a sinc that reaches over
-# 6 zero crossings to each side and is cut off at 0.99 of the lower Nyquist frequency.
+# The authors resampled with the defaults of torchaudio.transforms.Resample: a sinc over 6 zero
+# crossings to each side, cut off at 0.99 of the lower Nyquist frequency.
 SINC_WIDTH = 6
 SINC_ROLLOFF = 0.99
 

@@ -1,4 +1,4 @@
-"""The sections of a file, each decoded by itself, and what is to be said of them afterwards."""
+"""The sections of a file, each decoded by itself, and the warnings about them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ LEAST_MISSING = 0.2
 
 
 class Unusable(Exception):  # noqa: N818 - it says what a file is
-    """What was decoded of a section is no use; the message says why, without the file's name."""
+    """The decoded part of a section is unusable; the message says why, without the file name."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a section.
+    """Outcome of decoding a section.
 
     Attributes:
         source: The decoder, at its end.
@@ -76,7 +76,7 @@ class Outcome:
         )
 
     def left_out(self, n_there: int) -> Iterator[str]:
-        """Warn of what is there and could not be decoded, if that is so."""
+        """Warn of samples that are present but could not be decoded."""
         n_left = n_there - self.n_samples
         if n_left > 0:
             yield f"{self.length(n_left)} at the end cannot be decoded and are left out."
@@ -96,15 +96,15 @@ class Section(ABC):
 
     @property
     def n_samples(self) -> int | None:
-        """Its length in samples, as far as it is known beforehand."""
+        """Its length in samples, if known before decoding."""
         return None
 
     @abstractmethod
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Return what is doubtful about it, in sentences about the file, without its name.
+        """Yield warnings, as sentences about the file without its name.
 
         Raises:
-            Unusable: It is no use.
+            Unusable: The decoded part is unusable.
         """
 
 
@@ -138,7 +138,7 @@ class Samples(Section):
         return self._sound.encoding.frames(self._sound.n_bytes)
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare the sizes in the header with what is there."""
+        """Compare the sizes in the header with the file."""
         sound = self._sound
         if sound.n_rest:
             yield f"the last {sound.n_rest:,} bytes are not {sound.kind} data."
@@ -225,7 +225,7 @@ class Mp3(Section):
         return self._stretch.n_samples
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare the tag with the frames, and say what is damaged."""
+        """Compare the tag with the frames, and report damage."""
         stretch, n_stated = self._stretch, self._stretch.n_stated
         slack = SLACK_FRAMES * stretch.format.n_samples
         n_missing = (n_stated or 0) - stretch.n_samples
@@ -280,7 +280,7 @@ class OggLink(Section):
         return Libsndfile(self._link.view(self._stream))
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare the time at its end with what it gave."""
+        """Compare the time of its last page with the decoded length."""
         link, n_stated = self._link, outcome.source.n_announced or 0
         if outcome.n_samples < n_stated:
             is_inside = link.granule_at_gap is not None or self._n_junk or link.is_ended
@@ -300,7 +300,7 @@ class OggLink(Section):
 
 
 class Other(Section):
-    """What libsndfile may know."""
+    """A section in a format of libsndfile."""
 
     def __init__(self, stream: Stream) -> None:
         self._view = View(stream, [(0, size_of(stream))])
@@ -310,7 +310,7 @@ class Other(Section):
         return Libsndfile(self._view)
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare what the decoder announced with what it gave; see `Section.findings`."""
+        """Compare the announced with the decoded length; see `Section.findings`."""
         n_stated = outcome.source.n_announced or 0
         if outcome.source.is_broken:
             raise Unusable(
@@ -324,7 +324,7 @@ class Other(Section):
 
 
 class ByAv(Section):
-    """What PyAV decodes."""
+    """A section decoded by PyAV."""
 
     def __init__(self, stream: Stream, av_format: AvFormat) -> None:
         self._view, self._format = View(stream, [(0, size_of(stream))]), av_format
@@ -339,7 +339,7 @@ class ByAv(Section):
             ) from error
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare what the container states with what it gave."""
+        """Compare the stated with the decoded length."""
         if isinstance(outcome.source, Av):
             yield from self._left_out(outcome.source)
         n_stated = outcome.source.n_announced or 0
@@ -367,15 +367,15 @@ def _unread(view: View) -> Iterator[str]:
 
 
 def find_sections(stream: Stream, source: str) -> list[Section]:
-    """Find what is to be decoded of a file, in order: one section, unless files were joined.
+    """Find the sections of a file, in order: one, unless files were joined.
 
     Args:
         stream: The file.
-        source: What messages call it.
+        source: Name used in messages.
 
     Raises:
-        AudioError: It is empty, or what is before the sound is out of proportion.
-        DecodeError: It is no audio.
+        AudioError: It is empty, or the data before the audio is too large.
+        DecodeError: It is not audio.
     """
     if not read_at(stream, 0, 1):
         raise AudioError(f"{source} is empty (0 bytes). Give a file that holds audio.")
@@ -393,13 +393,13 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
 
 
 def _compressed(stream: Stream, source: str) -> list[Section]:
-    """Find the sections of a file that is no container of plain samples."""
+    """Find the sections of a file in a compressed format."""
     start = skip_tags(stream, 0, MOST_TAGS)
     head = read_at(stream, start, 36)
     if head.startswith(b"ID3") and len(head) >= 10:
         raise AudioError(
             f"{source} begins with more than {MOST_TAGS} ID3 tags. Accepted are files with fewer: "
-            "save it anew with another program."
+            "save it again with another program."
         )
     if head.startswith(b"fLaC"):
         return [Flac(stream, flac) for flac in find_flac(stream, start, source)] or [Other(stream)]
@@ -425,7 +425,7 @@ def _ogg(stream: Stream, source: str) -> list[Section]:
     if any(link.n_header > MOST_HEADER for link in links):
         raise AudioError(
             f"{source} has more than {MOST_HEADER // 2**20} MiB of pictures and texts before the "
-            "sound. Accepted are files with less: save it anew with another program."
+            "sound. Accepted are files with less: save it again with another program."
         )
     found: list[Section] = []
     for link in links:
@@ -448,7 +448,7 @@ def _no_frame() -> list[Section]:
 
 
 def _is_decodable(stream: Stream) -> bool:
-    """Return whether libsndfile knows what it is."""
+    """Return whether libsndfile recognizes the format."""
     try:
         Other(stream).open().close()
     except DecodeError:

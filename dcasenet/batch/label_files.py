@@ -26,7 +26,7 @@ class FolderSummary:
         folder: The folder.
         n_files: How many recordings there are.
         n_kept: How many of them had a file there already, which was left as it is.
-        passed_over: How many files in the folders are no recordings by their names, by suffix.
+        passed_over: Number of files in the folders without an audio suffix, by suffix.
         failures: Recording → why there is no file of it.
     """
 

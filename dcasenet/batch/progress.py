@@ -51,7 +51,7 @@ class Summary:
         n_files: How many rows it has.
         n_failed: How many of them say why there is no answer.
         n_resumed: How many were finished by earlier runs.
-        passed_over: How many files in the folders are no recordings by their names, by suffix.
+        passed_over: Number of files in the folders without an audio suffix, by suffix.
     """
 
     output: Path

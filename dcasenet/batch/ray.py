@@ -80,9 +80,9 @@ def analyze(
             model in torch, which is sent to the actors.
         threshold: As in `SoundVerbs.detect_events`.
         top: How many tags a row holds.
-        channels: What becomes of several channels; see `dcasenet.types.Options`.
-        max_duration: How long a recording may be, in seconds; None for any length.
-        strict: A recording of which anything is doubtful fails.
+        channels: How several channels are handled; see `dcasenet.types.Options`.
+        max_duration: Longest recording accepted, in seconds; None for any length.
+        strict: Treat warnings as failures.
         **options: See `ActorOptions`.
 
     Returns:
@@ -113,9 +113,9 @@ def embed(
         dataset: As for `analyze`.
         model: As for `analyze`.
         task: As in `SoundVerbs.embed`.
-        channels: What becomes of several channels; see `dcasenet.types.Options`.
-        max_duration: How long a recording may be, in seconds; None for any length.
-        strict: A recording of which anything is doubtful fails.
+        channels: How several channels are handled; see `dcasenet.types.Options`.
+        max_duration: Longest recording accepted, in seconds; None for any length.
+        strict: Treat warnings as failures.
         **options: See `ActorOptions`.
 
     Returns:

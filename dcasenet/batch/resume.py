@@ -100,7 +100,7 @@ class ResultStore:
         Args:
             job: The query and its model, as plain values.
             list_files: What lists the files of a new job.
-            restart: Whether to throw away what is there.
+            restart: Whether to discard existing results.
 
         Returns:
             All files of the job, as they were listed when it began, and what was passed over.

@@ -83,9 +83,9 @@ def analyze(  # noqa: PLR0913 - the options of `SoundVerbs.analyze`
         threshold: As in `SoundVerbs.detect_events`.
         top: How many tags a row holds.
         reject: As in `SoundVerbs.classify_scene`.
-        channels: What becomes of several channels; see `dcasenet.types.Options`.
-        max_duration: How long a file may be, in seconds; None for any length.
-        strict: A file of which anything is doubtful fails.
+        channels: How several channels are handled; see `dcasenet.types.Options`.
+        max_duration: Longest file accepted, in seconds; None for any length.
+        strict: Treat warnings as failures.
         **options: See `JobOptions`.
 
     Returns:
@@ -173,9 +173,9 @@ def detect_events(
         paths: Files and folders, which are searched to any depth for audio files.
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
         decoding: Options of `SoundVerbs.detect_events`, such as ``{"threshold": 0.4}``.
-        channels: What becomes of several channels; see `dcasenet.types.Options`.
-        max_duration: How long a file may be, in seconds; None for any length.
-        strict: A file of which anything is doubtful fails.
+        channels: How several channels are handled; see `dcasenet.types.Options`.
+        max_duration: Longest file accepted, in seconds; None for any length.
+        strict: Treat warnings as failures.
         **options: See `JobOptions`.
 
     Raises:
@@ -209,9 +209,9 @@ def embed(
         paths: Files and folders, which are searched to any depth for audio files.
         output: A file to write: ``.parquet`` (extra ``pandas``), ``.npz``, ``.jsonl`` or ``.csv``.
         task: As in `SoundVerbs.embed`.
-        channels: What becomes of several channels; see `dcasenet.types.Options`.
-        max_duration: How long a file may be, in seconds; None for any length.
-        strict: A file of which anything is doubtful fails.
+        channels: How several channels are handled; see `dcasenet.types.Options`.
+        max_duration: Longest file accepted, in seconds; None for any length.
+        strict: Treat warnings as failures.
         **options: See `JobOptions`.
 
     Returns:

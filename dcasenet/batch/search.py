@@ -66,9 +66,9 @@ class Index:
     Attributes:
         filenames: Their paths.
         vectors: (recordings, size), float32.
-        source: What messages call it.
+        source: Name used in messages.
         n_failed: How many recordings of the folders cannot be embedded, and are not searched.
-        passed_over: How many files in the folders are no recordings by their names, by suffix.
+        passed_over: Number of files in the folders without an audio suffix, by suffix.
     """
 
     filenames: tuple[str, ...]

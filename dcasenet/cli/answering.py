@@ -41,11 +41,11 @@ class Query:
 
     Attributes:
         command: The command, a key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
-        answer: What answers one recording, a path or an open file: a result, or the vector of a
+        answer: Function from one recording, a path or an open file, to a result, or the vector of a
             clip.
-        job: What writes a table of many: paths, output and the options of a job → its summary.
+        job: Function that writes a table of many: paths, output and job options → summary.
         has_events: Whether the answers hold events.
-        then: What else to do with a printed answer.
+        then: Further action on a printed result.
     """
 
     command: str
@@ -64,10 +64,10 @@ def respond(
     """Answer, and print or write as the options say.
 
     Args:
-        query: What to compute.
+        query: The query to compute.
         paths: Files and folders.
         to: Where the answers go.
-        streamed: What writes a table of one recording as it goes, where the verb can.
+        streamed: Function that writes a table of one recording incrementally, if supported.
 
     Raises:
         typer.BadParameter: Options do not go together, or are out of range.
@@ -83,7 +83,7 @@ def respond(
 
 
 def list_files(paths: Sequence[Path]) -> list[str]:
-    """List what is answered one by one: a file that is given twice is there twice.
+    """List the recordings to process one by one; a file given twice is listed twice.
 
     Raises:
         typer.BadParameter: Standard input is there twice.
@@ -174,7 +174,7 @@ def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputO
             f"{folder} is a folder, and gets a file for each recording. Say which with --format: "
             f"{', '.join(forms)}."
         )
-    stopped = f"Stopped. {folder} holds what was finished: give the same command again to go on."
+    stopped = f"Stopped. {folder} has the finished files: run the same command again to resume."
     with interruptible(stopped), watching("Analyzing") as show:
 
         def watch(done: int, total: int, error: str | None) -> None:

@@ -39,8 +39,7 @@ def run_job(
         typer.Exit: A file failed, or the job was stopped.
     """
     stopped = (
-        f"Stopped. What is finished is kept in {output}.parts: give the same command again to go "
-        f"on."
+        f"Stopped. Finished rows are kept in {output}.parts: run the same command again to resume."
     )
     with interruptible(stopped), JobProgress() as progress:
         summary = job(
@@ -69,14 +68,14 @@ def write_as_it_goes(
     """
     if os.path.lexists(output) and not restart:
         raise JobError(f"{output} exists already. Give another output, or --restart.")
-    with interruptible(f"Stopped. {output} holds what was final."):
+    with interruptible(f"Stopped. {output} has the results that were final."):
         write(path, output)
     say(f"{output}: {path}")
 
 
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end what is inside with a message instead of a traceback."""
+    """Let Ctrl-C and SIGTERM end the block with a message instead of a traceback."""
     try:
         with _stopping():
             yield
@@ -87,7 +86,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 
 class JobProgress:
-    """Show how far a job is on standard error: a bar on a terminal, else a line now and then."""
+    """Show the progress of a job on standard error: a bar on a terminal, else occasional lines."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -116,7 +115,7 @@ class JobProgress:
         self._bar.stop()
 
     def __call__(self, progress: Progress, rows: Sequence[Row]) -> None:
-        """Show the progress, and what failed."""
+        """Show the progress and the failures."""
         for row in rows:
             if row["error"] is not None:
                 self._line(f"error: {' '.join(row['error'].splitlines())}")
@@ -159,7 +158,7 @@ class _Terminated(KeyboardInterrupt):
 
 @contextmanager
 def _stopping() -> Iterator[None]:
-    """Let SIGTERM stop what is inside; only the main thread may say so."""
+    """Let SIGTERM stop the block; only the main thread can set this."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""`check`: what is doubtful about recordings, without running a model."""
+"""`check`: problems of recordings, found without running a model."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def register(app: typer.Typer) -> None:
 def check_files(
     files: Paths,
     max_duration: Annotated[
-        float, typer.Option(min=0, help="How long a recording may be, in seconds.")
+        float, typer.Option(min=0, help="Longest recording accepted, in seconds.")
     ] = inf,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if anything is doubtful.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Treat audio warnings as errors.")
+    ] = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Check recordings for damage, clipping, silence, telephone sound ..."""

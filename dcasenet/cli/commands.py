@@ -89,11 +89,13 @@ def analyze(
     reject: Reject = True,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw one file here: spectrogram, probabilities, events, scenes."),
+        typer.Option(
+            help="Picture to draw of one file: spectrogram, probabilities, events, scenes."
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Answer every task that the model has: scene, tags and events."""
+    """Run every task of the model: scene, tags and events."""
     from dcasenet.batch import runner
     from dcasenet.batch.incremental import write_results
 
@@ -197,7 +199,7 @@ def embed(
     reading: ReadingOptions,
     to: OutputOptions,
     level: Annotated[
-        Level, typer.Option(help="A vector for a clip, or one for each step of the network.")
+        Level, typer.Option(help="One vector per clip, or one per step of the network.")
     ] = Level.clip,
 ) -> None:
     """Print the embeddings of recordings."""

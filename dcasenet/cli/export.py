@@ -30,22 +30,22 @@ def export(
     weights: Weights = None,
     task: Annotated[
         list[TaskName] | None,
-        typer.Option(help="A task to export, again for each; by default all of them."),
+        typer.Option(help="Task to export; may be repeated. By default all."),
     ] = None,
-    fmt: Annotated[Literal["onnx"], typer.Option("--format", help="What to write.")] = "onnx",
+    fmt: Annotated[Literal["onnx"], typer.Option("--format", help="File format.")] = "onnx",
     precision: Annotated[
-        Literal["float32", "int8"], typer.Option(help="What the file computes in.")
+        Literal["float32", "int8"], typer.Option(help="Precision of the exported model.")
     ] = "float32",
     calibrate: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Recordings that int8 is calibrated with; those that ship need none.",
+            help="Recordings for int8 calibration; not needed for checkpoints of the package.",
         ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as one ONNX file: waveform in, answers out, its labels inside."""
+    """Export a model as one ONNX file, from waveform to outputs, with its labels."""
     from dcasenet.audio.discovery import find_recordings
     from dcasenet.loading import load
     from dcasenet.onnx.export import to_onnx

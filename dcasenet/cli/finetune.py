@@ -20,7 +20,7 @@ COMMANDS: dict[Task, str] = {"scene": "scene", "tag": "tags", "event": "events"}
 
 
 class Freeze(StrEnum):
-    """What stays as it is."""
+    """Which weights are not trained."""
 
     trunk = "trunk"
     none = "none"
@@ -34,41 +34,47 @@ def register(app: typer.Typer) -> None:
 @with_options
 def finetune(
     data: Annotated[
-        Path, typer.Argument(help="A folder with a folder for each class, or a CSV with labels.")
+        Path, typer.Argument(help="A folder with one folder per class, or a CSV with labels.")
     ],
     task: Annotated[
-        TaskName, typer.Option(help="scene: one label is true; tag: any number; event: and when.")
+        TaskName,
+        typer.Option(help="scene: one label per clip; tag: any number; event: labels with times."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the new model.")],
     of_model: CheckpointOptions,
     freeze: Annotated[
         Freeze, typer.Option(help="trunk: one linear layer, in seconds; none: everything.")
     ] = Freeze.trunk,
-    epochs: Annotated[int, typer.Option(min=1, help="Most epochs, without freeze.")] = 30,
-    batch_size: Annotated[int, typer.Option(min=2, help="Recordings in a step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Of the new last layer.")] = 1e-3,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Maximum number of epochs, with --freeze none.")
+    ] = 30,
+    batch_size: Annotated[int, typer.Option(min=2, help="Recordings per step.")] = 32,
+    learning_rate: Annotated[
+        float, typer.Option(help="Learning rate of the new last layer.")
+    ] = 1e-3,
     backbone_lr_scale: Annotated[
-        float, typer.Option(min=0, help="Share of it that the rest gets.")
+        float, typer.Option(min=0, help="Factor on the learning rate for the other layers.")
     ] = 0.3,
-    mixup: Annotated[float, typer.Option(min=0, help="Alpha of mix-up; 0 is none.")] = 0.4,
+    mixup: Annotated[float, typer.Option(min=0, help="Alpha of mix-up; 0 disables it.")] = 0.4,
     validation: Annotated[
-        float, typer.Option(min=0, help="Share of the recordings to hold out; 0 is none.")
+        float,
+        typer.Option(min=0, help="Share of the recordings held out for validation; 0 disables it."),
     ] = 0.2,
     folds: Annotated[
         int | None,
         typer.Option(
             min=2,
-            help="For few recordings: train once without each of so many folds, and print how the "
+            help="For few recordings: cross-validate with this many folds, and print how the "
             "recordings left out fare, with a confusion table.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     work_dir: Annotated[
-        Path | None, typer.Option(help="For decoded audio and checkpoints, to go on from.")
+        Path | None, typer.Option(help="Folder for decoded audio and checkpoints, to resume from.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Teach a model the labels of your own recordings, and write it as a folder."""
+    """Fine-tune a model on labeled recordings, and write it as a folder."""
     from dcasenet.weights.hub import check_folder
 
     check_folder(output, overwrite=overwrite)  # before anything is computed
@@ -101,7 +107,7 @@ def finetune(
 
 
 def _show(spec: ModelSpec, task: Task, output: Path) -> None:
-    """Print the validation figures, and what to type next."""
+    """Print the validation metrics and the next commands."""
     console = Console(highlight=False)
     table = Table(min_width=52)
     table.add_column("figure", ratio=1)

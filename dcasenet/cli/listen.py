@@ -1,4 +1,4 @@
-"""The command `listen`: answers while sound comes in."""
+"""The command `listen`: results while the audio arrives."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ PASSWORD = "DCASENET_MQTT_PASSWORD"
 
 
 class LiveFormat(StrEnum):
-    """Forms of what is said live."""
+    """Output formats of `listen`."""
 
     table = "table"
     json = "json"
 
 
 class Encoding(StrEnum):
-    """How samples without a header are written."""
+    """Encoding of samples without a header."""
 
     u8 = "u8"
     s16 = "s16"
@@ -50,13 +50,13 @@ class Encoding(StrEnum):
 
 
 class Output(Protocol):
-    """Whoever is told what a stream says."""
+    """Receiver of a stream's updates."""
 
     def publish(self, update: StreamUpdate, now: float, began: datetime) -> None:
-        """Print an update that came when the stream had `now` seconds since `began`."""
+        """Print an update that arrived at `now` seconds of a stream that started at `began`."""
 
     def close(self) -> None:
-        """Finish what was told."""
+        """Finish the output."""
 
 
 class JsonLines:
@@ -72,7 +72,7 @@ class JsonLines:
         self._told: set[tuple[str, float]] = set()  # early events: label and onset
 
     def publish(self, update: StreamUpdate, now: float, began: datetime) -> None:
-        """Write what is new."""
+        """Write new results."""
         for event in update.events:
             self._line("event", now, began, event.onset, {**event.to_dict(), "final": True})
         for scene in update.scenes:
@@ -90,7 +90,7 @@ class JsonLines:
             self._told = set(under_way)
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: every line is complete."""
 
     def _line(
         self, kind: str, now: float, began: datetime, onset: float, values: dict[str, Any]
@@ -103,31 +103,33 @@ class JsonLines:
 
 @dataclass(frozen=True)
 class RawOptions:
-    """How standard input without a WAV header is written."""
+    """Format of standard input without a WAV header."""
 
     rate: Annotated[
         int | None, typer.Option(help="Sample rate of standard input without a WAV header, in Hz.")
     ] = None
-    channels: Annotated[int, typer.Option(min=1, max=64, help="Channels of the same.")] = 1
-    encoding: Annotated[Encoding, typer.Option(help="Samples of the same.")] = Encoding.s16
+    channels: Annotated[int, typer.Option(min=1, max=64, help="Channels of such input.")] = 1
+    encoding: Annotated[Encoding, typer.Option(help="Sample encoding of such input.")] = (
+        Encoding.s16
+    )
 
 
 @dataclass(frozen=True)
 class MqttOptions:
-    """Who else is told."""
+    """Other receivers of the results."""
 
     mqtt: Annotated[
         str | None,
         typer.Option(
             metavar="HOST",
-            help="Tell an MQTT broker, and Home Assistant by it: HOST, HOST:PORT or "
+            help="Publish to an MQTT broker, for Home Assistant and others: HOST, HOST:PORT or "
             f"mqtt://USER@HOST (the password in {PASSWORD}).",
         ),
     ] = None
-    mqtt_name: Annotated[str, typer.Option(help="What this device is called there.")] = "dcasenet"
+    mqtt_name: Annotated[str, typer.Option(help="Name of this device.")] = "dcasenet"
 
     def publisher(self, spec: ModelSpec) -> MqttPublisher | None:
-        """Connect to the broker, if one is named."""
+        """Connect to the broker, if one is given."""
         if self.mqtt is None:
             return None
         from dcasenet.live.mqtt import Broker, MqttPublisher
@@ -149,25 +151,27 @@ def listen(
         str | None,
         typer.Argument(
             metavar="[FILE|-]",
-            help="A recording, at its own speed, or - for standard input; else the microphone.",
+            help="A recording, in real time, or - for standard input; by default the microphone.",
         ),
     ] = None,
     microphone: Annotated[
-        str | None, typer.Option("--input", help="Which input: its name or number.")
+        str | None, typer.Option("--input", help="Audio input: its name or number.")
     ] = None,
     threshold: ThresholdOption = None,
     top: Top = 8,
     form: Annotated[
-        LiveFormat, typer.Option("--format", help="table, or json (a line for each answer).")
+        LiveFormat,
+        typer.Option("--format", help="Output format: table, or json (one line per result)."),
     ] = LiveFormat.table,
     early: Annotated[
-        bool, typer.Option("--early", help="Write JSON lines of events that are not final, too.")
+        bool, typer.Option("--early", help="Also write JSON lines of events that are not final.")
     ] = False,
     latency: Annotated[
-        float, typer.Option(help="How soon after its onset an event shows, in seconds.")
+        float,
+        typer.Option(help="Longest delay from an event's onset until it is shown, in seconds."),
     ] = 1.0,
 ) -> None:
-    """Process sound while it comes in: the place, sounds, and each event once it has ended."""
+    """Analyze audio as it arrives: scene, tags, and each event once it has ended."""
     if early and form is not LiveFormat.json:
         raise typer.BadParameter("--early is for --format json; the table shows them anyway.")
     with _opened(source, microphone, raw) as sound:
@@ -244,7 +248,7 @@ def _opened(source: str | None, microphone: str | None, raw: RawOptions) -> Live
 
 @contextmanager
 def until_interrupted(blocks: Iterator[Any]) -> Iterator[Iterator[Any]]:
-    """Yield an iterator that ends when the process is told to stop.
+    """Yield an iterator that ends when the process receives a stop signal.
 
     While a block is waited for, that ends at once; while one is answered, the answer is finished,
     so that nothing that has been received is lost.

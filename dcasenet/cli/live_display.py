@@ -1,4 +1,4 @@
-"""What `listen` shows on a terminal: bars that move, and below the line each event once."""
+"""Terminal output of `listen`: probability bars, and each event once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LABEL_WIDTH = 26
 class LiveDisplay:
     """Shows what is detected now at the bottom of the terminal, and above it the events that ended.
 
-    Where output is no terminal, it writes the events alone, a line each.
+    If output is not a terminal, only the events are written, one per line.
 
     Args:
         console: Where to.
-        source: What is listened to.
+        source: Name of the audio input.
         top: How many tags to show.
     """
 
@@ -96,7 +96,7 @@ class LiveDisplay:
 
 
 def _doubt(result: Scene | Tags) -> tuple[str, str]:
-    """Return what is shown beside an answer of which the model is not sure."""
+    """Return the mark of a result that the model is not sure about."""
     return ("" if result.is_sure else "  not sure", "yellow")
 
 

@@ -39,14 +39,14 @@ class TaskName(StrEnum):
 
 
 class Level(StrEnum):
-    """What an embedding stands for."""
+    """Whether an embedding describes a clip or each step."""
 
     clip = "clip"
     frame = "frame"
 
 
 class Precision(StrEnum):
-    """What a model computes in."""
+    """Precision of the computation."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -54,7 +54,7 @@ class Precision(StrEnum):
 
 
 class Runtime(StrEnum):
-    """What a model runs in."""
+    """Runtime of a model."""
 
     auto = "auto"
     torch = "torch"
@@ -85,26 +85,24 @@ Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Architecture, folder, file or Hub repository; by default what ships.",
+        help="Architecture, folder, file or Hub repository; by default the packaged checkpoint.",
     ),
 ]
 Stage: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="Which training; see 'dcasenet models'. Of a named architecture, by default joint."
+        help="Checkpoint stage; see 'dcasenet models'. For a named architecture, default joint."
     ),
 ]
-Weights: TypeAlias = Annotated[
-    Path | None, typer.Option(help="A file of weights, instead of a stage.")
-]
+Weights: TypeAlias = Annotated[Path | None, typer.Option(help="Weights file, instead of a stage.")]
 Device: TypeAlias = Annotated[str, typer.Option(help="Where to run, such as cpu or cuda.")]
 PrecisionOption: TypeAlias = Annotated[
-    Precision, typer.Option("--precision", help="What the model computes in.")
+    Precision, typer.Option("--precision", help="Precision of the computation.")
 ]
 RuntimeOption: TypeAlias = Annotated[
     Runtime,
     typer.Option(
-        "--runtime", help="What the model runs in; auto: onnx where a file is there, else torch."
+        "--runtime", help="Runtime of the model; auto: onnx if a file is available, else torch."
     ),
 ]
 ThresholdOption: TypeAlias = Annotated[
@@ -112,30 +110,30 @@ ThresholdOption: TypeAlias = Annotated[
     typer.Option(
         "--threshold",
         metavar="LIMIT|LABEL=LIMIT",
-        help="Events are above it: a number from 0 to 1, f1, precision@0.9 or recall@0.9; for "
-        "one label as LABEL=LIMIT, again for each. By default the checkpoint's own.",
+        help="Threshold of events: a number from 0 to 1, f1, precision@0.9 or recall@0.9; for "
+        "one label as LABEL=LIMIT, repeated for each. By default the checkpoint's own.",
     ),
 ]
 Reject: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--reject/--no-reject",
-        help="Say 'not sure' about recordings that are unlike all training data.",
+        help="Mark recordings that are unlike the training data as 'not sure'.",
     ),
 ]
 Top: TypeAlias = Annotated[int, typer.Option(min=1, help="How many tags to show.")]
 FormatOption: TypeAlias = Annotated[
-    Format, typer.Option("--format", help="table, json (a line a file) or csv.")
+    Format, typer.Option("--format", help="Output format: table, json (one line per file) or csv.")
 ]
 Workers: TypeAlias = Annotated[
     int | None,
     typer.Option(min=0, help="Processes that read files (with ray: actors) for --output."),
 ]
 Restart: TypeAlias = Annotated[
-    bool, typer.Option("--restart", help="Write --output anew, whatever is there.")
+    bool, typer.Option("--restart", help="Overwrite --output and start over.")
 ]
 Overwrite: TypeAlias = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that dcasenet did not write, too.")
+    bool, typer.Option("--overwrite", help="Also replace files that dcasenet did not write.")
 ]
 EngineOption: TypeAlias = Annotated[
     Engine, typer.Option("--engine", help="Where to run for --output: here, or on Ray.")
@@ -144,7 +142,7 @@ EngineOption: TypeAlias = Annotated[
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """Which model is meant."""
+    """The model to use."""
 
     model: Model = None
     stage: Stage = None
@@ -166,7 +164,7 @@ class ModelOptions(CheckpointOptions):
     runtime: RuntimeOption = Runtime.auto
 
     def load(self) -> SoundModel | OnnxSoundModel:
-        """Load the model as it is to run."""
+        """Load the model with its device, precision and runtime."""
         return load_model(
             self.model, self.stage, self.weights, self.device, self.precision, self.runtime
         )
@@ -187,17 +185,15 @@ class DecodingOptions:
         0.0
     )
     window: Annotated[
-        float | None, typer.Option(help="Seconds that are analyzed at once; longer files in parts.")
+        float | None, typer.Option(help="Length of a window, in seconds; longer files are split.")
     ] = None
-    hop: Annotated[float | None, typer.Option(help="Seconds from one such window to the next.")] = (
-        None
-    )
+    hop: Annotated[float | None, typer.Option(help="Step between windows, in seconds.")] = None
     hysteresis: Annotated[
         float | None,
         typer.Option(
             min=0.05,
             max=1,
-            help="An event lasts while it is above this share of its threshold; 1: while it is "
+            help="An event continues while it is above this share of its threshold; 1: while it is "
             "above the threshold. By default the checkpoint's own.",
         ),
     ] = None
@@ -239,17 +235,17 @@ class ReadingOptions:
         ),
     ] = "mix"
     max_duration: Annotated[
-        float, typer.Option(min=0, help="How long a recording may be, in seconds.")
+        float, typer.Option(min=0, help="Longest recording accepted, in seconds.")
     ] = MAX_DURATION
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on recordings of which anything is doubtful.")
-    ] = False
+    strict: Annotated[bool, typer.Option("--strict", help="Treat audio warnings as errors.")] = (
+        False
+    )
 
     def arguments(self) -> dict[str, Any]:
         """Return them as the verbs take them.
 
         Raises:
-            typer.BadParameter: The channels are none of the three.
+            typer.BadParameter: The value is not mix, each or a channel.
         """
         chosen: Any = self.channels
         if chosen not in ("mix", "each"):
@@ -267,7 +263,7 @@ class ReadingOptions:
 
 
 def audio_of(path: str | Path) -> str | BinaryIO:
-    """Return what a path on the command line stands for: ``-`` is standard input."""
+    """Return the audio for a path on the command line: ``-`` is standard input."""
     return sys.stdin.buffer if str(path) == STDIN else str(path)
 
 
@@ -279,7 +275,7 @@ class OutputOptions:
         ResultFormat,
         typer.Option(
             "--format",
-            help="What is printed, or written to a folder: table, json (a line a file) or csv; "
+            help="Output format: table, json (one line per file) or csv; "
             "events also for other programs.",
         ),
     ] = "table"
@@ -298,11 +294,11 @@ class OutputOptions:
 
 
 def check_picture(path: Path, overwrite: bool) -> None:
-    """Refuse a ``--plot`` that cannot be drawn or written, or that somebody else made.
+    """Refuse a ``--plot`` that cannot be drawn or written, or that dcasenet did not write.
 
     Raises:
         ImportError: matplotlib is not installed (extra ``plot``).
-        typer.BadParameter: It cannot be written, or somebody else made it.
+        typer.BadParameter: It cannot be written, or dcasenet did not write it.
     """
     from dcasenet.plot import PICTURES, is_plot, new_figure
 
@@ -320,7 +316,7 @@ def check_picture(path: Path, overwrite: bool) -> None:
 
 
 def parse_threshold(given: Sequence[str] | None, spec: ModelSpec) -> types.Threshold:
-    """Read what ``--threshold`` was given, once or again for labels.
+    """Read the values of ``--threshold``, given once or repeated for labels.
 
     Args:
         given: Numbers, operating points, or either with ``LABEL=`` before it.
@@ -363,10 +359,10 @@ def _limit(text: str) -> float | str:
 
 @contextmanager
 def refusing_options() -> Iterator[None]:
-    """Turn what the package says of an option's value into a wrong call of the command.
+    """Turn an error about an option's value into a usage error of the command.
 
     Raises:
-        typer.BadParameter: A `ValueError` that is no fault of a recording or a checkpoint.
+        typer.BadParameter: A `ValueError` not caused by a recording or a checkpoint.
     """
     try:
         yield

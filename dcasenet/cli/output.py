@@ -32,7 +32,7 @@ COLLECTIONS = ("dev", "docs", "test")  # extras that repeat others'
 
 
 class Format(StrEnum):
-    """Forms of what is printed."""
+    """Output formats."""
 
     table = "table"
     json = "json"
@@ -57,7 +57,7 @@ ResultFormat: TypeAlias = Literal[
 class Printer:
     """Write the results of file after file to standard output, in one format.
 
-    What is odd about a file goes to standard error, but for formats with a place for it.
+    Warnings go to standard error, except in formats that have a field for them.
 
     Args:
         form: The format; CSV gets its header before the first row.
@@ -139,7 +139,7 @@ def say(text: object) -> None:
 
 
 def shown(text: object) -> str:
-    """Return text that rich shows as it is: without its markup, without control characters."""
+    """Return text that rich shows verbatim: markup escaped, control characters removed."""
     return escape(one_line(str(text)))
 
 
@@ -190,7 +190,7 @@ def watching(description: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on a terminal's standard error, for more than one item.
 
     Yields:
-        What is told how many items are done, and of how many.
+        A function that takes the number of finished items and the total.
     """
     console = Console(stderr=True)
     # Redirected, what is printed would go to the bar's console instead of standard output.
@@ -218,21 +218,21 @@ def progress(items: Sequence[Item], description: str) -> Iterator[Item]:
 
 
 def warn(file: str | Path, warnings: Sequence[str]) -> None:
-    """Print on standard error what is odd about a file."""
+    """Print warnings about a file on standard error."""
     for warning in warnings:
         _on_stderr(f"warning: {warning if str(file) in warning else f'{file}: {warning}'}")
 
 
 def fail(error: Exception | str) -> None:
-    """Print on standard error, in one line, what went wrong."""
+    """Print an error on standard error, in one line."""
     _on_stderr(f"error: {error}")
 
 
 def what_to_install(error: ImportError) -> ImportError:
-    """Return an error that says what to type where a package is missing; others as they are.
+    """Return an error that says how to install a missing package; others unchanged.
 
     Args:
-        error: What an import raised.
+        error: The error of an import.
 
     Example:
         >>> what_to_install(ModuleNotFoundError("No module named 'lightning'", name="lightning"))
@@ -256,16 +256,16 @@ def what_to_install(error: ImportError) -> ImportError:
 
 
 def tell_passed_over(counts: Counter[str]) -> None:
-    """Print on standard error, in one line, what is no recording by its name."""
+    """Print the counts of files without an audio suffix on standard error, in one line."""
     if counts:
         _on_stderr(f"passed over: {describe_counts(counts)}")
 
 
 def tell_left_out(n_files: int) -> None:
-    """Print on standard error, in one line, how many recordings a search or the like goes without.
+    """Print the number of recordings that were skipped on standard error, in one line.
 
     Args:
-        n_files: How many cannot be used.
+        n_files: Number of recordings that cannot be used.
     """
     if n_files:
         _on_stderr(f"left out: {n_files:,} that cannot be used (dcasenet check says why)")

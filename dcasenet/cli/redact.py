@@ -37,31 +37,31 @@ def redact(
         typer.Option(
             "--output",
             "-o",
-            help="The file to write, or a folder for the copies; by default NAME.redacted.SUFFIX "
-            "beside each recording.",
+            help="File to write, or folder for the copies; by default NAME.redacted.SUFFIX "
+            "next to each recording.",
         ),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="An event to silence; may be repeated. By default those of speech."),
+        typer.Option(help="Event to silence; may be repeated. By default the events of speech."),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Events above it are silenced.")
+        float | None, typer.Option(min=0, max=1, help="Threshold of the events to silence.")
     ] = None,
     pad: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Seconds silenced before and after; by default a step, at least 0.48."
+            min=0, help="Padding before and after, in seconds; by default a step, at least 0.48."
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace copies that are there.")
+        bool, typer.Option("--overwrite", help="Replace existing copies.")
     ] = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Silence speech in copies of recordings, so that they can be shared.
 
-    Listen before you share: what is quiet, whispered or sung may be missed.
+    Listen to the copies before you share them: quiet, whispered or sung speech may be missed.
     """
     from dcasenet.inference import redact as module
 
@@ -107,14 +107,14 @@ def _targets(files: Sequence[Path], output: Path | None) -> dict[str, Path | Non
     if not folders and not output.is_dir():
         if len(files) > 1:
             raise typer.BadParameter(
-                f"--output {output} is no folder, and there are {len(files)} recordings. Make it, "
-                f"or give one recording."
+                f"--output {output} is not a folder, and there are {len(files)} recordings. "
+                f"Create it, or give one recording."
             )
         return dict.fromkeys(places, output)
     for folder in folders:
         if output.resolve().is_relative_to(folder.resolve()):
             raise typer.BadParameter(
-                f"--output {output} lies in {folder}, whose recordings the copies would be the "
+                f"--output {output} is in {folder}, whose recordings the copies would be the "
                 f"next time. Give a folder elsewhere."
             )
     tell_passed_over(passed_over)
@@ -122,7 +122,7 @@ def _targets(files: Sequence[Path], output: Path | None) -> dict[str, Path | Non
 
 
 def _in_folder(output: Path, places: Mapping[str, Path]) -> dict[str, Path | None]:
-    """Return the copies' paths in a folder, as the recordings lie in theirs."""
+    """Return the copies' paths in a folder, with the structure of the recordings' folder."""
     from dcasenet.inference.redact import default_output
 
     short = {name: output / default_output(place) for name, place in places.items()}

@@ -33,14 +33,14 @@ def report(
     files: Paths,
     of_model: ModelOptions,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The page to write, such as report.html.")
+        Path, typer.Option("--output", "-o", help="Page to write, such as report.html.")
     ],
     threshold: ThresholdOption = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     audio: Annotated[
         Literal["auto", "embed", "link", "none"],
         typer.Option(
-            help="Put the sound into the page, link to the files, or neither; auto puts up to "
+            help="Embed the audio in the page, link to the files, or neither; auto embeds up to "
             "64 MB of sound into it and links to the rest."
         ),
     ] = "auto",
@@ -83,19 +83,19 @@ def verify(
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Model; by default the one that the file names."),
+        typer.Option("--model", help="Model; by default the one named in the file."),
     ] = None,
     stage: Annotated[
-        str | None, typer.Option(help="Its stage, for a name such as v3; by default joint.")
+        str | None, typer.Option(help="Checkpoint stage, for a name such as v3; default joint.")
     ] = None,
     recordings: Annotated[
         Path | None, typer.Option(help="Folder of the recordings, if they have moved.")
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Numbers that differ by less are the same.")
+        float, typer.Option(min=0, help="Largest difference of numbers that count as equal.")
     ] = 0.005,
 ) -> None:
-    """Answer again what is in files of results, and compare."""
+    """Recompute stored results and compare."""
     from dcasenet.loading import load
     from dcasenet.verify import verify as check
 
@@ -127,7 +127,7 @@ def calibrate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Folder to save the model to, with what was measured inside."
+            "--output", "-o", help="Folder to save the model to, with the measured curves."
         ),
     ] = None,
     plot: Annotated[
@@ -135,10 +135,10 @@ def calibrate(
     ] = None,
     overwrite: Overwrite = False,
     form: Annotated[
-        Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")
+        Literal["table", "json", "csv"], typer.Option("--format", help="Output format.")
     ] = "table",
 ) -> None:
-    """Measure how far event probabilities can be believed, and thresholds for what they achieve."""
+    """Measure calibration of event probabilities and store operating points."""
     from dcasenet.weights.hub import check_folder
 
     if plot is not None:

@@ -53,8 +53,8 @@ Steps = Annotated[int, typer.Option(min=1, help="Optimizer steps per epoch; the 
 Batch = Annotated[
     str, typer.Option(metavar="S,T,E", help="Scene, tag and event batch, in each process.")
 ]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that cut batches.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that load batches.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -65,10 +65,11 @@ def register(app: typer.Typer) -> None:
 
 def train(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder of the model, as 'load' reads it.")
+        Path,
+        typer.Option("-o", "--output", help="Folder for the model, which dcasenet.load reads."),
     ],
     tasks: Annotated[
-        str, typer.Option(help="What to train, together: any of scene,tag,event.")
+        str, typer.Option(help="Tasks to train jointly: any of scene,tag,event.")
     ] = ",".join(TASKS),
     model: Annotated[str, typer.Option(help="Architecture: v1, v2 or v3.")] = "v3",
     asc: Scenes = None,
@@ -86,7 +87,7 @@ def train(
     seed: Seed = 0,
     workers: Workers = 2,
 ) -> None:
-    """Train as the paper does, from scratch; the same command goes on after an interruption.
+    """Train from scratch as in the paper; the same command resumes after an interruption.
 
     Under torchrun it trains on every process: torchrun --nproc-per-node 2 -m dcasenet train ...
     """
@@ -108,10 +109,10 @@ def train(
 
 
 def reproduce(
-    table: Annotated[int, typer.Option(min=2, max=3, help="Of the paper: 2 or 3.")] = 3,
+    table: Annotated[int, typer.Option(min=2, max=3, help="Table of the paper: 2 or 3.")] = 3,
     rows: Annotated[
         list[str] | None,
-        typer.Option(help="A row such as v3:scene+tag, or v3 for all of it; again for each."),
+        typer.Option(help="A row such as v3:scene+tag, or v3 for all its rows; may be repeated."),
     ] = None,
     asc: Scenes = None,
     tag: Tags = None,
@@ -120,11 +121,15 @@ def reproduce(
         Path, typer.Option(help="Folder for decoded audio, checkpoints, logs and results.")
     ] = Path("reproduction"),
     evaluate_released: Annotated[
-        bool, typer.Option("--evaluate-released", help="Grade the authors' files; train nothing.")
+        bool,
+        typer.Option("--evaluate-released", help="Evaluate the authors' files, without training."),
     ] = False,
     select_on_test: OnTest = False,
     scale: Annotated[
-        Scale, typer.Option(help="tiny: the whole path in a minute, without data; no real numbers.")
+        Scale,
+        typer.Option(
+            help="tiny: the whole path in a minute on synthetic data; meaningless numbers."
+        ),
     ] = Scale.paper,
     width: Width = 1.0,
     epochs: Epochs = 160,
@@ -133,7 +138,7 @@ def reproduce(
     seed: Seed = 0,
     workers: Workers = 2,
 ) -> None:
-    """Train rows of the paper's Table 2 or 3 again, and print our figures beside the paper's."""
+    """Reproduce rows of the paper's Table 2 or 3, and compare the results."""
     from dcasenet.train.engine.trainer import is_first
     from dcasenet.train.paper import reproduce as again
     from dcasenet.train.paper.published import rows as rows_of
@@ -190,12 +195,12 @@ def data_sets(
     if sed is not None:
         sets["event"] = TAUNigens2020(sed, validation=not select_on_test)
     if not sets:
-        raise DcasenetError("There is no data set; give --asc DIR, --tag DIR or --sed DIR.")
+        raise DcasenetError("No data set was given; give --asc DIR, --tag DIR or --sed DIR.")
     return sets
 
 
 def recipe_of(tasks: Sequence[Task], batch: str, model: str = "v3", **options: Any) -> PaperRecipe:
-    """Return the paper's recipe with what the options change."""
+    """Return the paper's recipe, changed by the options."""
     from dcasenet.train.paper.recipe import PaperRecipe
 
     sizes = batch.split(",")
@@ -213,7 +218,7 @@ def recipe_of(tasks: Sequence[Task], batch: str, model: str = "v3", **options: A
 
 
 def show(found: Sequence[Comparison], *, trained: bool, on_test: bool) -> None:
-    """Print figures beside the paper's."""
+    """Print results next to the paper's."""
     typer.echo(f"{'row':26}{'training':12}{'figure':34}{'ours':>9}{'paper':>9}{'difference':>12}")
     for c in found:
         name = f"{c.task} {c.figure}"

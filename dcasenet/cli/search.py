@@ -20,7 +20,6 @@ from dcasenet.cli.options import (
     FormatOption,
     ModelOptions,
     Runtime,
-    Workers,
     refusing_options,
     with_options,
 )
@@ -50,17 +49,19 @@ def search(
     ],
     of_model: ModelOptions,
     label: Annotated[
-        str | None, typer.Option(help="Search for a tag of the model instead of a recording.")
+        str | None, typer.Option(help="Tag of the model to search for, instead of a recording.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many recordings to show.")] = 10,
     index: Annotated[
         Path | None,
-        typer.Option(help="An .npz to keep the folders' embeddings in, instead of the cache."),
+        typer.Option(help="An .npz file for the folders' embeddings, instead of the cache."),
     ] = None,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read the folders' recordings.")
+    ] = None,
     form: FormatOption = Format.table,
 ) -> None:
-    """Find the recordings nearest to another one, or those of a tag, by their embeddings.
+    """Find the recordings nearest to a given one, or to a tag, by their embeddings.
 
     A folder's recordings are embedded once; later, only those that are new or have changed.
     """
@@ -72,7 +73,7 @@ def search(
             "FOLDER."
         )
     if query is None and of_model.runtime is Runtime.auto and find_spec("torch") is not None:
-        # To run the tag head alone, ONNX needs a package more.
+        # To run the tag head alone, ONNX needs another package.
         of_model = dataclasses.replace(of_model, runtime=Runtime.torch)
     loaded = of_model.load()
     with refusing_options():

@@ -28,7 +28,7 @@ def web(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 takes any free one.")
+        int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 selects a free one.")
     ] = 8000,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Whether to open a browser.")
@@ -39,14 +39,14 @@ def web(
             "--output",
             "-o",
             metavar="DIR",
-            help="Write the page here for any web server, instead.",
+            help="Write the page to this folder instead, for any web server.",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write into a folder that is not empty, too.")
+        bool, typer.Option("--overwrite", help="Also write into a folder that is not empty.")
     ] = False,
 ) -> None:
-    """Open a page that answers files and the microphone in the browser; no sound leaves it."""
+    """Open a page that analyzes files and the microphone in the browser, locally."""
     import webbrowser
 
     from dcasenet.live.page import page_server, write_page

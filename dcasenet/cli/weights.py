@@ -26,15 +26,18 @@ from dcasenet.weights.sources import (
     is_offline,
 )
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
 CacheOption = Annotated[
-    Path | None, typer.Option("--cache-dir", help="Cache folder in place of the usual one.")
+    Path | None, typer.Option("--cache-dir", help="Cache folder, instead of the default.")
 ]
 StageOption = Annotated[
-    str | None, typer.Option(help="Stage, as 'dcasenet models' lists them; of a name, joint.")
+    str | None,
+    typer.Option(
+        help="Checkpoint stage; see 'dcasenet models'. For a named architecture, default joint."
+    ),
 ]
 
-cache_commands = typer.Typer(help="Look after downloaded weights.", no_args_is_help=True)
+cache_commands = typer.Typer(help="Manage the checkpoint cache.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +60,7 @@ def info(
     stage: StageOption = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Show what a checkpoint is: labels, license, training data, figures, front end."""
+    """Describe a checkpoint: labels, license, training data, metrics, front end."""
     spec = _spec_of(model, stage)
     values = _plain(spec)
     if output is Format.json:
@@ -72,7 +75,7 @@ def download(
     stage: StageOption = None,
     cache_dir: CacheOption = None,
 ) -> None:
-    """Bring a checkpoint into the cache, so that it loads without a network."""
+    """Download a checkpoint into the cache, for use without a network."""
     access = Access(cache_dir, is_offline())
     if model not in manifest.ARCHITECTURES and "/" in model:
         from dcasenet.weights.hub import download_repository
@@ -88,9 +91,7 @@ def download(
 def convert(
     source: Annotated[Path, typer.Argument(help="A PyTorch state dict or safetensors file.")],
     target: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    model: Annotated[
-        str, typer.Option(help="Architecture, where the file does not say it.")
-    ] = "v3",
+    model: Annotated[str, typer.Option(help="Architecture, if the file does not state it.")] = "v3",
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a weights file into safetensors that carry labels, license and settings."""
@@ -98,7 +99,9 @@ def convert(
     from dcasenet.weights.hub import refusal
 
     if model not in manifest.ARCHITECTURES:
-        raise typer.BadParameter(f"{model!r} is none of {', '.join(manifest.ARCHITECTURES)}.")
+        raise typer.BadParameter(
+            f"{model!r} is not an architecture; choose one of {', '.join(manifest.ARCHITECTURES)}."
+        )
     if not overwrite and os.path.lexists(target) and not _is_ours(target):
         raise refusal(target)
     try:
@@ -134,7 +137,7 @@ def verify_cache(cache_dir: CacheOption = None) -> None:
     damaged = [str(path) for path, intact in results if not intact]
     if damaged:
         raise ChecksumError(
-            f"Damaged: {', '.join(damaged)}. The next load fetches them again; or delete them."
+            f"Damaged: {', '.join(damaged)}. The next load downloads them again; or delete them."
         )
 
 
@@ -163,8 +166,8 @@ def _spec_of(model: str | None, stage: str | None) -> ModelSpec:
     spec = metadata.read_spec(path / hub.WEIGHTS if path.is_dir() else path)
     if spec is None:
         raise WeightsError(
-            f"{path} says nothing about itself. 'dcasenet convert {path} OUT.safetensors' makes "
-            f"a file that does."
+            f"{path} has no description of its model. 'dcasenet convert {path} OUT.safetensors' "
+            f"makes a file that has one."
         )
     return spec
 

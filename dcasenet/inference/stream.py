@@ -1,4 +1,4 @@
-"""Sound that has no end yet: blocks in, what is final out."""
+"""Streaming inference: blocks in, final results out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ SAME_TIME = 1e-6
 
 @dataclass(frozen=True)
 class Provisional:
-    """What a stream says early: as if the recording ended now. The next one replaces it.
+    """Provisional results of a stream, as if the recording ended now; the next ones replace them.
 
     Attributes:
         time: When, in seconds from the start.
@@ -88,7 +88,7 @@ class Provisional:
 
 @dataclass(frozen=True)
 class StreamUpdate:
-    """What has become final: of a task that the model lacks, nothing ever does.
+    """Results that have become final; none for tasks that the model lacks.
 
     Attributes:
         scenes: The scene of each window; `times` says from when to when.
@@ -175,7 +175,7 @@ class StreamDecoder:
         return replace(update, events=tuple(events))
 
     def preview(self) -> Provisional:
-        """Return what is not final, as if the recording ended now; what is final stays as it is."""
+        """Return the results that are not final, as if the recording ended now."""
         n_samples, rate = self._windows.n_samples, self._rate
         first = max(self._grid.last(n_samples), n_samples - self._windows.longest)
         window = self._windows.cut((first, n_samples), self._grid, self.grids)
@@ -195,7 +195,7 @@ class StreamDecoder:
         )
 
     def close(self, info: AudioInfo) -> StreamUpdate:
-        """Return what is left at the end of a recording."""
+        """Return the remaining results at the end of a recording."""
         update = self._process(self._windows.close(), info)
         events = self._decoded_to_the_end(self._steps, self._events, info)
         return replace(update, events=tuple(events))
@@ -258,23 +258,24 @@ class StreamDecoder:
 
 
 class Stream:
-    """Sound that is processed while it comes in; `SoundVerbs.stream` opens one.
+    """Incremental inference on audio as it arrives; created by `SoundVerbs.stream`.
 
-    The events are those that `detect_events` gives of the whole with the same options, but for
-    rounding, whatever the blocks. Scenes and tags are those of the windows that `classify_scene`
-    and `tag` average. A model may have any number of streams, in any number of threads; one stream
-    belongs to one thread at a time. Closed in a ``with`` block, it leaves what was left in `rest`.
+    The events equal those of `detect_events` on the whole recording with the same options, up to
+    rounding, for any block sizes. Scenes and tags are those of the windows that `classify_scene`
+    and `tag` average. A model may have any number of streams, in any number of threads; a stream
+    must be used by one thread at a time. A ``with`` block closes it and stores the remaining
+    results in `rest`.
 
     Args:
         infer: The runtime.
         spec: The model's.
-        sample_rate: Of the blocks, in Hz, 1,000 to 384,000.
+        sample_rate: Sample rate of the blocks, 1,000 to 384,000 Hz.
         decoding: How events are inferred and decoded.
-        latency: How soon after its onset a provisional event is given, in seconds; None for none.
+        latency: Longest delay from onset to a provisional event, in seconds; None disables them.
 
     Attributes:
-        rest: What `close` gave.
-        duration: How much has been processed, in seconds.
+        rest: The result of `close`.
+        duration: Seconds of audio received so far.
 
     Raises:
         AudioError: The rate is out of range.
@@ -326,7 +327,7 @@ class Stream:
         return self._n_samples / self._rate
 
     def push(self, samples: Samples, *, channels_last: bool = False) -> StreamUpdate:
-        """Take the next samples and give what has become final.
+        """Process the next samples and return the results that have become final.
 
         Args:
             samples: An array or tensor of any length, (samples,) or (channels, samples), of a type
@@ -359,7 +360,7 @@ class Stream:
         return update
 
     def close(self) -> StreamUpdate:
-        """Return what is left: nothing of a stream without samples, or the second time."""
+        """Return the remaining results; none for a stream without samples, or when called again."""
         if self._is_closed:
             return StreamUpdate()
         self._is_closed = True
@@ -397,8 +398,8 @@ class Stream:
         array = as_array(samples)
         if array is None:
             raise AudioError(
-                f"{type(samples).__name__} is no block of samples. Accepted are NumPy arrays and "
-                "torch tensors, (samples,) or (channels, samples)."
+                f"{type(samples).__name__} is not a block of samples. Accepted are NumPy "
+                "arrays and torch tensors, (samples,) or (channels, samples)."
             )
         values = arranged(array, channels_last)
         n_channels, n_samples = values.shape

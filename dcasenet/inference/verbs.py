@@ -249,10 +249,10 @@ class SoundVerbs(ABC, Generic[Array]):
             sample_rate: Rate of arrays, in Hz.
             reject: Whether a recording that is unlike all training data makes the model not sure
                 (`Scene.is_sure`); the released files have no statistics and are always sure.
-            channels: What becomes of several channels; see `dcasenet.types.Options`.
+            channels: How several channels are handled; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
-            max_duration: How long a recording may be, in seconds; None for any length.
-            strict: Anything doubtful about a recording is an error.
+            max_duration: Longest recording accepted, in seconds; None for any length.
+            strict: Treat warnings about a recording as errors.
 
         Raises:
             ValueError: An option is out of range.
@@ -291,10 +291,10 @@ class SoundVerbs(ABC, Generic[Array]):
             sample_rate: Rate of arrays, in Hz.
             top: How many tags the result holds, 1 or more; all by default.
             reject: As in `classify_scene`.
-            channels: What becomes of several channels; see `dcasenet.types.Options`.
+            channels: How several channels are handled; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
-            max_duration: How long a recording may be, in seconds; None for any length.
-            strict: Anything doubtful about a recording is an error.
+            max_duration: Longest recording accepted, in seconds; None for any length.
+            strict: Treat warnings about a recording as errors.
 
         Raises:
             ValueError: `top` is less than 1.
@@ -346,7 +346,7 @@ class SoundVerbs(ABC, Generic[Array]):
             min_duration: Events that are shorter are dropped, in seconds.
             window: A recording up to this long is read whole, a longer one in such windows, in
                 seconds; by default the checkpoint's (60 s for the released files).
-            hop: From one window to the next, in seconds: a multiple of the step; by default the
+            hop: Step between windows, in seconds: a multiple of the step; by default the
                 checkpoint's (48 s).
             hysteresis: An event that exceeds its threshold somewhere lasts as long as its
                 probability exceeds this share of the threshold, 0.05 to 1; by default the
@@ -354,12 +354,12 @@ class SoundVerbs(ABC, Generic[Array]):
                 the threshold; with less, its mean probability may be below.
             resolution: ``"step"``, or ``"fine"``: rows of 0.16 s from a network whose steps are
                 longer. Its last pooling is done at each of its offsets, the convolutions once.
-            channels: What becomes of several channels; see `dcasenet.types.Options`.
+            channels: How several channels are handled; see `dcasenet.types.Options`.
             reject: As in `classify_scene`; where the model is not sure, events have a probability
                 above 0.5.
             channels_last: Arrays are (samples, channels).
-            max_duration: How long a recording may be, in seconds; None for any length.
-            strict: Anything doubtful about a recording is an error.
+            max_duration: Longest recording accepted, in seconds; None for any length.
+            strict: Treat warnings about a recording as errors.
 
         Raises:
             ValueError: An option is out of range, a threshold names no event, or the runtime has
@@ -444,10 +444,10 @@ class SoundVerbs(ABC, Generic[Array]):
             sample_rate: Rate of arrays, in Hz.
             threshold: As in `detect_events`.
             reject: As in `detect_events`.
-            channels: What becomes of several channels; see `dcasenet.types.Options`.
+            channels: How several channels are handled; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
-            max_duration: How long a recording may be, in seconds; None for any length.
-            strict: Anything doubtful about a recording is an error.
+            max_duration: Longest recording accepted, in seconds; None for any length.
+            strict: Treat warnings about a recording as errors.
 
         Raises:
             ValueError: A threshold is out of range or names no event.
@@ -511,13 +511,13 @@ class SoundVerbs(ABC, Generic[Array]):
         Args:
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
-            level: ``"clip"``: one vector (512 × width,), the mean over all steps. ``"frame"``:
-                an `Embedding` with a vector for each step of 0.8 s.
+            level: ``"clip"``: one vector (`ModelSpec.embedding_size`,), the mean over all steps.
+                ``"frame"``: an `Embedding` with a vector for each `ModelSpec.step`.
             task: Whose backbone, for a model whose tasks have networks of their own.
-            channels: What becomes of several channels; see `dcasenet.types.Options`.
+            channels: How several channels are handled; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).
-            max_duration: How long a recording may be, in seconds; None for any length.
-            strict: Anything doubtful about a recording is an error.
+            max_duration: Longest recording accepted, in seconds; None for any length.
+            strict: Treat warnings about a recording as errors.
 
         Raises:
             ValueError: `level` or `task` is not known.
@@ -585,25 +585,25 @@ class SoundVerbs(ABC, Generic[Array]):
         latency: float | None = None,
         reject: bool = True,
     ) -> Stream:
-        """Process sound while it comes in: blocks in, what is final out; see `Stream`.
+        """Process audio as it arrives: blocks in, final results out; see `Stream`.
 
-        An event is given at most `window` + `hop` seconds, and what `median` and `min_gap` look
-        ahead, after its offset. With `latency`, it is given early, too, beside what is final.
+        An event is final at most `window` + `hop` seconds, plus the lookahead of `median` and
+        `min_gap`, after its offset. With `latency`, provisional events are returned as well.
 
         Args:
-            sample_rate: Of the blocks, in Hz.
-            threshold: As in `detect_events`, and so are the others.
+            sample_rate: Sample rate of the blocks, in Hz.
+            threshold: As in `detect_events`.
             median: Length of the median filter, in seconds.
             min_gap: Gaps that are shorter are closed, in seconds.
             min_duration: Events that are shorter are dropped, in seconds.
-            window: How much is read at once for events, in seconds; by default 10 s, or that of a
+            window: Length of a window for events, in seconds; by default 10 s, or that of a
                 checkpoint with one grid for all tasks (`ModelSpec.has_one_grid`).
-            hop: From one window to the next, in seconds: a multiple of the step; by default 2.4 s,
+            hop: Step between windows, in seconds: a multiple of the step; by default 2.4 s,
                 or that of the checkpoint.
             hysteresis: As in `detect_events`.
-            latency: Give provisional events as well, each at most so many seconds after its onset
-                if blocks are short: more than a step of the network. They are marked
-                ``final=False`` and are what `Stream.close` would give if the sound ended there.
+            latency: Also emit provisional events, at most this many seconds after onset if blocks
+                are short; more than `ModelSpec.step`. They are marked ``final=False`` and equal
+                the result of `Stream.close` at that point.
                 Each look costs a pass over a window; there is one every `latency` less a step.
             reject: As in `detect_events`.
 

@@ -66,7 +66,7 @@ def read_wav_header(stream: BinaryIO, source: str) -> SampleFormat:
 
     Args:
         stream: What to read from.
-        source: What messages call it.
+        source: Name used in messages.
 
     Raises:
         AudioError: It is no WAV header, or its samples are of another kind.

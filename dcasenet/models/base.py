@@ -33,14 +33,14 @@ def mean_over_mel(feature_map: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network gives for a batch; a task that was not requested is None.
+    """Outputs of a network for a batch; those of tasks that were not requested are None.
 
     Attributes:
-        embedding: The GRU's output at each step, (batch, steps, 512 × width); v3's two GRUs side
-            by side. None only where the scene alone was requested and does not need it.
-        scene: Logits, (batch, n_scenes): one of them is true (softmax).
-        tag: Logits, (batch, n_tags): any number of them is true (sigmoid).
-        event: Logits, (batch, steps, n_events), at the network's own steps of 0.8 s (sigmoid).
+        embedding: The GRU's output at each step, (batch, steps, `ModelSpec.embedding_size`); v3's
+            two GRUs are concatenated. None only if scene alone was requested and does not need it.
+        scene: Logits, (batch, n_scenes), for softmax.
+        tag: Logits, (batch, n_tags), for sigmoid.
+        event: Logits, (batch, steps, n_events), one step every `ModelSpec.step`, for sigmoid.
     """
 
     embedding: Tensor | None = None

@@ -48,7 +48,7 @@ class ReportSummary:
         output: The page.
         n_files: How many recordings it has.
         n_failed: How many of them could not be used; the page says why.
-        passed_over: How many files in the folders are no recordings by their names, by suffix.
+        passed_over: Number of files in the folders without an audio suffix, by suffix.
     """
 
     output: Path

@@ -131,7 +131,7 @@ class Result(ABC):
         """Return CSV: filename, task, label, onset, offset, probability.
 
         Args:
-            path: Write the text to this file, too, and the provenance beside it.
+            path: Also write the text to this file, with its provenance next to it.
 
         Raises:
             OSError: The file cannot be written.
@@ -333,7 +333,7 @@ class Events(Result, Sequence[Event]):
         """Return CSV with sed_eval's columns: filename, onset, offset, event_label.
 
         Args:
-            path: Write the text to this file, too, and the provenance beside it.
+            path: Also write the text to this file, with its provenance next to it.
         """
         return self._saved(exporters.events_csv(self), path)
 
@@ -341,7 +341,7 @@ class Events(Result, Sequence[Event]):
         """Return an Audacity label track: onset, offset and label, separated by tabs.
 
         Args:
-            path: Write the text to this file, too, and the provenance beside it.
+            path: Also write the text to this file, with its provenance next to it.
         """
         return self._saved(exporters.audacity(self), path)
 
@@ -349,7 +349,7 @@ class Events(Result, Sequence[Event]):
         """Return a Raven selection table.
 
         Args:
-            path: Write the text to this file, too, and the provenance beside it.
+            path: Also write the text to this file, with its provenance next to it.
         """
         return self._saved(exporters.raven(self), path)
 
@@ -357,7 +357,7 @@ class Events(Result, Sequence[Event]):
         """Return a Praat TextGrid with an interval tier for each label that occurs.
 
         Args:
-            path: Write the text to this file, too, and the provenance beside it.
+            path: Also write the text to this file, with its provenance next to it.
         """
         return self._saved(exporters.textgrid(self), path)
 
@@ -365,7 +365,7 @@ class Events(Result, Sequence[Event]):
         """Return the framewise probabilities as a score table of sed_scores_eval.
 
         Args:
-            path: Write the text to this file, too, and the provenance beside it.
+            path: Also write the text to this file, with its provenance next to it.
         """
         return self._saved(exporters.sed_scores(self), path)
 
@@ -478,7 +478,7 @@ class Embedding(Result, Generic[Array]):
         """Return CSV: filename, time, e0, e1, …; a row for each step.
 
         Args:
-            path: Write the text to this file, too, and the provenance beside it.
+            path: Also write the text to this file, with its provenance next to it.
         """
         rows: Iterator[tuple[exporters.Cell, ...]] = (
             (self.source, f"{t:.3f}", *values) for t, values in self._steps()

@@ -3,9 +3,9 @@
 ::
 
     <cache>/v3-joint-tag/64e1439bb3d1.<sha256 of this very file>.safetensors
-    <cache>/v3-joint-tag/best_lwlrap.pt     only if somebody put it there by hand
-    <cache>/v3-joint-tag/incomplete/        what a download or a conversion is working on
-    <cache>/v3-joint-tag/.lock              held by whoever works there
+    <cache>/v3-joint-tag/best_lwlrap.pt     only if it was put there by hand
+    <cache>/v3-joint-tag/incomplete/        temporary files of a download or conversion
+    <cache>/v3-joint-tag/.lock              held by the process that writes there
     <cache>/hub/                            repositories, as huggingface_hub keeps them
 
 A file is trusted because its content hashes to its own name, which is checked at every load; the
@@ -67,7 +67,7 @@ def checkpoint_folder(spec: ModelSpec, cache_dir: str | os.PathLike[str] | None 
 
 
 def is_intact(path: Path) -> bool:
-    """Read all of a converted file, and tell whether it is what its name promises."""
+    """Return whether the content of a converted file matches the digest in its name."""
     return file_digest(path) == f"sha256:{path.name.split('.')[1]}"
 
 
@@ -86,7 +86,7 @@ def obtain(spec: ModelSpec, access: Access) -> Path:
 
     Raises:
         OfflineError: It would have to be downloaded, and may not be.
-        ChecksumError: A file at hand or a download is not the published one.
+        ChecksumError: A local file or a download is not the published one.
         WeightsError: It has no source, cannot be downloaded, or the cache cannot be written.
     """
     file = published(spec)
@@ -113,11 +113,11 @@ def obtain(spec: ModelSpec, access: Access) -> Path:
 
 
 def lock(folder: Path, timeout: float = -1.0) -> BaseFileLock:
-    """Return the lock of a checkpoint's folder, which everybody who can write there can take.
+    """Return the lock of a checkpoint's folder, usable by every user who can write there.
 
     Args:
-        folder: The folder, which exists: made under the user's umask, it tells who may write.
-        timeout: Seconds to wait for it; negative, without end.
+        folder: The folder, which exists: its permissions decide who may write.
+        timeout: Seconds to wait for it; negative for no limit.
     """
     from filelock import FileLock
 
@@ -125,7 +125,7 @@ def lock(folder: Path, timeout: float = -1.0) -> BaseFileLock:
 
 
 def refuse_links(*paths: Path) -> None:
-    """Refuse links inside the cache: whoever else can write there could have planted them.
+    """Refuse links inside the cache, since other users who can write there could have made them.
 
     Raises:
         WeightsError: One of the paths is a link.
@@ -133,8 +133,8 @@ def refuse_links(*paths: Path) -> None:
     for path in paths:
         if path.is_symlink():
             raise WeightsError(
-                f"{path} is a link, and no link is followed inside the cache folder: somebody "
-                f"else may have planted it. Delete it, and put what it points to in its place; "
+                f"{path} is a link, and links inside the cache folder are not followed, since "
+                f"another user may have made it. Delete it, and put its target in its place; "
                 f"the cache folder itself may be a link."
             )
 
@@ -204,7 +204,7 @@ def candidates(folder: Path, file: WeightsFile) -> list[Path]:
 
 
 def _intact(folder: Path, file: WeightsFile) -> Path | None:
-    """Find a converted file whose content is what its name promises."""
+    """Find a converted file whose content matches the digest in its name."""
     for path in candidates(folder, file):
         # Another process may just be replacing it.
         with contextlib.suppress(FileNotFoundError):
@@ -302,7 +302,7 @@ def clear(cache_dir: str | os.PathLike[str] | None = None) -> int:
 
     root, freed = cache_folder(cache_dir), 0
     try:
-        # Only what is recognizably ours goes: the folder may be somebody's home by mistake.
+        # Only what is recognizably ours goes: the folder may be a home folder by mistake.
         for folder in sorted(path for path in root.glob("*") if OUR_FOLDER.fullmatch(path.name)):
             if folder.is_symlink():  # what it points to is not ours
                 folder.unlink()

@@ -77,7 +77,7 @@ def test_signals_stop_a_job_that_goes_on_later(
         patch.setattr(batch.JobProgress, "__call__", lambda *_: os.kill(os.getpid(), number))
         done = run("embed", clips, "--output", output)
     assert done.code == code
-    assert done.err.startswith(f"Stopped. What is finished is kept in {output}.parts")
+    assert done.err.startswith(f"Stopped. Finished rows are kept in {output}.parts")
     assert signal.getsignal(signal.SIGTERM) is before
     watched: list[int] = []
     with monkeypatch.context() as patch:

@@ -219,7 +219,7 @@ def test_redact_beside_and_into_a_folder(
     ("options", "says"),
     [
         (("--label", "cat"), "no event 'cat'"),
-        (("-o", "none/"), "is no folder, and there are 2 recordings"),
+        (("-o", "none/"), "is not a folder, and there are 2 recordings"),
     ],
 )
 def test_redactions_that_cannot_be(

@@ -338,7 +338,7 @@ def test_a_block_that_cannot_be_used_changes_nothing(
             stream.push(np.stack([block, block]))
         with pytest.raises(AudioError, match="int64 has no PCM full scale"):
             stream.push(np.zeros(10, np.int64))
-        with pytest.raises(AudioError, match="list is no block of samples"):
+        with pytest.raises(AudioError, match="list is not a block of samples"):
             stream.push([0.1])  # type: ignore[arg-type]
     assert processed + stream.close() == processed + stream.rest
     assert_events((processed + stream.rest).events, sorted(expected.events, key=lambda e: e.onset))

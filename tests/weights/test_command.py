@@ -103,7 +103,7 @@ def test_info(published, run, small_model, tmp_path):
         run("info", tmp_path / "state.pt")
     bare = tmp_path / "bare.safetensors"
     bare.write_bytes(checkpoint.safetensors.torch.save({"a": torch.zeros(1)}))
-    with pytest.raises(WeightsError, match="says nothing about itself"):
+    with pytest.raises(WeightsError, match="has no description of its model"):
         run("info", bare)
 
 
@@ -171,7 +171,7 @@ def test_cache(published, run):
     content = bytearray(file.path.read_bytes())
     content[-1] ^= 1
     file.path.write_bytes(content)
-    with pytest.raises(ChecksumError, match=r"Damaged: .*fetches them again"):
+    with pytest.raises(ChecksumError, match=r"Damaged: .*downloads them again"):
         run("cache", "verify")
     assert "0.9 MB freed" in run("cache", "clear")
     assert cache.cached_files() == []

@@ -189,7 +189,7 @@ def test_known_labels_fix_the_order_and_refuse_others(
     ("content", "message"),
     [
         ("filename,scene\na.wav,café".encode("latin-1"), "is not UTF-8: byte 0xe9 at 24"),
-        ("filename,scene\na.wav,park".encode("utf-16-le"), "is no text: it holds zero bytes"),
+        ("filename,scene\na.wav,park".encode("utf-16-le"), "is not text: it contains zero bytes"),
     ],
 )
 def test_other_encodings_are_named(tmp_path: Path, content: bytes, message: str) -> None:
