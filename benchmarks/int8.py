@@ -1,6 +1,6 @@
 """How far int8 is from float32: python benchmarks/int8.py DATA [--stage STAGE] [--cache FILE].
 
-DATA holds the folders that docs/recipes.md lists. Two questions: how far each probability moves, on
+DATA holds the folders that docs/recipes.md lists. It measures how far each probability moves, on
 the clips of ESC-50's folds 4 and 5, none of which the ranges were measured with; and, with --cache
 (recordings that `recipes.train` has decoded), how the figures of the test split move.
 """

@@ -7,7 +7,7 @@ const BARS = 8;
 const MOST_EVENTS = 500; // rows of the table; the CSV has all
 const NOT_SURE = "This is unlike all that the model was trained with.";
 const NO_EVENT = "None above its threshold.";
-const NO_SURE_EVENT = "None: the model is not sure of what it hears.";
+const NO_SURE_EVENT = "None: the model is not sure about this recording.";
 
 const at = (id) => document.getElementById(id);
 
@@ -259,7 +259,7 @@ function problem(text) {
 
 // --- where sound comes from
 
-function listenTo(file) {
+function analyzeFile(file) {
   if (!file || !spec) return;
   stopMicrophone();
   problem("");
@@ -348,7 +348,7 @@ function cell(text) {
 }
 
 at("file").onchange = ({ target }) => {
-  listenTo(target.files[0]);
+  analyzeFile(target.files[0]);
   target.value = ""; // so that the same file can be chosen again
 };
 at("microphone").onclick = useMicrophone;
@@ -364,7 +364,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   window.addEventListener(kind, (event) => {
     event.preventDefault(); // else the browser would leave the page for the file
     drop.classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop") listenTo(event.dataTransfer.files[0]);
+    if (kind === "drop") analyzeFile(event.dataTransfer.files[0]);
   });
 }
 

@@ -3,7 +3,7 @@
  *
  * The browser's own converters cannot be used for this: OfflineAudioContext is missing in workers,
  * takes a whole recording at once, and Chromium's interpolates linearly between samples, which folds
- * what lies above the new Nyquist frequency back into what is heard.
+ * what lies above the new Nyquist frequency back into the audible band.
  */
 
 // Chosen to agree with soxr's quality HQ, which Python resamples with: flat to 0.91 of the lower

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-from dcasenet.annotations.tables import Row, read_table
+from dcasenet.annotations.tables import TableRow, read_table
 from dcasenet.audio.io import read
 from dcasenet.errors import AudioError, DcasenetError
 
@@ -26,7 +26,7 @@ class LabeledEvent:
     offset: float
 
 
-def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabeledEvent], list[str]]:
+def events_of_file(path: Path, rows: Sequence[TableRow]) -> tuple[list[LabeledEvent], list[str]]:
     """Read the events of one file.
 
     Args:
@@ -44,11 +44,11 @@ def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabeledEvent],
 
     Example:
         >>> times = {"onset": "0.5", "offset": "1.25", "event_label": "dog"}
-        >>> events_of_file(Path("a.wav"), [Row(Path("a.csv"), 2, times)])[0]
+        >>> events_of_file(Path("a.wav"), [TableRow(Path("a.csv"), 2, times)])[0]
         [LabeledEvent(label='dog', onset=0.5, offset=1.25)]
     """
     remarks: list[str] = []
-    found: dict[LabeledEvent, Row] = {}
+    found: dict[LabeledEvent, TableRow] = {}
     for row in rows:
         event = _event(row)
         earlier = found.setdefault(event, row) if event else row
@@ -71,7 +71,7 @@ def events_of_file(path: Path, rows: Sequence[Row]) -> tuple[list[LabeledEvent],
     return sorted(events, key=lambda event: (event.onset, event.offset, event.label)), remarks
 
 
-def _event(row: Row) -> LabeledEvent | None:
+def _event(row: TableRow) -> LabeledEvent | None:
     """The event of a row; None if it says that there is none."""
     label = row["event_label"]
     if not (label or row["onset"] or row["offset"]):
@@ -84,7 +84,7 @@ def _event(row: Row) -> LabeledEvent | None:
     return LabeledEvent(label, onset, offset)
 
 
-def _seconds(row: Row, column: str) -> float:
+def _seconds(row: TableRow, column: str) -> float:
     try:
         value = float(row[column])
     except ValueError:
@@ -140,7 +140,7 @@ def read_events(path: Path) -> tuple[dict[Path, list[LabeledEvent]], list[str]]:
     table = read_table(path, EVENT_TABLE, list(EVENT_TABLE), hint)
     if not table.rows:
         raise DcasenetError(f"{path} has a header and no rows. {hint}")
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[TableRow]] = {}
     for row in table.rows:
         if not row["filename"]:
             raise row.fault("the file name is empty.")

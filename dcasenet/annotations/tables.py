@@ -16,7 +16,7 @@ DELIMITERS = ("\t", ",", ";")
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table: its line, and what it says by column."""
 
     path: Path
@@ -37,7 +37,7 @@ class Table:
 
     path: Path
     columns: frozenset[str]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
 def read_text(path: Path) -> str:
@@ -107,7 +107,7 @@ def read_table(
     rows = []
     for line, fields in lines[1:]:
         values = {name: fields[i].strip() for name, i in places.items() if i < len(fields)}
-        row = Row(path, line, values)
+        row = TableRow(path, line, values)
         if any(field.strip() for field in fields[len(header) :]):
             raise row.fault(
                 f"{len(fields)} fields under {len(header)} columns. Put what holds a "
@@ -130,7 +130,7 @@ def _places(path: Path, header: list[str], columns: Mapping[str, Sequence[str]])
     return places
 
 
-def without_repeats(rows: Iterable[Row], column: str) -> tuple[list[Row], list[str]]:
+def without_repeats(rows: Iterable[TableRow], column: str) -> tuple[list[TableRow], list[str]]:
     """Drop rows that say the same of the same file again.
 
     Args:
@@ -143,7 +143,7 @@ def without_repeats(rows: Iterable[Row], column: str) -> tuple[list[Row], list[s
     Raises:
         DcasenetError: Two rows contradict each other.
     """
-    first: dict[str, Row] = {}
+    first: dict[str, TableRow] = {}
     dropped = []
     for row in rows:
         earlier = first.setdefault(row[column], row)
@@ -157,14 +157,14 @@ def without_repeats(rows: Iterable[Row], column: str) -> tuple[list[Row], list[s
     return list(first.values()), dropped
 
 
-def check_label(row: Row, label: str, labels: Sequence[str]) -> str:
+def check_label(row: TableRow, label: str, labels: Sequence[str]) -> str:
     """Return the label, if it is one of those that there are.
 
     Raises:
         DcasenetError: It is not.
 
     Example:
-        >>> row = Row(Path("a.csv"), 3, {})
+        >>> row = TableRow(Path("a.csv"), 3, {})
         >>> check_label(row, "prak", ["park", "tram"])  # doctest: +NORMALIZE_WHITESPACE
         Traceback (most recent call last):
         dcasenet.errors.DcasenetError: a.csv, line 3: the label 'prak' is unknown. Did you mean

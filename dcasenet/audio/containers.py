@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from dcasenet.audio.views import Piece, Stream, length_of, read_at
+from dcasenet.audio.views import BinaryStream, Piece, length_of, read_at
 from dcasenet.errors import AudioError
 
 # Bytes and chunks before the sound, at most.
@@ -134,7 +134,7 @@ class Container:
         source: Name used in messages.
     """
 
-    stream: Stream
+    stream: BinaryStream
     start: int
     size: int
     source: str
@@ -173,7 +173,7 @@ class Container:
             position += len(data) or CHUNK
         return True
 
-    def chunks(self, position: int, head: int, read: ReadChunk) -> Iterator[Chunk]:
+    def chunks(self, position: int, head: int, read: ReadChunk) -> Iterator[ContainerChunk]:
         """Follow chunks from a position on, and refuse what goes on without end."""
         for _ in range(MOST_CHUNKS):
             chunk = read(self.at(position, head), position)
@@ -190,7 +190,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ContainerChunk:
     """A named part of a container.
 
     Attributes:
@@ -206,7 +206,7 @@ class Chunk:
     next: int
 
 
-ReadChunk = Callable[[bytes, int], "Chunk | None"]
+ReadChunk = Callable[[bytes, int], "ContainerChunk | None"]
 # Where the next container begins, or the file ends, if what lies between is chunks; else None.
 Rest = Callable[[Container, int], "int | None"]
 

@@ -16,7 +16,13 @@ from typing import BinaryIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.audio.libsndfile import BLOCK_VALUES, Block, DecodeError, NotInstalledError, Source
+from dcasenet.audio.libsndfile import (
+    BLOCK_VALUES,
+    Block,
+    DecodeError,
+    NotInstalledError,
+    SampleSource,
+)
 from dcasenet.audio.pyav import INSTALL
 from dcasenet.audio.resample import Resampler
 from dcasenet.audio.sections import Outcome, Unusable, find_sections
@@ -202,7 +208,7 @@ def _is_readable(stream: BinaryIO) -> bool:
 class _Fitted:
     """Bring a section to the rate and the channels of the first."""
 
-    def __init__(self, decoder: Source, sample_rate: int, n_channels: int) -> None:
+    def __init__(self, decoder: SampleSource, sample_rate: int, n_channels: int) -> None:
         self._n_channels = n_channels
         self._is_resampled = decoder.sample_rate != sample_rate
         self._resampler = Resampler(decoder.sample_rate, sample_rate, "soxr")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dcasenet.audio.views import Stream, View, read_at, size_of
+from dcasenet.audio.views import BinaryStream, View, read_at, size_of
 from dcasenet.errors import AudioError
 
 # Bytes of the file that are looked at together, and those of a frame's header at most.
@@ -49,7 +49,7 @@ class FlacStream:
     first_missing: int = 0
     n_rest: int = 0
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: BinaryStream) -> View:
         """Return it as a file of its own whose header leaves the length open."""
         head = bytearray(read_at(stream, self.start, 42))
         head[21] &= 0xF0  # the total is 36 bits
@@ -57,7 +57,7 @@ class FlacStream:
         return View(stream, [bytes(head), (self.start + 42, self.stop)])
 
 
-def find_flac(stream: Stream, start: int, source: str) -> list[FlacStream]:
+def find_flac(stream: BinaryStream, start: int, source: str) -> list[FlacStream]:
     """Find the streams of a FLAC file: one, unless files were joined.
 
     Args:
@@ -83,7 +83,7 @@ def find_flac(stream: Stream, start: int, source: str) -> list[FlacStream]:
     return found
 
 
-def _before_tags(stream: Stream, size: int) -> int:
+def _before_tags(stream: BinaryStream, size: int) -> int:
     """Return where the tags of other formats at the end begin."""
     if read_at(stream, max(0, size - 128), 3) == b"TAG":
         size -= 128
@@ -100,7 +100,7 @@ def _sample_bits(head: bytes) -> int:
     return n_channels * (((head[20] & 1) << 4 | head[21] >> 4) + 1)
 
 
-def _starts(stream: Stream, position: int, size: int) -> Iterator[int]:
+def _starts(stream: BinaryStream, position: int, size: int) -> Iterator[int]:
     """Find further streams."""
     while position < size:
         data = read_at(stream, position, min(CHUNK, size - position))
@@ -112,7 +112,7 @@ def _starts(stream: Stream, position: int, size: int) -> Iterator[int]:
         position += max(1, len(data) - 7)
 
 
-def _after_metadata(stream: Stream, start: int, stop: int, source: str) -> int:
+def _after_metadata(stream: BinaryStream, start: int, stop: int, source: str) -> int:
     position = start + 4
     while position < stop:
         head = read_at(stream, position, 4)
@@ -128,7 +128,7 @@ def _after_metadata(stream: Stream, start: int, stop: int, source: str) -> int:
     return position
 
 
-def _count(flac: FlacStream, stream: Stream, position: int, sample_bits: int) -> None:
+def _count(flac: FlacStream, stream: BinaryStream, position: int, sample_bits: int) -> None:
     """Follow the frames by their numbers."""
     expected, end = 0, flac.stop
     other: tuple[int, int] | None = None  # a frame that may follow a gap, if the next one agrees
@@ -145,7 +145,7 @@ def _count(flac: FlacStream, stream: Stream, position: int, sample_bits: int) ->
     flac.n_samples, flac.n_rest = expected, max(0, flac.stop - end)
 
 
-def _frames(stream: Stream, position: int, stop: int) -> Iterator[tuple[int, int, int]]:
+def _frames(stream: BinaryStream, position: int, stop: int) -> Iterator[tuple[int, int, int]]:
     """Find what looks like a frame's header: its place, number of its first sample, how many."""
     sync = read_at(stream, position, 2)
     if sync not in (b"\xff\xf8", b"\xff\xf9"):

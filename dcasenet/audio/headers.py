@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dcasenet.audio.containers import (
     LONG_RIFF,
     MOST_CHUNKS,
-    Chunk,
     Container,
+    ContainerChunk,
     Encoding,
     Kind,
     ReadChunk,
@@ -23,11 +23,11 @@ from dcasenet.audio.containers import (
     kind_of,
     nothing_behind,
 )
-from dcasenet.audio.views import Stream, read_at, size_of
+from dcasenet.audio.views import BinaryStream, read_at, size_of
 from dcasenet.audio.voc import read_voc
 
 
-def find_sound(stream: Stream, source: str) -> list[Sound]:
+def find_sound(stream: BinaryStream, source: str) -> list[Sound]:
     """Find the samples of a file: of one recording, unless files were joined.
 
     Args:
@@ -54,7 +54,7 @@ def find_sound(stream: Stream, source: str) -> list[Sound]:
     return found
 
 
-def find_mpeg(stream: Stream, source: str) -> list[tuple[int, int]]:
+def find_mpeg(stream: BinaryStream, source: str) -> list[tuple[int, int]]:
     """Find the MPEG frames that a WAV file, or several that were joined, holds.
 
     Args:
@@ -93,11 +93,11 @@ def _mpeg_of_wav(file: Container) -> tuple[int, int] | None:
 
 
 def _riff_chunk(order: str) -> ReadChunk:
-    def read(head: bytes, position: int) -> Chunk | None:
+    def read(head: bytes, position: int) -> ContainerChunk | None:
         if len(head) < 8:
             return None
         name, size = struct.unpack(f"{order}4sI", head)
-        return Chunk(name, position + 8, size, position + 8 + size + size % 2)
+        return ContainerChunk(name, position + 8, size, position + 8 + size + size % 2)
 
     return read
 
@@ -244,11 +244,13 @@ def _au(file: Container) -> Sound | None:
     return file.sound("AU", encoding, file.start + place, stated, nothing_behind)
 
 
-def _w64_chunk(head: bytes, position: int) -> Chunk | None:
+def _w64_chunk(head: bytes, position: int) -> ContainerChunk | None:
     if len(head) < 24:
         return None
     size = int.from_bytes(head[16:24], "little")  # with this head
-    return Chunk(head[:4], position + 24, max(0, size - 24), position + max(24, size + -size % 8))
+    return ContainerChunk(
+        head[:4], position + 24, max(0, size - 24), position + max(24, size + -size % 8)
+    )
 
 
 def _w64(file: Container) -> Sound | None:
@@ -262,11 +264,11 @@ def _w64(file: Container) -> Sound | None:
     return None
 
 
-def _caf_chunk(head: bytes, position: int) -> Chunk | None:
+def _caf_chunk(head: bytes, position: int) -> ContainerChunk | None:
     if len(head) < 12:
         return None
     name, size = struct.unpack(">4sq", head)
-    return Chunk(name, position + 12, size, position + 12 + max(0, size))
+    return ContainerChunk(name, position + 12, size, position + 12 + max(0, size))
 
 
 def _caf(file: Container) -> Sound | None:

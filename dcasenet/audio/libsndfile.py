@@ -21,7 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import dcasenet
-from dcasenet.audio.views import Stream
+from dcasenet.audio.views import BinaryStream
 
 # Values decoded at once: 4 MiB of float32. Headers can lie about the length, so no more is
 # set aside on their word.
@@ -52,7 +52,7 @@ class NotInstalledError(DecodeError):
     """It could be decoded if something were installed; the message says what to type."""
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """A stream that is being decoded.
 
     Attributes:
@@ -95,7 +95,7 @@ class Libsndfile:
 
     complaint = ""
 
-    def __init__(self, stream: Stream, **options: Any) -> None:
+    def __init__(self, stream: BinaryStream, **options: Any) -> None:
         self._bytes = _Bytes(stream)
         self._bytes.seek(0, os.SEEK_SET)
         try:
@@ -145,7 +145,7 @@ class Isolated:
         OSError: No such process can be started, or the stream cannot be read.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: BinaryStream) -> None:
         self.is_broken, self.complaint = False, ""
         helper = _Helper.idle()
         self._helper: _Helper | None = helper
@@ -229,7 +229,7 @@ class _Helper:
         else:
             self.end()
 
-    def send(self, stream: Stream) -> None:
+    def send(self, stream: BinaryStream) -> None:
         """Hand it a stream to decode."""
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
@@ -281,11 +281,11 @@ def serve() -> None:
                         return
                     copy.write(data)
                     size -= len(data)
-                _serve(cast("Stream", copy), output)
+                _serve(cast("BinaryStream", copy), output)
             output.flush()
 
 
-def _serve(stream: Stream, output: IO[bytes]) -> None:
+def _serve(stream: BinaryStream, output: IO[bytes]) -> None:
     try:
         source = Libsndfile(stream)
     except (DecodeError, OSError) as error:
@@ -315,7 +315,7 @@ class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
 class _Bytes:
     """A stream as soundfile wants it, without its name (.raw would be taken at its word)."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: BinaryStream) -> None:
         self.tell, self._read, self._seek = stream.tell, stream.read, stream.seek
         self.error: OSError | None = None
 

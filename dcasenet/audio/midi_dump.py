@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcasenet.audio.views import Stream, read_at
+from dcasenet.audio.views import BinaryStream, read_at
 
 # How a header begins, and its bytes; how a packet of samples begins, and its bytes.
 MAGIC, N_HEADER = b"\xf0\x7e", 21
@@ -13,7 +13,7 @@ N_PACKET = 127
 MOST = N_HEADER + (2**21 // 30 + 1) * N_PACKET
 
 
-def is_whole(stream: Stream) -> bool:
+def is_whole(stream: BinaryStream) -> bool:
     """Return whether a dump is a header and whole packets whose checksums are true."""
     data = read_at(stream, N_HEADER, MOST)
     if not data or len(data) % N_PACKET or len(data) > MOST - N_HEADER:

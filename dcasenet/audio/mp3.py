@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.audio.crc import crc16
-from dcasenet.audio.mp3_frames import Format, Tag
-from dcasenet.audio.views import Piece, Stream, View, read_at, size_of
+from dcasenet.audio.mp3_frames import FrameFormat, Tag
+from dcasenet.audio.views import BinaryStream, Piece, View, read_at, size_of
 
 # Bytes of the file that are looked at together: at first, and at most.
 FIRST_CHUNK, CHUNK = 2**13, 2**20
@@ -63,7 +63,7 @@ class Stretch:
         is_intact: Whether the encoder's checksum is true; None where there is none to compare.
     """
 
-    format: Format
+    format: FrameFormat
     tag: Tag | None
     starts: NDArray[np.int64]
     thirds: NDArray[np.uint8]
@@ -105,7 +105,7 @@ class Stretch:
             return None
         return min(self.faults) * self.format.n_samples / self.format.sample_rate
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: BinaryStream) -> View:
         """Return the frames as a file of their own."""
         pieces = list(self._pieces())
         n_bytes = View(stream, pieces).seek(0, 2)
@@ -134,7 +134,7 @@ class Stretch:
                 yield start + n_front, stop
 
 
-def find_stretches(stream: Stream, start: int) -> list[Stretch]:
+def find_stretches(stream: BinaryStream, start: int) -> list[Stretch]:
     """Find the frames of an MP3 file.
 
     Args:
@@ -150,7 +150,7 @@ def find_stretches(stream: Stream, start: int) -> list[Stretch]:
     return found
 
 
-def find_start(stream: Stream, start: int) -> int | None:
+def find_start(stream: BinaryStream, start: int) -> int | None:
     """Find the first frame of a file that does not begin with one, such as a saved broadcast.
 
     Args:
@@ -163,7 +163,7 @@ def find_start(stream: Stream, start: int) -> int | None:
     return _resync(stream, start, min(size_of(stream), start + START_WITHIN))
 
 
-def skip_tags(stream: Stream, position: int, most: int = 100) -> int:
+def skip_tags(stream: BinaryStream, position: int, most: int = 100) -> int:
     """Return where the tags at a position end: ID3, APE, at most so many."""
     for _ in range(most):
         head = read_at(stream, position, 32)
@@ -191,7 +191,7 @@ class _Frames:
         is_cut: Whether the file ends within a frame, or in what is no MP3.
     """
 
-    format: Format
+    format: FrameFormat
     starts: array[int] = field(default_factory=lambda: array("q"))
     gaps: list[tuple[int, int]] = field(default_factory=list)
     is_cut: bool = False
@@ -200,11 +200,11 @@ class _Frames:
 class _Scanner:
     """Follow the frames from header to header."""
 
-    def __init__(self, stream: Stream, start: int) -> None:
+    def __init__(self, stream: BinaryStream, start: int) -> None:
         self._stream, self._size, self._position = stream, size_of(stream), start
 
     def scan(self) -> Iterator[_Frames]:
-        form = Format.of(read_at(self._stream, self._position, 4))
+        form = FrameFormat.of(read_at(self._stream, self._position, 4))
         while form is not None:
             frames, here = _Frames(form), form
             while form == here:
@@ -233,12 +233,12 @@ class _Scanner:
             self._position = frames.starts.pop()
             frames.is_cut = True
 
-    def _pass_over(self, frames: _Frames) -> Format | None:
+    def _pass_over(self, frames: _Frames) -> FrameFormat | None:
         """Go on behind what is no frame of these; return the format there, None at the end."""
         position = skip_tags(self._stream, self._position)
         if position >= self._size or frames.is_cut:
             return None
-        form = Format.of(read_at(self._stream, position, 4))
+        form = FrameFormat.of(read_at(self._stream, position, 4))
         if form is not None and (position > self._position or is_chain(self._stream, position)):
             self._position = position
             return form
@@ -250,10 +250,10 @@ class _Scanner:
             frames.is_cut = True
             return None
         self._position = found
-        return Format.of(read_at(self._stream, found, 4))
+        return FrameFormat.of(read_at(self._stream, found, 4))
 
 
-def _resync(stream: Stream, start: int, stop: int) -> int | None:
+def _resync(stream: BinaryStream, start: int, stop: int) -> int | None:
     """Find the first of some frames that follow each other."""
     n_bytes, n_tried = FIRST_CHUNK, 0
     while start < stop and n_tried < MOST_TRIED:
@@ -267,9 +267,9 @@ def _resync(stream: Stream, start: int, stop: int) -> int | None:
     return None
 
 
-def is_chain(stream: Stream, position: int) -> bool:
+def is_chain(stream: BinaryStream, position: int) -> bool:
     """Return whether frames follow each other from a position on: 4, or fewer to the file's end."""
-    form = Format.of(read_at(stream, position, 4))
+    form = FrameFormat.of(read_at(stream, position, 4))
     for n_found in range(CHAIN):
         head = read_at(stream, position, 4)
         if form is None or not form.starts(head, 0):
@@ -305,7 +305,7 @@ class _Heads:
         return _Heads(**{name: values[first:stop] for name, values in vars(self).items()})
 
 
-def _stretches(frames: _Frames, stream: Stream) -> Iterator[Stretch]:
+def _stretches(frames: _Frames, stream: BinaryStream) -> Iterator[Stretch]:
     """Look into frames that follow each other, and part them where another encoder began."""
     if not frames.starts:
         return
@@ -325,7 +325,7 @@ def _stretches(frames: _Frames, stream: Stream) -> Iterator[Stretch]:
             yield found
 
 
-def _heads(frames: _Frames, stream: Stream) -> _Heads:
+def _heads(frames: _Frames, stream: BinaryStream) -> _Heads:
     parts = []
     starts = np.array(frames.starts)
     first = 0
@@ -342,7 +342,7 @@ def _heads(frames: _Frames, stream: Stream) -> _Heads:
     )
 
 
-def _heads_of(table: NDArray[np.uint8], form: Format) -> _Heads:
+def _heads_of(table: NDArray[np.uint8], form: FrameFormat) -> _Heads:
     """Read (frames, `HEAD`) bytes."""
     n_frames = len(table)
     nothing = np.zeros(n_frames, np.int64)
@@ -385,7 +385,7 @@ def _is_text(table: NDArray[np.uint8], text: bytes) -> NDArray[np.bool_]:
 
 
 def _settled(
-    form: Format,
+    form: FrameFormat,
     tag: Tag | None,
     starts: NDArray[np.int64],
     heads: _Heads,
@@ -455,7 +455,7 @@ def _latest(begins: NDArray[np.int64], gaps: list[int]) -> NDArray[np.int64]:
     return np.maximum.accumulate(firsts)
 
 
-def _is_intact(stretch: Stretch, stream: Stream) -> bool | None:
+def _is_intact(stretch: Stretch, stream: BinaryStream) -> bool | None:
     """Compare the encoder's checksum, if it has one and all that it stands for is there."""
     tag, starts = stretch.tag, stretch.starts
     if tag is None or not tag.n_summed or stretch.faults:

@@ -20,7 +20,7 @@ _BIT_RATES = (
 
 
 @dataclass(frozen=True)
-class Format:
+class FrameFormat:
     """What all frames of a stretch have in common, read from their headers of 4 bytes.
 
     Attributes:
@@ -41,7 +41,7 @@ class Format:
         object.__setattr__(self, "sizes", sizes)
 
     @classmethod
-    def of(cls, head: bytes) -> Format | None:
+    def of(cls, head: bytes) -> FrameFormat | None:
         """Read a header; None if it is none."""
         if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
             return None
@@ -117,8 +117,8 @@ class Format:
 
 
 @cache
-def _format(key: int, rate_bits: int, is_mono: bool) -> Format:
-    return Format(key, rate_bits, is_mono)
+def _format(key: int, rate_bits: int, is_mono: bool) -> FrameFormat:
+    return FrameFormat(key, rate_bits, is_mono)
 
 
 @dataclass(frozen=True)

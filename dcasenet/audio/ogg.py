@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dcasenet.audio.mp3 import skip_tags
-from dcasenet.audio.views import Piece, Stream, View, read_at, size_of
+from dcasenet.audio.views import BinaryStream, Piece, View, read_at, size_of
 
 # Bytes of the file that are looked at together, and those of the longest page.
 CHUNK, LONGEST_PAGE = 2**20, 27 + 255 + 255 * 255
@@ -66,7 +66,7 @@ class Link:
             self.n_header += page.stop - page.start
         self.is_ended = bool(page.flags & LAST)
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: BinaryStream) -> View:
         """Return it as a file of its own."""
         return View(stream, self.pieces)
 
@@ -81,7 +81,7 @@ class _Page:
     number: int
 
 
-def find_links(stream: Stream) -> tuple[list[Link], int]:
+def find_links(stream: BinaryStream) -> tuple[list[Link], int]:
     """Find the links of an Ogg file.
 
     Args:
@@ -115,7 +115,7 @@ def find_links(stream: Stream) -> tuple[list[Link], int]:
     return links, size - n_pages
 
 
-def _pages(stream: Stream, size: int) -> Iterator[_Page]:
+def _pages(stream: BinaryStream, size: int) -> Iterator[_Page]:
     position = 0
     base, data = 0, b""
     while position < size:
@@ -151,7 +151,7 @@ def _page(data: bytes, place: int, base: int) -> _Page | None:
     return _Page(base + place, stop, flags, granule, serial, number)
 
 
-def _codec(stream: Stream, page: _Page) -> str | None:
+def _codec(stream: BinaryStream, page: _Page) -> str | None:
     """Return what a stream holds, by its first page; None for what is no sound."""
     head = read_at(stream, page.start, 27 + 255 + 8)
     packet = head[27 + head[26] :]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from dcasenet.audio.libsndfile import BLOCK_VALUES, Block, DecodeError
-from dcasenet.audio.views import Stream, read_at, size_of
+from dcasenet.audio.views import BinaryStream, read_at, size_of
 
 if TYPE_CHECKING:
     import av
@@ -86,7 +86,7 @@ _WAV_TAGS = {
 }  # fmt: skip
 
 
-def find_av_format(stream: Stream, start: int = 0) -> AvFormat | None:
+def find_av_format(stream: BinaryStream, start: int = 0) -> AvFormat | None:
     """Return the name of a format that libsndfile may not decode; None if it is not known either.
 
     Args:
@@ -110,7 +110,7 @@ def find_av_format(stream: Stream, start: int = 0) -> AvFormat | None:
     return None
 
 
-def find_parts(stream: Stream, av_format: AvFormat) -> list[tuple[int, int]]:
+def find_parts(stream: BinaryStream, av_format: AvFormat) -> list[tuple[int, int]]:
     """Find where each of the files begins and ends that were joined: of MPEG-4 alone.
 
     Args:
@@ -139,7 +139,7 @@ def find_parts(stream: Stream, av_format: AvFormat) -> list[tuple[int, int]]:
     return list(pairwise([*starts, size]))
 
 
-def _codec(stream: Stream, head: bytes, demuxer: str) -> str:
+def _codec(stream: BinaryStream, head: bytes, demuxer: str) -> str:
     marks = _CODECS.get(demuxer, {})
     end = read_at(stream, max(0, size_of(stream) - HEAD), HEAD) if demuxer == "mov" else b""
     return next((name for mark, name in marks.items() if mark in head or mark in end), "")
@@ -157,7 +157,7 @@ class Av:
         DecodeError: FFmpeg cannot open it.
     """
 
-    def __init__(self, stream: Stream, demuxer: str) -> None:
+    def __init__(self, stream: BinaryStream, demuxer: str) -> None:
         import av
 
         self._av = av

@@ -15,7 +15,7 @@ from dcasenet.audio.libsndfile import (
     Isolated,
     Libsndfile,
     NotInstalledError,
-    Source,
+    SampleSource,
 )
 from dcasenet.audio.mp3 import (
     SLACK_FRAMES,
@@ -27,7 +27,7 @@ from dcasenet.audio.mp3 import (
 )
 from dcasenet.audio.ogg import Link, find_links
 from dcasenet.audio.pyav import INSTALL, Av, AvFormat, find_av_format, find_parts
-from dcasenet.audio.views import Stream, View, read_at, size_of
+from dcasenet.audio.views import BinaryStream, View, read_at, size_of
 from dcasenet.errors import AudioError
 
 # Pages of pictures and texts before the sound of an Ogg stream, at most, in bytes.
@@ -51,7 +51,7 @@ class Outcome:
         n_samples: How many samples it gave.
     """
 
-    source: Source
+    source: SampleSource
     n_samples: int
 
     def seconds(self, n_samples: int) -> str:
@@ -86,7 +86,7 @@ class Section(ABC):
     """A part of a file that is decoded by itself."""
 
     @abstractmethod
-    def open(self) -> Source:
+    def open(self) -> SampleSource:
         """Begin to decode it.
 
         Raises:
@@ -111,10 +111,10 @@ class Section(ABC):
 class Samples(Section):
     """Plain samples: WAV, AIFF and the like."""
 
-    def __init__(self, stream: Stream, sound: Sound) -> None:
+    def __init__(self, stream: BinaryStream, sound: Sound) -> None:
         self._stream, self._sound = stream, sound
 
-    def open(self) -> Source:
+    def open(self) -> SampleSource:
         """Begin to decode it, past libsndfile's reader of the container where that would not do."""
         sound, encoding = self._sound, self._sound.encoding
         if sound.is_whole or encoding.subtype is None:
@@ -160,10 +160,10 @@ class Samples(Section):
 class Flac(Section):
     """A FLAC stream."""
 
-    def __init__(self, stream: Stream, flac: FlacStream) -> None:
+    def __init__(self, stream: BinaryStream, flac: FlacStream) -> None:
         self._stream, self._flac = stream, flac
 
-    def open(self) -> Source:
+    def open(self) -> SampleSource:
         """Begin to decode it, whatever its header says of the length."""
         return Libsndfile(self._flac.view(self._stream))
 
@@ -206,10 +206,12 @@ class Mp3(Section):
         is_broadcast: Whether it was saved from a broadcast: it begins, and may end, within a frame.
     """
 
-    def __init__(self, stream: Stream, stretch: Stretch, *, is_broadcast: bool = False) -> None:
+    def __init__(
+        self, stream: BinaryStream, stretch: Stretch, *, is_broadcast: bool = False
+    ) -> None:
         self._stream, self._stretch, self._is_broadcast = stream, stretch, is_broadcast
 
-    def open(self) -> Source:
+    def open(self) -> SampleSource:
         """Begin to decode it: by itself, unless it is known to be as its encoder wrote it."""
         view = self._stretch.view(self._stream)
         if not self._stretch.is_intact:
@@ -272,10 +274,10 @@ class Mp3(Section):
 class OggLink(Section):
     """A link of an Ogg file."""
 
-    def __init__(self, stream: Stream, link: Link, n_junk: int) -> None:
+    def __init__(self, stream: BinaryStream, link: Link, n_junk: int) -> None:
         self._stream, self._link, self._n_junk = stream, link, n_junk
 
-    def open(self) -> Source:
+    def open(self) -> SampleSource:
         """Begin to decode it."""
         return Libsndfile(self._link.view(self._stream))
 
@@ -302,10 +304,10 @@ class OggLink(Section):
 class Other(Section):
     """A section in a format of libsndfile."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: BinaryStream) -> None:
         self._view = View(stream, [(0, size_of(stream))])
 
-    def open(self) -> Source:
+    def open(self) -> SampleSource:
         """Begin to decode it."""
         return Libsndfile(self._view)
 
@@ -326,10 +328,10 @@ class Other(Section):
 class ByAv(Section):
     """A section decoded by PyAV."""
 
-    def __init__(self, stream: Stream, av_format: AvFormat) -> None:
+    def __init__(self, stream: BinaryStream, av_format: AvFormat) -> None:
         self._view, self._format = View(stream, [(0, size_of(stream))]), av_format
 
-    def open(self) -> Source:
+    def open(self) -> SampleSource:
         """Begin to decode it."""
         try:
             return Av(self._view, self._format.demuxer)
@@ -366,7 +368,7 @@ def _unread(view: View) -> Iterator[str]:
         yield f"{view.n_unread:,} bytes, which may hold more sound, are left out."
 
 
-def find_sections(stream: Stream, source: str) -> list[Section]:
+def find_sections(stream: BinaryStream, source: str) -> list[Section]:
     """Find the sections of a file, in order: one, unless files were joined.
 
     Args:
@@ -392,7 +394,7 @@ def find_sections(stream: Stream, source: str) -> list[Section]:
     return _compressed(stream, source)
 
 
-def _compressed(stream: Stream, source: str) -> list[Section]:
+def _compressed(stream: BinaryStream, source: str) -> list[Section]:
     """Find the sections of a file in a compressed format."""
     start = skip_tags(stream, 0, MOST_TAGS)
     head = read_at(stream, start, 36)
@@ -420,7 +422,7 @@ def _compressed(stream: Stream, source: str) -> list[Section]:
     return [Other(stream)]
 
 
-def _ogg(stream: Stream, source: str) -> list[Section]:
+def _ogg(stream: BinaryStream, source: str) -> list[Section]:
     links, n_junk = find_links(stream)
     if any(link.n_header > MOST_HEADER for link in links):
         raise AudioError(
@@ -436,7 +438,7 @@ def _ogg(stream: Stream, source: str) -> list[Section]:
     return found or [Other(stream)]
 
 
-def _mp3(stream: Stream, start: int) -> list[Section]:
+def _mp3(stream: BinaryStream, start: int) -> list[Section]:
     is_whole = is_chain(stream, start)
     first = start if is_whole else find_start(stream, start)
     found = [] if first is None else find_stretches(stream, first)
@@ -447,7 +449,7 @@ def _no_frame() -> list[Section]:
     raise DecodeError("It has no whole frame")
 
 
-def _is_decodable(stream: Stream) -> bool:
+def _is_decodable(stream: BinaryStream) -> bool:
     """Return whether libsndfile recognizes the format."""
     try:
         Other(stream).open().close()

@@ -16,7 +16,7 @@ Piece: TypeAlias = "bytes | tuple[int, int]"
 LEAST_UNREAD = 2**16
 
 
-class Stream(Protocol):
+class BinaryStream(Protocol):
     """What is needed of a binary file."""
 
     def read(self, size: int = -1, /) -> bytes:
@@ -40,7 +40,7 @@ class View(io.RawIOBase):
         b'new rest!'
     """
 
-    def __init__(self, stream: Stream, pieces: Iterable[Piece]) -> None:
+    def __init__(self, stream: BinaryStream, pieces: Iterable[Piece]) -> None:
         self._stream = stream
         self._pieces = [piece for piece in pieces if length_of(piece)]
         self._starts = [0, *accumulate(map(length_of, self._pieces))]
@@ -96,13 +96,13 @@ class View(io.RawIOBase):
         return self._stream.read(min(size, stop - start))
 
 
-def read_at(stream: Stream, position: int, size: int) -> bytes:
+def read_at(stream: BinaryStream, position: int, size: int) -> bytes:
     """Read up to `size` bytes from a position."""
     stream.seek(position)
     return stream.read(size)
 
 
-def size_of(stream: Stream) -> int:
+def size_of(stream: BinaryStream) -> int:
     """Return the length of a file in bytes, and leave it where it stands."""
     position = stream.tell()
     size = stream.seek(0, io.SEEK_END)

@@ -1,4 +1,4 @@
-"""What a job has finished so far, on disk, so that nothing can take it away.
+"""The finished rows of a job, stored on disk so that an interruption loses none.
 
 ::
 
@@ -6,7 +6,7 @@
     out.parquet.parts/files.jsonl                    the files, as listed when the job began
     out.parquet.parts/passed_over.json               how many others there were, by suffix
     out.parquet.parts/rows-000000000-000000032.jsonl the rows of files 0 to 31
-    out.parquet.parts/.lock                          held by whoever works there
+    out.parquet.parts/.lock                          held by the running job
 
 A file of rows gets its name by one rename when it is complete and on the disk, and begins where the
 one before it ends. So a kill at any moment loses what was in flight and nothing else.
@@ -43,7 +43,7 @@ class ResultStore:
         output: The file that the job is to write.
 
     Attributes:
-        folder: Where the rows lie.
+        folder: Folder of the rows.
         n_done: How many files are finished.
 
     Example:
@@ -70,7 +70,7 @@ class ResultStore:
         """Keep every other job from this output.
 
         Raises:
-            JobError: Another job is at work on it, or somebody else's files are in the folder.
+            JobError: Another job is running on it, or other files are in the folder.
             OSError: The folder cannot be made.
         """
         from filelock import FileLock, Timeout
@@ -183,7 +183,7 @@ class ResultStore:
         return sorted(self.folder.glob("rows-*.jsonl"))
 
     def _count(self) -> int:
-        """Count what is finished, and drop what lies behind a gap that somebody made."""
+        """Count the finished rows, and drop those after a gap."""
         done = 0
         for path in self._saved():
             first, stop = map(int, path.stem.split("-")[1:])

@@ -138,9 +138,9 @@ def check_output(output: Path, command: str) -> None:
     """Refuse an output that cannot be written, before anything is computed.
 
     Raises:
-        ValueError: Its suffix is none of those known, or its folder is not there.
+        ValueError: Its suffix is not supported, or its folder does not exist.
         ImportError: Parquet is requested and pyarrow is not installed.
-        JobError: Somebody else's file has the name of one that goes beside it.
+        JobError: A file that no job wrote has the name of one that accompanies the output.
     """
     if output.suffix not in SUFFIXES[command]:
         raise ValueError(

@@ -36,7 +36,7 @@ STREAMED = (".csv", ".jsonl")
 
 
 @dataclass(frozen=True)
-class Query:
+class CommandQuery:
     """A verb with its options.
 
     Attributes:
@@ -56,7 +56,7 @@ class Query:
 
 
 def respond(
-    query: Query,
+    query: CommandQuery,
     paths: Sequence[Path],
     to: OutputOptions,
     streamed: Callable[[Path, Path], None] | None = None,
@@ -104,7 +104,7 @@ def list_files(paths: Sequence[Path]) -> list[str]:
     return files
 
 
-def _print(query: Query, paths: Sequence[Path], to: OutputOptions) -> None:
+def _print(query: CommandQuery, paths: Sequence[Path], to: OutputOptions) -> None:
     _refuse_job_options(to, restart=True)
     files = list_files(paths)
     check_format(to.form, len(files), has_events=query.has_events)
@@ -127,7 +127,7 @@ def _print(query: Query, paths: Sequence[Path], to: OutputOptions) -> None:
 
 
 def _write_file(
-    query: Query,
+    query: CommandQuery,
     paths: Sequence[Path],
     output: Path,
     to: OutputOptions,
@@ -163,7 +163,9 @@ def _write_file(
     say(f"{output}: {paths[0]}")
 
 
-def _write_folder(query: Query, paths: Sequence[Path], folder: Path, to: OutputOptions) -> None:
+def _write_folder(
+    query: CommandQuery, paths: Sequence[Path], folder: Path, to: OutputOptions
+) -> None:
     from dcasenet.batch.label_files import write_each
 
     _refuse_job_options(to)

@@ -15,10 +15,10 @@ import typer
 from dcasenet import __version__
 from dcasenet.cli import check, export, finetune, listen, redact, reports, reproduce, search, web
 from dcasenet.cli import weights as cli_weights
-from dcasenet.cli.answering import Query, respond
+from dcasenet.cli.answering import CommandQuery, respond
 from dcasenet.cli.options import (
     STDIN,
-    DecodingOptions,
+    EventOptions,
     Level,
     ModelOptions,
     OutputOptions,
@@ -117,7 +117,7 @@ def analyze(
             save_plot(model.spec, file, analysis, plot)
 
     job = partial(runner.analyze, model, threshold=limits, top=top, reject=reject, **read)
-    query = Query("analyze", answer, job, has_events="event" in model.spec.tasks, then=draw)
+    query = CommandQuery("analyze", answer, job, has_events="event" in model.spec.tasks, then=draw)
     streamed = partial(write_results, model, threshold=limits, reject=reject, **read)
     # The answers about each channel are averaged over the whole recording.
     respond(query, files, to, None if read["channels"] == "each" else streamed)
@@ -137,7 +137,7 @@ def scene(
 
     model = of_model.load()
     read = reading.arguments()
-    query = Query(
+    query = CommandQuery(
         "scene",
         partial(model.classify_scene, reject=reject, **read),
         partial(runner.classify_scene, model, reject=reject, **read),
@@ -160,7 +160,7 @@ def tags(
 
     model = of_model.load()
     read = reading.arguments()
-    query = Query(
+    query = CommandQuery(
         "tags",
         partial(model.tag, top=top, reject=reject, **read),
         partial(runner.tag, model, top=top, reject=reject, **read),
@@ -173,7 +173,7 @@ def tags(
 def events(
     files: Paths,
     of_model: ModelOptions,
-    how: DecodingOptions,
+    how: EventOptions,
     reading: ReadingOptions,
     to: OutputOptions,
 ) -> None:
@@ -182,7 +182,7 @@ def events(
 
     model = of_model.load()
     options, read = how.arguments(model.spec), reading.arguments()
-    query = Query(
+    query = CommandQuery(
         "events",
         partial(model.detect_events, **options, **read),
         partial(runner.detect_events, model, decoding=options, **read),
@@ -214,9 +214,13 @@ def embed(
     read = reading.arguments()
     job = partial(runner.embed, model, **read)
     if level is Level.frame:
-        respond(Query("embed", partial(model.embed, level="frame", **read), job), files, to)
+        respond(CommandQuery("embed", partial(model.embed, level="frame", **read), job), files, to)
     else:
-        respond(Query("embed", lambda file: np.asarray(model.embed(file, **read)), job), files, to)
+        respond(
+            CommandQuery("embed", lambda file: np.asarray(model.embed(file, **read)), job),
+            files,
+            to,
+        )
 
 
 def _check_plot(plot: Path, files: list[Path], to: OutputOptions, overwrite: bool) -> None:

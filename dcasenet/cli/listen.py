@@ -38,7 +38,7 @@ class LiveFormat(StrEnum):
     json = "json"
 
 
-class Encoding(StrEnum):
+class SampleEncoding(StrEnum):
     """Encoding of samples without a header."""
 
     u8 = "u8"
@@ -109,8 +109,8 @@ class RawOptions:
         int | None, typer.Option(help="Sample rate of standard input without a WAV header, in Hz.")
     ] = None
     channels: Annotated[int, typer.Option(min=1, max=64, help="Channels of such input.")] = 1
-    encoding: Annotated[Encoding, typer.Option(help="Sample encoding of such input.")] = (
-        Encoding.s16
+    encoding: Annotated[SampleEncoding, typer.Option(help="Sample encoding of such input.")] = (
+        SampleEncoding.s16
     )
 
 

@@ -171,7 +171,7 @@ class ModelOptions(CheckpointOptions):
 
 
 @dataclass(frozen=True)
-class DecodingOptions:
+class EventOptions:
     """How events are found."""
 
     threshold: ThresholdOption = None

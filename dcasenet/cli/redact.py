@@ -67,7 +67,7 @@ def redact(
 
     targets = _targets(files, output)
     loaded = of_model.load()
-    report = _Report(form)
+    report = _RedactionReport(form)
     failed = False
     for file, target in progress(list(targets.items()), "Analyzing"):
         try:
@@ -141,7 +141,7 @@ def _in_folder(output: Path, places: Mapping[str, Path]) -> dict[str, Path | Non
     return targets
 
 
-class _Report:
+class _RedactionReport:
     """Print what was silenced, file by file."""
 
     def __init__(self, form: Format) -> None:

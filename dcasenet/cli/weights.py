@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +13,9 @@ import typer
 from dcasenet.cli.options import Overwrite
 from dcasenet.cli.output import Format, printable, say
 from dcasenet.errors import ChecksumError, WeightsError
+from dcasenet.results.exporters import csv_text
 from dcasenet.spec import CURVE_THRESHOLDS, ModelSpec
-from dcasenet.text import json_text, one_line, spreadsheet_cell
+from dcasenet.text import json_text, one_line
 from dcasenet.weights import cache, manifest, metadata
 from dcasenet.weights.sources import (
     Access,
@@ -257,11 +256,8 @@ def show(
     if output is Format.json:
         typer.echo("\n".join(json_text(row) for row in rows), nl=bool(rows))
     elif output is Format.csv:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(rows[0] if rows else [])
-        writer.writerows(map(spreadsheet_cell, row.values()) for row in rows)
-        typer.echo(text.getvalue(), nl=False)
+        columns = list(rows[0]) if rows else []
+        typer.echo(csv_text([columns, *(list(row.values()) for row in rows)]), nl=False)
     elif not rows:
         say(empty)
     else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import dcasenet
+from dcasenet.atomic import write_bytes
 from dcasenet.errors import DcasenetError
 
 MODEL_NAME = "model.onnx"
@@ -47,14 +48,14 @@ def write_page(model: bytes, folder: Path, *, overwrite: bool = False) -> None:
         OSError: It cannot be written.
     """
     if os.path.lexists(folder) and not folder.is_dir():
-        raise DcasenetError(f"{folder} is no folder. Give --output one, or a new name.")
+        raise DcasenetError(f"{folder} is not a folder. Give --output a folder, or a new name.")
     if folder.exists() and not overwrite and any(folder.iterdir()):
         raise DcasenetError(
             f"{folder} is not an empty folder. Give --output a new one, or --overwrite to replace "
             "files of the same names."
         )
     shutil.copytree(page_folder(), folder, dirs_exist_ok=True)
-    (folder / MODEL_NAME).write_bytes(model)
+    write_bytes(folder / MODEL_NAME, model)
 
 
 class PageHandler(SimpleHTTPRequestHandler):

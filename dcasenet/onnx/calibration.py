@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcasenet.atomic import write_bytes
 from dcasenet.audio.preprocess import prepare, read_each
 from dcasenet.errors import WeightsError
 from dcasenet.inference.windowing import grid_of
@@ -76,11 +77,11 @@ def measure_on(model: SoundModel, proto: Any, recordings: Sequence[Audio]) -> Ra
     Args:
         model: The model.
         proto: Its float32 graph.
-        recordings: What to listen to.
+        recordings: Recordings to run the model on.
 
     Raises:
         AudioError: A recording cannot be used.
-        ValueError: There is none.
+        ValueError: No recording was given.
     """
     if not recordings:
         raise ValueError(
@@ -90,20 +91,20 @@ def measure_on(model: SoundModel, proto: Any, recordings: Sequence[Audio]) -> Ra
 
 
 def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -> None:
-    """Write measured ranges as they ship.
+    """Write measured ranges in the form of the packaged checkpoints.
 
     Args:
         path: The file to make or replace.
-        model: What they were measured on.
+        model: The model that they were measured on.
         ranges: As `measure` gives them.
-        protocol: What was listened to.
+        protocol: Description of the recordings.
     """
     rounded = {
         key: [[float(f"{value:.6g}") for value in pair] for pair in pairs]
         for key, pairs in sorted(ranges.items())
     }
     content = {"weights": model.weights_digest, "protocol": protocol, "ranges": rounded}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _waveforms(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:

@@ -42,7 +42,7 @@ TOP = 10  # tags and scenes of a recording
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What became of a report.
+    """Summary of a written report.
 
     Attributes:
         output: The page.
@@ -82,7 +82,7 @@ def write_report(
         threshold: As in `SoundVerbs.detect_events`.
         title: Title of the page; by default the output's name.
         audio: ``"embed"`` puts the sound into the page (mono, at the model's rate, as FLAC),
-            ``"link"`` links to the files where they lie, ``"none"`` does without, ``"auto"``
+            ``"link"`` links to the files, ``"none"`` omits it, ``"auto"``
             embeds the first 64 MB and links to the rest.
         overwrite: Whether any other file of this name is replaced as well.
         watch: Called with the number of recordings done and their total.
@@ -92,7 +92,7 @@ def write_report(
 
     Raises:
         AudioError: There is no recording in the folders.
-        JobError: The output is somebody else's file.
+        JobError: The output is a file that no report wrote.
         ValueError: An option is out of range.
         OSError: The page cannot be written.
 
@@ -129,7 +129,7 @@ def write_report(
 
 
 def check_replaceable(output: Path, overwrite: bool) -> None:
-    """Refuse to write over a file that is no report.
+    """Refuse to overwrite a file that is not a report.
 
     Raises:
         JobError: It is there, and `overwrite` is False.
@@ -144,7 +144,7 @@ def check_replaceable(output: Path, overwrite: bool) -> None:
             is_ours = GENERATOR.encode() in file.read(4096)
     if not is_ours:
         raise JobError(
-            f"{output} exists and is no report of dcasenet. Give another output, or "
+            f"{output} exists and is not a report of dcasenet. Give another output, or "
             f"overwrite=True (--overwrite)."
         )
 

@@ -1,4 +1,4 @@
-"""Results to files: as a whole or not at all, and never without what they were made with.
+"""Write results to files: completely or not at all, and always with their provenance.
 
 Formats with a place for it hold their provenance (JSON, JAMS, Label Studio, WebVTT, HTML, Parquet,
 npz); the others have a file beside them, ``events.csv.provenance.json`` for ``events.csv``.
@@ -46,7 +46,7 @@ def write_text(
         provenance: What it was made with; None where the text says so, or nobody knows.
 
     Raises:
-        JobError: Somebody else's file is where the provenance goes.
+        JobError: A file that dcasenet did not write has the provenance's name.
         OSError: It cannot be written.
     """
     path = Path(path)
@@ -60,7 +60,7 @@ def write_text(
 
 
 def check_sidecar(path: Path) -> None:
-    """Refuse to replace a file that is no provenance: nobody gave its name.
+    """Refuse to replace a file that is not a provenance, since the user did not name it.
 
     Args:
         path: What the provenance is to be beside.
@@ -111,8 +111,8 @@ def stamped(result: AnyResult) -> AnyResult:
 def input_stamped(provenance: Provenance) -> Provenance:
     """Return the provenance with the digest of the recording's file, where there is one.
 
-    It is computed when something is written, for reading a file twice costs more than many a
-    question about it. A file that has changed since the answer has no digest.
+    It is computed when a result is written, since a second read can cost more than inference.
+    A file that has changed since inference has no digest.
     """
     if provenance.input is not None or provenance.read is None:
         return provenance

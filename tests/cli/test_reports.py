@@ -36,7 +36,7 @@ def test_reports_that_cannot_be(run: Run, wav: Path, tmp_path: Path) -> None:
     page.write_text("somebody else's")
     done = run("report", wav, "-o", page)
     assert done.code == 1
-    assert "no report of dcasenet" in done.err
+    assert "not a report of dcasenet" in done.err
     assert page.read_text() == "somebody else's"
     assert run("report", wav, "-o", page, "--overwrite").code == 0
     for name, message in (("report.txt", "does not end in .html"), ("no/a.html", "no folder")):

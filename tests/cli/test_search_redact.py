@@ -256,7 +256,7 @@ def test_redact_a_folder_into_another(
         "deep/0.redacted.wav",
     ]
     assert len(out.splitlines()) == 7
-    for options, says in (((), "Say with --output"), (("-o", sounds / "in"), "lies in")):
+    for options, says in (((), "Say with --output"), (("-o", sounds / "in"), "is in")):
         code, _, err = run("redact", sounds, *options)
         assert code == 2
         assert says in " ".join(err.replace("│", "").split())

@@ -185,7 +185,7 @@ def test_a_stopped_report_leaves_the_old_page(
 ) -> None:
     page = tmp_path / "page.html"
     page.write_text("before")
-    with pytest.raises(JobError, match=r"no report of dcasenet.*overwrite=True"):
+    with pytest.raises(JobError, match=r"not a report of dcasenet.*overwrite=True"):
         write_report(answering, recordings, page)
 
     def stop(done: int, total: int) -> None:

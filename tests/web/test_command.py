@@ -72,7 +72,7 @@ def test_the_page_can_be_written_for_another_server(
     assert (target / "mine.txt").read_text() == "mine"
     done = call_command("web", exported, "--output", exported, "--overwrite")
     assert done.code == 1
-    assert "is no folder. Give --output one" in done.err
+    assert "is not a folder. Give --output a folder" in done.err
     assert call_command("web", exported, "--overwrite", "--no-browser").code == 2
 
 

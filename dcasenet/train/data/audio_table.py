@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dcasenet.annotations.events import events_of_file
 from dcasenet.annotations.tables import (
-    Row,
     Table,
+    TableRow,
     check_distinct,
     check_label,
     read_table,
@@ -130,7 +130,7 @@ class _Reading:
     labels: Sequence[str] | None
     examples: list[Example] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    first_row: dict[str, Row] = field(default_factory=dict)  # of each label
+    first_row: dict[str, TableRow] = field(default_factory=dict)  # of each label
 
     def scenes(self, table: Table) -> None:
         rows, self.left_out = without_repeats(table.rows, "filename")
@@ -149,7 +149,7 @@ class _Reading:
             self.examples.append(self._example(row, tags=tags))
 
     def events(self, table: Table) -> None:
-        rows: dict[str, list[Row]] = {}
+        rows: dict[str, list[TableRow]] = {}
         for row in table.rows:
             first = rows.setdefault(row["filename"], [row])[0]
             if first is not row:
@@ -177,7 +177,7 @@ class _Reading:
 
     def _example(
         self,
-        row: Row,
+        row: TableRow,
         scene: str | None = None,
         tags: tuple[str, ...] | None = None,
         events: tuple[LabeledEvent, ...] | None = None,
@@ -188,7 +188,7 @@ class _Reading:
         recording = row["recording"] or (self.group(path) if self.group else "")
         return Example(path, _split(row), scene, tags, events, recording=recording)
 
-    def _label(self, row: Row, name: str) -> str:
+    def _label(self, row: TableRow, name: str) -> str:
         if not name:
             raise row.fault("the label is empty.")
         if self.labels is not None:
@@ -223,7 +223,7 @@ def split_tags(text: str, known: Iterable[str] = ()) -> list[str]:
     return names
 
 
-def _split(row: Row) -> Split:
+def _split(row: TableRow) -> Split:
     name = row["split"] or "train"
     for split in SPLITS:
         if split == name:

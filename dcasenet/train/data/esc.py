@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from dcasenet.annotations.tables import Row, read_table, without_repeats
+from dcasenet.annotations.tables import TableRow, read_table, without_repeats
 from dcasenet.audio.discovery import SUFFIXES
 from dcasenet.spec import Task
 from dcasenet.train.data.dataset import Example, SoundDataset, Split
@@ -207,7 +207,7 @@ def _example(
     )
 
 
-def _number(row: Row, column: str, lowest: int, highest: int) -> int:
+def _number(row: TableRow, column: str, lowest: int, highest: int) -> int:
     text = row[column]
     if not text.isdecimal() or not lowest <= int(text) <= highest:
         raise row.fault(f"the {column} is {text!r}. Accepted are {lowest} to {highest}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dcasenet.annotations.tables import Row, check_label, read_table, without_repeats
+from dcasenet.annotations.tables import TableRow, check_label, read_table, without_repeats
 from dcasenet.train.data.dataset import Example, SoundDataset
 from dcasenet.train.data.dataset_info import DatasetInfo, absent
 from dcasenet.train.data.splits import hold_out
@@ -122,7 +122,7 @@ def _layout(folder: Path) -> tuple[Path, Path]:
     return found[0] if found else next((pair for pair in pairs if pair[1].is_dir()), pairs[0])
 
 
-def _tags(row: Row, labels: Sequence[str]) -> tuple[str, ...]:
+def _tags(row: TableRow, labels: Sequence[str]) -> tuple[str, ...]:
     found = [tag.strip() for tag in row["tags"].split(",")]
     return tuple(dict.fromkeys(check_label(row, tag, labels) for tag in found))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dcasenet.atomic import write_bytes
 from dcasenet.inference.model import SoundModel
 from dcasenet.loading import load
 from dcasenet.spec import TASKS, Task
@@ -178,4 +179,4 @@ def write(path: Path, found: Sequence[Comparison], recipe: PaperRecipe) -> None:
     }
     # JSON has no nan: a figure that does not exist is null.
     text = json.dumps(content, indent=1).replace(": NaN", ": null").replace(": Infinity", ": null")
-    path.write_text(text + "\n", encoding="utf-8")
+    write_bytes(path, (text + "\n").encode())
