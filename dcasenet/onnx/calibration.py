@@ -1,4 +1,4 @@
-"""Activation ranges: measured by listening, tied to the very weights that were listened with.
+"""Activation ranges, measured on recordings and valid for the weights they were measured with.
 
 Those of a checkpoint that ships inside the package lie beside it, so that it becomes int8 without
 any recording at hand; ``python -m recipes.activation_ranges`` measures them.

@@ -205,7 +205,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def why_refused(error: Exception) -> str:
-    """Say why `torch.load` refused a file, without its advice to let the file run code.
+    """Return why `torch.load` refused a file, without its advice to let the file run code.
 
     Args:
         error: One of `NOT_A_STATE_DICT`.

@@ -158,7 +158,7 @@ def test_exceptions_come_where_they_belong() -> None:
     assert found == list(range(5))
 
 
-def test_whoever_stops_listening_stops_the_thread(
+def test_whoever_stops_iterating_stops_the_thread(
     bursts: Bursts,
     loudness: type[SoundVerbs[Any]],
     blocks_of: Callable[[int], None],

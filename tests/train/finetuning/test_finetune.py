@@ -274,9 +274,7 @@ def test_labels_that_cannot_be(
         finetune(model, dataset(sounds, labels=labels), "scene")
 
 
-def test_a_label_in_the_validation_split_alone_is_said_to_be(
-    model: SoundModel, sounds: Path
-) -> None:
+def test_a_label_in_the_validation_split_alone_is_reported(model: SoundModel, sounds: Path) -> None:
     examples = [
         dataclasses.replace(e, split="validation" if e.scene == "hum" else "train")
         for e in dataset(sounds)
