@@ -13,6 +13,8 @@ from collections.abc import Sequence
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # A spreadsheet takes a cell that begins so for a formula.
 FORMULA = ("=", "+", "-", "@")
+# What `one_line` writes in place of such a character.
+ESCAPE = re.compile(r"\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 SHOWN = 5  # names that a message lists before it counts the rest
 
 
@@ -46,6 +48,21 @@ def spreadsheet_cell(text: object) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def originals(cell: str) -> list[str]:
+    r"""Return what `spreadsheet_cell` may have been given, for a cell that it returned.
+
+    It cannot be told which: an apostrophe or an escape may have been there before.
+
+    Example:
+        >>> originals("'-a.wav"), originals("a\\nb")
+        (["'-a.wav", '-a.wav'], ['a\\nb', 'a\nb'])
+    """
+    guarded = cell.startswith("'") and cell[1:].lstrip().startswith(FORMULA)
+    found = [cell, cell[1:]] if guarded else [cell]
+    found += [ESCAPE.sub(_unescaped, text) for text in found]
+    return list(dict.fromkeys(found))
 
 
 def markdown(text: str) -> str:
@@ -87,6 +104,10 @@ def shorten_list(names: Sequence[str], shown: int = SHOWN) -> str:
     """
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return escape[0].encode("ascii").decode("unicode_escape")
 
 
 def _escaped(character: str) -> str:

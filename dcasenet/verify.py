@@ -29,7 +29,7 @@ from dcasenet.inference.verbs import tasks_of
 from dcasenet.results import Provenance, Result
 from dcasenet.results.formats import export, format_of
 from dcasenet.results.writing import SIDECAR, input_digest, sidecar_path
-from dcasenet.text import one_line
+from dcasenet.text import one_line, originals
 
 if TYPE_CHECKING:
     from dcasenet.inference.verbs import SoundVerbs
@@ -122,7 +122,12 @@ def verify(
             f"The weights are others: the file was made with {made.weights}, and the model at "
             f"hand has {weights}."
         )
-    found = {source: _find(source, path.parent, place) for source in written}
+    # A CSV's names are cells, written as `dcasenet.text.spreadsheet_cell` does.
+    is_cell = path.suffix == ".csv" and not made.source
+    found = {
+        source: _find(originals(source) if is_cell else [source], path.parent, place)
+        for source in written
+    }
     for source, digest in written.items():
         differences += _changed(source, found[source], digest)
     if not differences:
@@ -279,13 +284,16 @@ def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
     raise DcasenetError(f"{path} is of no kind that can be verified.")
 
 
-def _find(source: str, beside: Path, place: Path | None) -> Path | None:
-    """Where a recording is now."""
-    given = Path(source)
-    candidates = [given, beside / given, beside / given.name]
-    if place is not None:
-        candidates = [place / given, place / given.name, *candidates]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+def _find(names: Sequence[str], beside: Path, place: Path | None) -> Path | None:
+    """Where a recording is now, which has one of these names."""
+    for given in map(Path, names):
+        candidates = [given, beside / given, beside / given.name]
+        if place is not None:
+            candidates = [place / given, place / given.name, *candidates]
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate
+    return None
 
 
 def _changed(source: str, found: Path | None, digest: str | None) -> Iterator[str]:

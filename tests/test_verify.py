@@ -106,6 +106,20 @@ def test_tables_of_jobs(
     assert "1.wav is not there any more. Say where: --recordings FOLDER." in difference
 
 
+def test_names_that_a_table_writes_otherwise(
+    tiny_model: SoundModel, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("-a.wav", "=b.wav", "+c.wav", "@d.wav", "e\nf.wav", "'g.wav", "h\\n.wav")
+    for name in names:
+        (tmp_path / name).write_bytes(wav.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    runner.tag(tiny_model, names, "out.csv", workers=0)
+    assert verify("out.csv", model=tiny_model).differences == ()
+    changed(tmp_path / "out.status.csv", "'-a.wav", "'-x.wav")
+    (difference,) = verify("out.csv", model=tiny_model).differences
+    assert "-x.wav is not there any more" in difference
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_files_of_one_long_recording(
     tiny_model: SoundModel, wav: Path, tmp_path: Path, suffix: str

@@ -51,6 +51,7 @@ class Reader:
         sample_rate: As in `read`.
         channels_last: As in `read`.
         max_duration: As in `read`.
+        channel: Which channel alone is used, so that `findings` are about it; by default all.
         place: What messages of faults on the way begin with.
 
     Attributes:
@@ -79,10 +80,12 @@ class Reader:
         *,
         channels_last: bool = False,
         max_duration: float | None = None,
+        channel: int | None = None,
         place: str = "",
     ) -> None:
         audio, sample_rate, name = _opened(audio, sample_rate)
         self.place, self._limit, self.n_samples = place, max_duration, 0
+        self._channel = channel
         self.warnings: tuple[str, ...] = ()
         self._closing = ExitStack()
         self._file: decoder.FileReader | None = None
@@ -112,7 +115,10 @@ class Reader:
         check_channels(n_channels, n_samples, self.source, channels_last)
         self._check_duration(self.n_expected or 0)
         self.is_long = n_channels * n_samples > BLOCK_VALUES
-        self._meter = Meter(self.sample_rate, n_channels)
+        # A channel that is not there is refused by what chooses it.
+        self._measured = slice(self._channel, None if self._channel is None else self._channel + 1)
+        n_measured = n_channels if self._channel is None else 1
+        self._meter = Meter(self.sample_rate, n_measured)
 
     def _check_duration(self, n_samples: int) -> None:
         if self._limit is not None and n_samples > self._limit * self.sample_rate:
@@ -150,7 +156,7 @@ class Reader:
             is_sound = levels.see(block)
             if is_sound:  # else the rest is read to say all that is wrong
                 samples = block if self._file else scaled(block)
-                self._meter.add(samples)
+                self._meter.add(samples[self._measured])
                 yield samples
         if not is_sound:
             raise levels.fault(self.sample_rate, self.source)

@@ -379,6 +379,7 @@ def read_each(
                 sample_rate,
                 channels_last=options.channels_last,
                 max_duration=options.max_duration,
+                channel=None if isinstance(options.channels, str) else options.channels,
                 place=place,
             )
         with reader:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcasenet.errors import AudioError
+from dcasenet.text import shorten_list
 
 Kind: TypeAlias = Literal[
     "file", "level", "clipping", "dc", "silence", "bandwidth", "antiphase", "length", "channels"
@@ -145,6 +146,8 @@ class Meter:
             found.append(("silence", self._silence()))
         elif abs(self.offset) > LEAST_OFFSET:
             found.append(("dc", f"the mean is {self.offset:.2g} where 0 is expected; {_OFFSET}"))
+        if not is_silent and (dead := np.flatnonzero(self._high - self._low < 2 * QUIET)).size:
+            found.append(("silence", self._dead(dead.tolist())))
         if not is_silent and self.bandwidth <= NARROW:
             found.append(
                 ("bandwidth", f"there is no sound above {self.bandwidth / 1000:.1f} kHz; {_NARROW}")
@@ -158,7 +161,14 @@ class Meter:
             return f"it is constant ({self.offset:.2g}) and holds no sound."
         if self.peak == 0:
             return "it is silent: all samples are 0."
-        return f"it is silent: nothing is louder than {20 * np.log10(self.peak):.0f} dB."
+        return f"it is very quiet: nothing is louder than {20 * np.log10(self.peak):.0f} dB."
+
+    def _dead(self, channels: list[int]) -> str:
+        named = (
+            f"channel{'s' if len(channels) > 1 else ''} {shorten_list(list(map(str, channels)))}"
+        )
+        live = next(k for k in range(self._n_channels) if k not in channels)
+        return f"there is no sound in {named} of {self._n_channels}; {_DEAD.format(live)}"
 
 
 _SHORT = "answers about less than 0.1 s mean little."
@@ -171,6 +181,7 @@ _NARROW = (
     "it is telephone sound or was resampled from it, and models that were trained on wider sound "
     "are wrong more often."
 )
+_DEAD = "averaged, that only lowers the level. Choose with channels={}, the first being 0."
 _CHANNELS = "if this is a batch of clips, pass them as a list: list(batch)."
 
 

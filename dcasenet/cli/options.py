@@ -263,8 +263,16 @@ class ReadingOptions:
 
 
 def audio_of(path: str | Path) -> str | BinaryIO:
-    """Return the audio for a path on the command line: ``-`` is standard input."""
-    return sys.stdin.buffer if str(path) == STDIN else str(path)
+    """Return the audio for a path on the command line: ``-`` is standard input.
+
+    Raises:
+        typer.BadParameter: Standard input is closed.
+    """
+    if str(path) != STDIN:
+        return str(path)
+    if sys.stdin is None:
+        raise typer.BadParameter("Standard input, -, is closed. Give a file, or pipe one in.")
+    return sys.stdin.buffer
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -21,6 +22,19 @@ PANELS: Mapping[str, tuple[str, ...]] = {
 
 class PanelGroup(TyperGroup):
     """Commands in panels of plain text, which copies and wraps well; the rest under "Other"."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Read the command line, which no empty word makes sense in.
+
+        Raises:
+            typer.BadParameter: There is one. As a path it would be the current folder.
+        """
+        if any(not word or (word.startswith("--") and word.endswith("=")) for word in args):
+            raise typer.BadParameter(
+                "An empty name or value was given, as by a variable of the shell that is not set. "
+                "Give . for the current folder."
+            )
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Context) -> list[str]:
         """Return the names of the commands, panel by panel."""

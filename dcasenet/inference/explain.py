@@ -6,6 +6,7 @@ version of the recording to the recording itself.
 
 from __future__ import annotations
 
+import copy
 import io
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -159,7 +160,11 @@ def explain(
     size = round(min(context.window, LONGEST) * settings.sample_rate)
     size -= size % settings.hop_length  # frames of windows side by side join
     shortest = round(context.shortest * settings.sample_rate)
-    logit = _Logit(model.network_of(task), task, index)
+    network = model.network_of(task)
+    # In half precision small gradients vanish.
+    if any(weight.dtype != torch.float32 for weight in network.parameters()):
+        network = copy.deepcopy(network).float()
+    logit = _Logit(network, task, index)
     maps: list[Floats] = []
     spectra: list[Floats] = []
     probabilities: list[float] = []

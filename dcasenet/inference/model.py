@@ -94,7 +94,21 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         Args:
             waveform: (batch, samples) at the model's rate.
             tasks: Whose logits to return, none for the embedding alone; by default the model's.
+
+        Raises:
+            TypeError: The waveform is not a tensor.
+            ValueError: It is not (batch, samples), or holds nothing.
         """
+        if not isinstance(waveform, Tensor):
+            raise TypeError(
+                f"The waveform is a {type(waveform).__name__}; give a tensor (batch, samples), or "
+                f"call a verb, such as model.tag(array, sample_rate), which takes other audio."
+            )
+        if waveform.dim() == 2 and not len(waveform):
+            raise ValueError(
+                f"The waveform has the shape {tuple(waveform.shape)}; give (batch, samples), at "
+                f"least one waveform."
+            )
         log_mel = self.frontend(waveform).to(self.dtype)
         return self.network(log_mel, self.spec.tasks if tasks is None else tasks)  # type: ignore[no-any-return]
 

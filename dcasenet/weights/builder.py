@@ -107,7 +107,7 @@ def weights_digest(spec: ModelSpec, frontend: nn.Module, network: nn.Module) -> 
     state = hashlib.sha256(json.dumps(spec.to_dict()["frontend"], sort_keys=True).encode())
     for name, tensor in sorted(tensors_of(frontend, network).items()):
         state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        state.update(tensor.numpy().data)
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # NumPy has no bfloat16
     return f"sha256:{state.hexdigest()}"
 
 

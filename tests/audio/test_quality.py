@@ -41,7 +41,8 @@ INVERTED = np.stack([noise(), -noise()])
         (noise(), RATE, []),
         (noise(level=1e-3), RATE, []),
         (np.stack([noise(0), noise(1)]), RATE, []),
-        (np.stack([noise(0), 0 * noise(0)]), RATE, []),
+        (np.stack([noise(0), 0 * noise(0)]), RATE, ["silence"]),
+        (np.stack([noise(0), 1e-3 * noise(1)]), RATE, []),
         (np.tile(noise(), (8, 1)), RATE, []),
         (np.tile(noise(), (9, 1)), RATE, ["channels"]),
         (noise() + 0.1, RATE, ["dc"]),
@@ -96,6 +97,14 @@ def test_a_report_says_what_was_measured() -> None:
     assert not report.is_ok
     assert json.loads(report.to_json())["findings"][0]["kind"] == "dc"
     assert str(report).splitlines()[1].startswith("  dc: <array>: the mean is 0.1 where 0 is")
+
+
+def test_silence_and_what_is_nearly_silent() -> None:
+    assert check(1e-5 * noise(), RATE).warnings[0].startswith("<array>: it is very quiet: nothing")
+    assert check(np.stack([0 * noise(), noise(), 0 * noise()]), RATE).warnings == (
+        "<array>: there is no sound in channels 0, 2 of 3; averaged, that only lowers the level. "
+        "Choose with channels=1, the first being 0.",
+    )
 
 
 def test_a_report_holds_what_the_file_lacks(tmp_path: Path) -> None:

@@ -67,6 +67,47 @@ def test_a_channel_that_is_not_there_fails(run: Callable[..., Any], stereo: Path
     assert "--channels left is not known" in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("words", [[""], ["a.wav", "--output", ""], ["a.wav", "--output="]])
+def test_an_empty_name_is_refused(
+    words: list[str],
+    run: Callable[..., Any],
+    stereo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(stereo.parent)
+    result = run("tags", *words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "An empty name or value was given" in " ".join(result.stderr.split())
+
+
+def test_closed_standard_input() -> None:
+    command = f"{sys.executable} -m dcasenet tags - <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Standard input, -, is closed." in " ".join(done.stderr.split())
+
+
+def test_ctrl_c_while_the_command_is_imported() -> None:
+    interrupted = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "dcasenet.cli.commands":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from dcasenet.cli import main
+
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_limit_of_duration(run: Callable[..., Any], stereo: Path, tmp_path: Path) -> None:
     result = run("tags", stereo, "--max-duration", 2)
     assert result.exit_code == 1

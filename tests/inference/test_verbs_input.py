@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,48 @@ def test_warnings_reach_every_result(tiny_model: SoundModel, write_wav: WriteWav
     assert "cut.wav: it is silent" in silent
     for verb in ("classify_scene", "tag", "detect_events"):
         assert getattr(tiny_model, verb)(path).warnings == analysis.warnings
+
+
+def test_warnings_are_about_the_chosen_channel(tiny_model: SoundModel, noise: Noise) -> None:
+    one_dead = np.stack([noise(RATE), 0 * noise(RATE)])
+    assert tiny_model.analyze(one_dead, RATE, channels=0).warnings == ()
+    (silent,) = tiny_model.analyze(one_dead, RATE, channels=1).warnings
+    assert "all samples are 0" in silent
+    for channels in ("mix", "each"):
+        (dead,) = tiny_model.analyze(one_dead, RATE, channels=channels).warnings
+        assert "no sound in channel 1 of 2; " in dead
+    one_clipped = np.stack([noise(RATE), np.clip(50 * noise(RATE), -1, 1)])
+    assert tiny_model.analyze(one_clipped, RATE, channels=0).warnings == ()
+    (clipped,) = tiny_model.analyze(one_clipped, RATE, channels=1).warnings
+    assert "of the samples are clipped" in clipped
+    with pytest.raises(AudioError, match="has 2 channel"):
+        tiny_model.analyze(one_dead, RATE, channels=2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
+def test_every_verb_of_a_cast_model(
+    tiny_model: SoundModel, noise: Noise, dtype: torch.dtype
+) -> None:
+    cast, sound = copy.deepcopy(tiny_model).to(dtype), noise(RATE)
+    exact = tiny_model.analyze(sound, RATE)
+    found = cast.analyze(sound, RATE)
+    assert found.scene.values == pytest.approx(exact.scene.values, abs=0.05)
+    assert cast.classify_scene(sound, RATE).provenance.weights == cast.weights_digest
+    assert cast.weights_digest != tiny_model.weights_digest
+    cast.tag(sound, RATE)
+    cast.detect_events(sound, RATE)
+    assert cast.embed(sound, RATE).shape == tiny_model.embed(sound, RATE).shape
+    label = cast.spec.tags[0]
+    explained = cast.explain(sound, label, RATE)
+    assert explained.probability == pytest.approx(exact.tags.probabilities[label], abs=0.05)
+    assert cast.dtype is dtype
+
+
+def test_a_call_with_what_is_no_waveform(tiny_model: SoundModel) -> None:
+    with pytest.raises(TypeError, match=r"is a ndarray; give a tensor .*model\.tag"):
+        tiny_model(np.zeros((1, RATE), np.float32))
+    with pytest.raises(ValueError, match=r"shape \(0, 24000\); .*at least one waveform"):
+        tiny_model(torch.zeros(0, RATE))
 
 
 @pytest.mark.parametrize("top", ["3", 1.5, True, 0, -1, float("nan")])
