@@ -162,8 +162,9 @@ def test_standard_input_of_a_real_process() -> None:
 
 
 def test_check_says_what_is_doubtful(
-    run: Callable[..., Any], stereo: Path, write_wav: Write, tmp_path: Path
+    run: Callable[..., Any], write_wav: Write, tmp_path: Path
 ) -> None:
+    stereo = write_wav("live.wav", np.stack([signal(), signal() / 2]), RATE)
     silent = write_wav("silent.wav", 0 * signal(), RATE)
     result = run("check", stereo, silent)
     assert result.exit_code == 0

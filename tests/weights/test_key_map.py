@@ -65,6 +65,7 @@ def test_a_pickle_with_code_does_not_run_it(tmp_path, form):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.load. received a zip file:UserWarning")
 def test_why_a_file_is_refused(tmp_path):
     path = tmp_path / "network.pt"
     torch.save({"network": torch.nn.Linear(1, 1)}, path)
