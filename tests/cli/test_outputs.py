@@ -224,7 +224,8 @@ def test_what_is_not_sure_is_printed(
     assert "scene (not sure)" in table
     assert "tag (not sure)" in table
     row = json.loads(run("analyze", wav, *words, "--format", "json", model=False).out)
-    assert (row["is_sure"], row["familiarity"], row["events"]) == (False, 0.0, [])
+    assert (row["is_sure"], row["familiarity"]) == (False, 0.0)
+    assert all(event["probability"] > 0.5 for event in row["events"])
     row = json.loads(
         run("analyze", wav, *words, "--format", "json", "--no-reject", model=False).out
     )

@@ -121,8 +121,7 @@ COMMANDS = {
 # What needs torch or onnx → the error.
 REFUSED = {
     f"tags {DOG} --precision bfloat16": "Type: pip install dcasenet\n",
-    "scene dog.ogg --model ../mine.onnx --runtime torch": "--runtime onnx",
-    "calibrate x.csv --model ../mine.onnx": "--runtime onnx",
+    "scene dog.ogg --model ../mine.onnx --runtime torch": "that it was exported from.\n",
     "export x.onnx": "Type: pip install dcasenet\n",
     "finetune . --task scene --output new": "Type: pip install dcasenet\n",
     "reproduce --scale tiny": "Type: pip install 'dcasenet[train]'\n",
