@@ -263,7 +263,7 @@ def make_bank(clips: Sequence[Decoded], labels: LabelSets) -> Bank:
     tag = torch.zeros(len(clips), len(labels.tags))
     for row, indices in enumerate(tag_rows):
         tag[row, list(indices or ())] = 1.0
-    environment = [labels.environment_of(recording) for recording in recordings]
+    environment = [labels.learned_environment_of(recording) for recording in recordings]
     burst_rows = [
         (i, start, stop, event)
         for i, clip in enumerate(clips)

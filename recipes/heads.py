@@ -184,7 +184,7 @@ def embed_clips(
             lesson = lecturer(batch)
             truth, place = truth.maximum(lesson.tag[0]), _place(lesson)[0]
         known = torch.tensor(bool(tags) or lecturer is not None)
-        environment = labels.environment_of(clip.recording)
+        environment = labels.learned_environment_of(clip.recording)
         embedding, code = backbone(batch)
         scene = torch.tensor(-1 if environment is None else environment)
         rows.append((embedding[0], truth, known, labeled, code[0], scene, place))

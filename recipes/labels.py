@@ -481,10 +481,16 @@ class LabelSets:
         return None
 
     def environment_of(self, recording: Recording) -> int | None:
-        """Return the environment of a recording; of a training one, a likely one will do."""
+        """Return the environment of a recording, if it is known."""
         name = _environment(recording.label)
-        if name is None and recording.split == "train":
-            name = _matching(LIKELY_ENVIRONMENTS, recording.label)
+        return self.environments.index(name) if name in self.environments else None
+
+    def learned_environment_of(self, recording: Recording) -> int | None:
+        """Return the environment that is learned from: of a training recording, a likely one."""
+        known = self.environment_of(recording)
+        if known is not None or recording.split != "train":
+            return known
+        name = _matching(LIKELY_ENVIRONMENTS, recording.label)
         return self.environments.index(name) if name in self.environments else None
 
 

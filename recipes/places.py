@@ -50,7 +50,7 @@ def fit_places(
     rng = np.random.default_rng(7)
     embeddings, places = [], []
     for clip in clips:
-        place = labels.environment_of(clip.recording)
+        place = labels.learned_environment_of(clip.recording)
         if place is not None:
             window = torch.from_numpy(window_of(clip, rng)).to(device)
             embeddings.append(lecturer(window).embedding.mean(dim=1))
