@@ -76,6 +76,11 @@ def respond(
     with refusing_options():
         if to.output is None:
             _print(query, paths, to)
+        elif _is_no_output(to.output):
+            raise ValueError(
+                f"--output {to.output} is neither a folder nor a file with a suffix. To print or "
+                f"pipe the results, leave --output out; --format says how."
+            )
         elif to.output.suffix == "" or to.output.is_dir():
             _write_folder(query, paths, to.output, to)
         else:
@@ -193,6 +198,11 @@ def _write_folder(
     tell_passed_over(summary.passed_over)
     if summary.failures:
         raise typer.Exit(1)
+
+
+def _is_no_output(path: Path) -> bool:
+    """Return whether a path is there as what holds no results: a device, or a file of no kind."""
+    return path.exists() and not path.is_dir() and not (path.suffix and path.is_file())
 
 
 def _form_of(output: Path, requested: ResultFormat) -> str | None:

@@ -246,7 +246,10 @@ def main() -> NoReturn:
     except ImportError as error:
         fail(what_to_install(error))
         sys.exit(1)
-    except (DcasenetError, OSError) as error:  # OSError: the output's disk is full
-        fail(error)
+    except (DcasenetError, OSError) as error:
+        if type(error) is OSError and error.filename is None and error.strerror:
+            fail(f"The results cannot be written: {error.strerror}.")
+        else:
+            fail(error)
         sys.exit(1)
     sys.exit(0)

@@ -133,6 +133,8 @@ def verify_cache(cache_dir: CacheOption = None) -> None:
     results += [(path, _is_intact_folder(path)) for path in cache.hub_snapshots(cache_dir).values()]
     for path, intact in results:
         say(f"{'intact ' if intact else 'DAMAGED'} {path}")
+    if not results:
+        say(f"{cache.cache_folder(cache_dir)} holds no checkpoint.")
     damaged = [str(path) for path, intact in results if not intact]
     if damaged:
         raise ChecksumError(

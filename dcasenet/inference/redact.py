@@ -118,7 +118,7 @@ def redact(
 
     Raises:
         AudioError: The recording cannot be used.
-        JobError: The output exists, or cannot be written.
+        JobError: The output exists, is the recording itself, or cannot be written.
         TaskNotAvailableError: The model detects no events.
         ValueError: The model has none of the labels, or a number is out of range.
 
@@ -138,6 +138,10 @@ def redact(
     if pad is not None and not 0 <= pad < float("inf"):
         raise ValueError(f"pad={pad} is out of range; give 0 or more seconds.")
     target = default_output(path) if output is None else Path(output)
+    if path.exists() and target.exists() and target.samefile(path):
+        raise JobError(
+            f"{target} is the recording itself, which is never replaced. Give another output."
+        )
     if os.path.lexists(target) and not overwrite:
         raise JobError(f"{target} exists already. Give another output, or overwrite=True.")
     events = model.detect_events(path)

@@ -94,6 +94,25 @@ class Result(ABC):
     is_sure: bool = True
     provenance: Provenance | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            if isinstance(value := getattr(self, part.name), np.ndarray):
+                freeze(value)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # a pickled array can be written to
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all is the same but the provenance, which says how it came about."""
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [part.name for part in fields(self) if part.name != "provenance"]
+        return all(_is_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.source, self.duration))
+
     @abstractmethod
     def values_dict(self) -> dict[str, Any]:
         """Return the answer alone as plain values, without what all results have."""
@@ -184,9 +203,6 @@ class _Ranked(Result):
     values: Floats
     windows: Floats
     times: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        freeze(self.values, self.windows, self.times)
 
     @property
     def probabilities(self) -> dict[str, float]:
@@ -301,9 +317,6 @@ class Events(Result, Sequence[Event]):
     resolution: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
     max_frequency: float = 12_000.0
-
-    def __post_init__(self) -> None:
-        freeze(self.probabilities)
 
     @overload
     def __getitem__(self, index: int) -> Event: ...
@@ -535,6 +548,12 @@ def with_fields(result: AnyResult, **values: Any) -> AnyResult:
         if isinstance(value := getattr(result, part.name), Result)
     }
     return replace(result, **values, **parts)
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    if hasattr(one, "shape"):  # an array or a tensor
+        return np.array_equal(np.asarray(one), np.asarray(other))
+    return bool(one == other)
 
 
 def freeze(*arrays: NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -205,6 +206,23 @@ def test_channels_that_are_none(run: Run, wav: Path) -> None:
     done = run("tags", wav, "--channels", "left")
     assert done.code == 2
     assert "accepted are mix, each, and a number" in " ".join(done.err.split())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_devices_and_full_disks(run: Run, wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("tags", wav, "--output", "/dev/full")
+    assert done.code == 2
+    assert "/dev/full is neither a folder nor a file" in " ".join(done.err.replace("│", "").split())
+    plain = wav.with_name("plain")
+    plain.touch()
+    assert run("tags", wav, "--output", plain).code == 2
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        done = run("tags", wav, "--format", "csv")
+        with contextlib.suppress(OSError):
+            full.close()
+    assert done.code == 1
+    assert done.err == "error: The results cannot be written: No space left on device.\n"
 
 
 def test_what_is_not_sure_is_printed(

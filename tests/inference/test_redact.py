@@ -135,11 +135,13 @@ def test_files_that_are_there_are_not_replaced(
     assert there.read_text() == "somebody's"
     redact(model, path, overwrite=True)
     assert soundfile.info(there).frames == 6 * RATE
-    with pytest.raises(JobError, match="exists already"):
-        redact(model, path, path)
-    redact(model, path, path, overwrite=True)  # in place
-    assert not soundfile.read(path)[0][round(2.0 * RATE) : round(3.0 * RATE)].any()
-    assert sorted(p.name for p in path.parent.iterdir()) == ["a.redacted.wav", "a.wav"]
+    content, link = path.read_bytes(), path.with_name("link.wav")
+    link.symlink_to(path)
+    for output in (path, link):
+        with pytest.raises(JobError, match="is the recording itself, which is never replaced"):
+            redact(model, path, output, overwrite=True)
+    assert path.read_bytes() == content
+    assert sorted(p.name for p in path.parent.iterdir()) == ["a.redacted.wav", "a.wav", "link.wav"]
 
 
 def test_outputs_that_cannot_be_written(

@@ -156,6 +156,19 @@ def test_results_are_frozen(scene: Scene, tags: Tags, events: Events) -> None:
         scene.windows[0] = 1
 
 
+def test_results_are_compared_by_value(analysis: Analysis) -> None:
+    for result in (analysis, analysis.scene, analysis.tags, analysis.events):
+        copied = pickle.loads(pickle.dumps(result))
+        assert copied == result
+        assert hash(copied) == hash(result)
+        assert copied != dataclasses.replace(result, duration=99.0)
+        assert copied != "result"
+    scene = pickle.loads(pickle.dumps(analysis.scene))
+    assert scene != dataclasses.replace(scene, values=scene.values + 0.1)
+    with pytest.raises(ValueError, match="read-only"):
+        scene.values[0] = 1.0
+
+
 def test_results_survive_pickle_and_copy(analysis: Analysis) -> None:
     for result in (analysis, analysis.scene, analysis.tags, analysis.events):
         for copied in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):

@@ -161,7 +161,7 @@ def test_convert_another_file(run, small_model, tmp_path):
 
 def test_cache(published, run):
     assert "holds no checkpoint" in run("cache", "list")
-    run("cache", "verify")
+    assert "holds no checkpoint" in run("cache", "verify")
     run("download")
     (file,) = cache.cached_files()
     rows = [json.loads(line) for line in run("cache", "list", "--format", "json").splitlines()]
