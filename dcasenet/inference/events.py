@@ -13,6 +13,8 @@ from dcasenet.types import check_number, find_label
 
 # Two times closer than this are the same: frame counts times a hop are not exact in binary.
 SAME_TIME = 1e-9
+SAME_PROBABILITY = 1e-6  # what averages of float32 may exceed 1 by
+LONGEST_MEDIAN = 60.0  # seconds; each frame takes memory for all of them
 # Frames that are decoded at once.
 ROWS_AT_ONCE = 4096
 
@@ -55,7 +57,8 @@ def decode_events(  # noqa: PLR0913 - the public signature: one option per step 
         the start; the probability is the mean of the given ones from onset to offset.
 
     Raises:
-        ValueError: The columns are not the labels, or an argument is out of range.
+        ValueError: The columns are not the labels, a probability is not one, or an argument is out
+            of range.
 
     Example:
         >>> probabilities = np.array([[0.1], [0.9], [0.7], [0.2]])
@@ -65,6 +68,13 @@ def decode_events(  # noqa: PLR0913 - the public signature: one option per step 
     Source: the authors' ``trainer.py`` (strictly above 0.3, without hysteresis).
     """
     probabilities = np.asarray(probabilities)
+    # A little slack for what was averaged. NaN is outside, too.
+    outside = ~((probabilities >= -SAME_PROBABILITY) & (probabilities <= 1 + SAME_PROBABILITY))
+    if outside.any():
+        raise ValueError(
+            f"probabilities hold {probabilities[outside][0]}; give 0 to 1, such as the sigmoid of "
+            "logits."
+        )
     decoder = EventDecoder(
         labels, hop, threshold, median, min_gap, min_duration, hysteresis=hysteresis
     )
@@ -291,7 +301,9 @@ def check_decoding(hop: float, median: float, min_gap: float, min_duration: floa
     check_number("hop", hop, 0, accepted="give seconds above 0")
     if hop == 0:
         raise ValueError(f"hop={hop} is not a time step; give seconds above 0.")
-    for name, value in (("median", median), ("min_gap", min_gap), ("min_duration", min_duration)):
+    accepted = f"give 0 to {LONGEST_MEDIAN:g} seconds"
+    check_number("median", median, 0, LONGEST_MEDIAN, accepted=accepted)
+    for name, value in (("min_gap", min_gap), ("min_duration", min_duration)):
         check_number(name, value, 0, accepted="give seconds, 0 or more")
 
 

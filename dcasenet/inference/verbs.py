@@ -341,7 +341,7 @@ class SoundVerbs(ABC, Generic[Array]):
             threshold: Active means strictly above it: a number; an operating point, ``"f1"``,
                 ``"precision@0.9"`` or ``"recall@0.9"``, from curves that the checkpoint stores
                 (see `calibrate`); or either for some labels, by label. The spec's by default.
-            median: Length of the median filter, in seconds.
+            median: Length of the median filter, in seconds, at most 60.
             min_gap: Gaps within a label that are shorter are closed, in seconds.
             min_duration: Events that are shorter are dropped, in seconds.
             window: A recording up to this long is read whole, a longer one in such windows, in

@@ -189,3 +189,16 @@ def test_threshold_names_are_guessed() -> None:
         thresholds_for(["door knock", "dog"], {"doorknock": 0.2}, {"dog": 0.3, "door knock": 0.3})
     assert thresholds_for(["a", "b"], None, {"a": 0.1, "b": 0.2}) == {"a": 0.1, "b": 0.2}
     assert thresholds_for(["a", "b"], 0.4, {"a": 0.1, "b": 0.2}) == {"a": 0.4, "b": 0.4}
+
+
+@pytest.mark.parametrize("wrong", [2.0, -0.1, float("nan"), float("inf")])
+def test_what_is_no_probability_is_refused(wrong: float) -> None:
+    probabilities = np.full((4, 1), 0.5)
+    probabilities[2] = wrong
+    with pytest.raises(ValueError, match="give 0 to 1"):
+        decode_events(probabilities, ["dog"], 0.1)
+
+
+def test_a_median_that_takes_all_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="give 0 to 60 seconds"):
+        decode_events(np.zeros((4, 1)), ["dog"], 0.1, median=1e9)
