@@ -166,6 +166,7 @@ def test_what_the_model_is_not_sure_of_is_reported(
         assert "not sure" not in page.text("sure")
         page.show(files["unsure"])
         assert page.text("sure").endswith(", not sure")
+        page.show(files["brief"])
         assert page.text("none") == "None: the model is not sure about this recording."
 
 
