@@ -31,7 +31,7 @@ from recipes.labels import LabelSets, named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
-from recipes.places import N_MIXTURES, fit_places
+from recipes.places import N_MIXTURES, N_SMOKE, fit_places
 from recipes.recordings import Recording
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.train import settings
@@ -161,7 +161,7 @@ def _training(
     ]
     bank = make_bank(train, labels).to(next(lecturer.parameters()).device)
     lecturer.places = fit_places(
-        lecturer, train, labels, bank, n_mixtures=16 if options.smoke else N_MIXTURES
+        lecturer, train, labels, bank, n_mixtures=N_SMOKE if options.smoke else N_MIXTURES
     )
     n_labels = (len(labels.environments), len(labels.tags), len(labels.events))
     named = torch.tensor(named_tags(labels.tags))

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # Recordings of places, with others over some of them, as in training.
 SETTINGS = MixtureSettings(synthetic=0.0, soundscapes=0.0, environments=1.0)
-N_MIXTURES, DRAWN, SECONDS = 640, 16, 10.0
+N_MIXTURES, N_SMOKE, DRAWN, SECONDS = 640, 16, 16, 10.0
 PENALTY = 5e-3  # of squared weights, beside the mean loss
 
 

@@ -31,7 +31,7 @@ from recipes.labels import named_tags
 from recipes.mixtures import Mixer
 from recipes.pack import label_sets
 from recipes.package import read_description, save_student
-from recipes.places import N_MIXTURES, fit_places
+from recipes.places import N_MIXTURES, N_SMOKE, fit_places
 from recipes.recordings import FOLDERS, read_recordings
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.training import Schedule, Training
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lecturer = Lecturer(load_teacher(options.teacher)).to(device) if taught else None
     if lecturer is not None:
         lecturer.places = fit_places(
-            lecturer, train, labels, bank, n_mixtures=16 if options.smoke else N_MIXTURES
+            lecturer, train, labels, bank, n_mixtures=N_SMOKE if options.smoke else N_MIXTURES
         )
     training = Training(
         students,
