@@ -34,7 +34,7 @@ from recipes.package import read_description, save_student
 from recipes.places import N_MIXTURES, N_SMOKE, fit_places
 from recipes.recordings import FOLDERS, read_recordings
 from recipes.students import Lecturer, Student, StudentSettings
-from recipes.training import Schedule, Training
+from recipes.training import Schedule, Training, faster_type
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lecturer.places = fit_places(
             lecturer, train, labels, bank, n_mixtures=N_SMOKE if options.smoke else N_MIXTURES
         )
+    half = faster_type(students[0], device)
+    log.info("trains in %s", half or torch.float32)
     training = Training(
         students,
         lecturer,
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             learning_rate=options.rate,
             averaging=options.averaging,
         ),
-        half=torch.bfloat16 if device.type == "cuda" else None,
+        half=half,
         settled=bool(settled) and all(settled),
     )
     training.run(options.work)
