@@ -209,24 +209,27 @@ class Mixer:
         s, bank = self.settings, self.bank
         rows = self._empty(n, n_samples)
         rows.tag_known[:] = True
-        present = torch.ones(n, dtype=torch.bool, device=self.device)
+        present = torch.arange(n, device=self.device)
         for layer in range(3):
             if layer:
-                present = present & self._chance(n, s.second if layer == 1 else s.third)
-            clips = self._pick(weight if layer == 0 else bank.any_weight, n)
-            level = self._uniform(n, *s.layer_level) if layer else torch.zeros_like(present)
-            sound = self._recording(clips, n_samples)
-            rows.waveform += sound * (10.0 ** (level / 20.0) * present)[:, None]
-            audible = present & (level > AUDIBLE)
-            rows.tag = torch.where(audible[:, None], rows.tag.maximum(bank.tag[clips]), rows.tag)
-            rows.tag_known &= bank.tag_known[clips] | ~present
+                share = s.second if layer == 1 else s.third
+                present = present[self._chance(len(present), share)]
+                if len(present) == 0:
+                    break
+            clips = self._pick(weight if layer == 0 else bank.any_weight, len(present))
+            level = self._uniform(len(present), *s.layer_level) * (layer > 0)
+            sound = self._recording(clips, n_samples) * 10.0 ** (level / 20.0)[:, None]
+            rows.waveform[present] += sound
+            tags = torch.where((level > AUDIBLE)[:, None], bank.tag[clips], 0.0)
+            rows.tag[present] = rows.tag[present].maximum(tags)
+            rows.tag_known[present] &= bank.tag_known[clips]
             place = bank.environment[clips]
-            if layer == 0:
-                rows.scene = place
-            else:
+            if layer:
                 # A second place, or one that drowns the first, leaves the place unknown.
-                elsewhere = present & (((place >= 0) & (place != rows.scene)) | (level > 0.0))
-                rows.scene = torch.where(elsewhere, -1, rows.scene)
+                before = rows.scene[present]
+                elsewhere = ((place >= 0) & (place != before)) | (level > 0.0)
+                place = torch.where(elsewhere, -1, before)
+            rows.scene[present] = place
         return rows
 
     def _soundscapes(self, n: int, n_samples: int) -> _Rows:
@@ -248,42 +251,41 @@ class Mixer:
         # Now and then nothing happens.
         count = count * ~self._chance(n, 0.1)
         for index in range(s.events):
-            self._place(rows, present=index < count)
+            self._place(rows, (index < count).nonzero()[:, 0])
         return rows
 
     def _place(self, rows: _Rows, present: Tensor) -> None:
-        """Add one event to each row where it is present."""
-        bank, s = self.bank, self.settings
-        n, n_samples = rows.waveform.shape
+        """Add one event to each of the rows that are named by their indices."""
+        bank, s, n = self.bank, self.settings, len(present)
+        if n == 0:
+            return
+        n_samples = rows.waveform.shape[1]
         bursts = self._pick(bank.burst_weight, n)
         speed = self._speeds(n)
-        longest = min(n_samples, round(LONGEST_EVENT * SAMPLE_RATE))
         # What is slowed down beyond the longest fades out there, and is labeled up to there.
+        longest = min(n_samples, round(LONGEST_EVENT * SAMPLE_RATE))
         length = (bank.burst_length[bursts] / speed).clamp(max=longest)
         onset = self._uniform(n, 0.0, 1.0) * (n_samples - 0.25 * SAMPLE_RATE)
         level = bank.burst_level[bursts].clamp(min=SMALLEST_RMS)
         # Backgrounds have a level of 1.
         decibels = self._uniform(n, *s.event_level)
-        gain = 10.0 ** (decibels / 20.0) / level * present
-        time = torch.arange(longest, device=self.device)
+        gain = 10.0 ** (decibels / 20.0) / level
+        time = torch.arange(min(longest, int(length.max()) + 1), device=self.device)
         whole, part = _positions(time[None], speed)
         sound = bank.read(bank.burst_start[bursts], bank.burst_length[bursts], whole, part)
-        left = length[:, None] - time
-        ramp = torch.minimum(time + 1.0, left).div(FADE / 2).clamp(0.0, 1.0)
+        ramp = torch.minimum(time + 1.0, length[:, None] - time).div(FADE / 2).clamp(0.0, 1.0)
         position = onset.long()[:, None] + time
-        inside = (position < n_samples) & (left > 0)
-        sound = sound * ramp * gain[:, None] * inside
-        rows.waveform.scatter_add_(1, position.clamp(max=n_samples - 1), sound)
+        sound = sound * ramp * gain[:, None] * (position < n_samples)
+        position = present[:, None] * n_samples + position.clamp(max=n_samples - 1)
+        rows.waveform.view(-1).scatter_add_(0, position.flatten(), sound.flatten())
         starts = torch.arange(rows.event.shape[1], device=self.device) * self.step
         onset_s, length_s = onset.long()[:, None] / SAMPLE_RATE, length[:, None] / SAMPLE_RATE
         overlap = torch.minimum(onset_s + length_s, starts + self.step) - onset_s.maximum(starts)
-        active = (overlap >= 0.5 * length_s.clamp(max=self.step)) & present[:, None]
+        active = overlap >= 0.5 * length_s.clamp(max=self.step)
         which = bank.burst_class[bursts]
-        index = which[:, None, None].expand(-1, rows.event.shape[1], 1)
-        rows.event.scatter_reduce_(2, index, active[:, :, None].float(), "amax")
-        audible = present & (decibels > 3.0)
-        tags = torch.where(audible[:, None], bank.burst_tag[bursts], 0.0)
-        rows.tag = rows.tag.maximum(tags)
+        rows.event[present, :, which] = rows.event[present, :, which].maximum(active.float())
+        tags = torch.where((decibels > 3.0)[:, None], bank.burst_tag[bursts], 0.0)
+        rows.tag[present] = rows.tag[present].maximum(tags)
 
     def _recording(self, clips: Tensor, n_samples: int) -> Tensor:
         """Cut a stretch out of each recording, at a level of 1; a short one is looped or alone."""
