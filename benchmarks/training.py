@@ -24,7 +24,7 @@ from dcasenet.spec import FrontEndSettings, Task
 from dcasenet.train.data.dataset import Example, LabeledEvent
 from dcasenet.train.data.features import extract
 from dcasenet.train.data.store import WaveformStore
-from dcasenet.train.engine.trainer import precision
+from dcasenet.train.engine.precision import precision
 from dcasenet.train.paper.batches import (
     ClipStream,
     EventStream,

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dcasenet.train.engine.precision import has_fast_bfloat16
 from recipes.bank import Decoded, in_split, make_bank, pcm_of
 from recipes.distilled.teacher import load_teacher
 from recipes.esc.folds import N_FOLDS, FineTuning, clips_of, evaluate
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     began = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = torch.bfloat16 if device.type == "cuda" else None
+    half = torch.bfloat16 if has_fast_bfloat16(device.type) else None
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 
 from dcasenet.errors import DcasenetError
 from dcasenet.models.base import LAST_LAYERS
+from dcasenet.train.engine.precision import has_fast_bfloat16
 from recipes.bank import decode_all, in_split, make_bank
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import named_tags
@@ -34,7 +35,7 @@ from recipes.package import read_description, save_student
 from recipes.places import N_MIXTURES, N_SMOKE, fit_places
 from recipes.recordings import FOLDERS, read_recordings
 from recipes.students import Lecturer, Student, StudentSettings
-from recipes.training import Schedule, Training, faster_type
+from recipes.training import Schedule, Training
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lecturer.places = fit_places(
             lecturer, train, labels, bank, n_mixtures=N_SMOKE if options.smoke else N_MIXTURES
         )
-    half = faster_type(students[0], device)
+    half = torch.bfloat16 if has_fast_bfloat16(device.type) else None
     log.info("trains in %s", half or torch.float32)
     training = Training(
         students,

@@ -73,9 +73,6 @@ DURATIONS = (10.0, 5.0)
 
 REPORT_EVERY = 50  # batches
 
-# Of what is timed to choose a type: 5 s, the first step among them, which sets things up.
-TRIED_FRAMES, TRIED_STEPS = 250, 3
-
 # What may be changed before training goes on.
 UNBOUND = ("minutes", "save_every")
 
@@ -345,26 +342,6 @@ class Training:
         for learner, saved in zip(self.learners, state["learners"], strict=True):
             learner.load(saved)
         log.info("goes on from step %d, %.1f minutes in", self.n_steps, self.elapsed / 60.0)
-
-
-def faster_type(student: Student, device: torch.device) -> torch.dtype | None:
-    """Return bfloat16 where a student's step takes less time in it on this device, or None.
-
-    Processors without instructions of their own for it take longer.
-    """
-    own = copy.deepcopy(student).to(device).train()
-    log_mel = torch.zeros(2, own.frontend.settings.n_mels, TRIED_FRAMES, device=device)
-    seconds = {}
-    for half in (None, torch.bfloat16):
-        laps = []
-        for _ in range(TRIED_STEPS):
-            timer = _Timer(device, enabled=True)
-            with torch.autocast(device.type, dtype=half, enabled=half is not None):
-                own.network(log_mel).event.float().sum().backward()
-            timer.lap("step")
-            laps.append(timer.laps["step"])
-        seconds[half] = min(laps)
-    return min(seconds, key=lambda half: seconds[half])
 
 
 def compile_blocks(network: nn.Module) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,11 +22,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from dcasenet.train.engine.checkpoints import WholeFiles
 from dcasenet.train.engine.module import Training
+from dcasenet.train.engine.precision import precision
 
-# Rows and columns of the product that tells which arithmetic is faster: it takes 0.1 s or so.
-PRODUCT = 1024
-# bfloat16 has to be so many times as fast: its casts cost something, and float32 is more exact.
-WORTHWHILE = 1.5
 LAST = "last.ckpt"  # of a run's folder: the latest epoch, that a run goes on from
 
 # Lightning's loggers, whose children log by their levels.
@@ -39,33 +35,6 @@ KNOWN = (
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
     "Total length of `tuple` across ranks is zero",  # training without validation
 )
-
-
-def precision(device: str) -> Any:
-    """Choose the arithmetic of the network: bfloat16 where it is faster, else float32."""
-    if device == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    # Older versions of torch cannot tell.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    known = device == "cpu" and capabilities.get("avx512_bf16", False)
-    return "bf16-mixed" if known and bfloat16_gain() >= WORTHWHILE else "32-true"
-
-
-def bfloat16_gain() -> float:
-    """Measure how many times as fast as float32 this processor multiplies in bfloat16.
-
-    That it knows the format says little: 2.8 times on one kind of server, 0.6 on another, whose
-    virtual machines may not use its matrix unit (AMX).
-    """
-    one, two = torch.ones(2, PRODUCT, PRODUCT)
-    factors = (one, two), (one.bfloat16(), two.bfloat16())
-    took: tuple[list[float], list[float]] = ([], [])
-    for _ in range(4):  # in turns; the shortest of a few is what nothing else delayed
-        for (left, right), seconds in zip(factors, took, strict=True):
-            start = time.perf_counter()
-            torch.mm(left, right)
-            seconds.append(time.perf_counter() - start)
-    return min(took[0]) / min(took[1])
 
 
 def world_size() -> int:
