@@ -38,9 +38,10 @@ LABELS = LabelSets(
 def clips(decoded: Sequence[Decoded]) -> list[Decoded]:
     """Also of the office: coughs that sound like the dogs."""
     dogs = [clip for clip in decoded if clip.recording.label == "esc50/dog"]
-    own = [replace(clip.recording, key=clip.recording.key.replace("esc50/dog", OFFICE), label=OFFICE)
-           for clip in dogs]  # fmt: skip
-    coughs = [replace(clip, recording=cough) for clip, cough in zip(dogs, own, strict=True)]
+    coughs = []
+    for dog in dogs:
+        key = dog.recording.key.replace("esc50/dog", OFFICE)
+        coughs.append(replace(dog, recording=replace(dog.recording, key=key, label=OFFICE)))
     return [*decoded, *coughs]
 
 
