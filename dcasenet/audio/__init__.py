@@ -1,1 +1,1 @@
-"""Audio in: read, checked, mixed and resampled, block by block."""
+"""Read audio, check it, mix its channels and resample it, block by block."""

@@ -1,4 +1,4 @@
-"""A report on a recording: what is doubtful about it, before or without running a model."""
+"""Check the quality of a recording without running a model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from dcasenet.types import Audio, check_flags
 
 @dataclass(frozen=True)
 class AudioReport:
-    """What was measured of a recording, and what is doubtful about it.
+    """Measurements of a recording, and the problems found in it.
 
     Attributes:
         source: Name used in messages.
         duration: In seconds.
         sample_rate: In Hz.
-        n_channels: How many channels.
+        n_channels: Number of channels.
         peak: Highest absolute sample, where full scale is 1.
         rms: Root of the mean square of all samples.
-        offset: Mean of the channel where it is furthest from 0.
+        offset: Mean of the channel whose mean is furthest from 0.
         clipped: Share of the samples that are clipped, 0 to 1.
-        bandwidth: Up to where there is sound, in Hz: half the rate unless the spectrum ends below.
-        findings: What is doubtful; nothing of a sound recording.
+        bandwidth: Highest frequency of the sound, in Hz: half the rate unless the spectrum ends
+            below.
+        findings: The problems; empty for a recording without any.
     """
 
     source: str
@@ -42,16 +43,16 @@ class AudioReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The messages of the findings, as results have them."""
+        """The messages of the findings, as in the `warnings` of a result."""
         return tuple(finding.message for finding in self.findings)
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing is doubtful."""
+        """Whether there are no findings."""
         return not self.findings
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the fields as a dictionary."""
         return asdict(self)
 
     def to_json(self, indent: int | None = None) -> str:
@@ -74,25 +75,25 @@ def check(
     max_duration: float | None = None,
     strict: bool = False,
 ) -> AudioReport:
-    """Read a recording and report what is doubtful about it.
+    """Read a recording and report its problems.
 
-    What a report finds, results have in their `warnings`: missing, damaged or left-out sound,
+    The same problems are in the `warnings` of a result: missing, damaged or left-out sound,
     clipping, an offset (DC), silence, a narrow band (telephone sound), channels that cancel each
     other, less than 0.1 s, more than 8 channels, and peaks far beyond full scale.
 
     Args:
-        audio: Any audio that a model takes; see `dcasenet.audio.io.read`.
-        sample_rate: Rate of an array or tensor in Hz; files state theirs.
+        audio: Any audio that a model accepts; see `dcasenet.audio.io.read`.
+        sample_rate: Rate of an array or tensor in Hz; omit it for files, which state their own.
         channels_last: Whether an array or tensor is (samples, channels).
-        max_duration: How long it may be, in seconds; None for any length.
-        strict: Whether anything doubtful is an error.
+        max_duration: Longest duration accepted, in seconds; None for any.
+        strict: Whether to raise an error if there is a finding.
 
     Returns:
-        The report. Recordings of any length are read block by block.
+        The report. Recordings of any length are accepted, since they are read block by block.
 
     Raises:
-        AudioError: It cannot be used; or, if `strict`, it is doubtful.
-        ValueError: An option is neither True nor False.
+        AudioError: The recording cannot be used, or `strict` is set and there is a finding.
+        ValueError: `strict` is neither True nor False.
 
     Example:
         >>> import numpy as np

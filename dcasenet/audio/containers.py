@@ -1,6 +1,6 @@
-"""Containers of uncompressed samples: how samples are stored, where they end, what follows.
+"""Containers of uncompressed samples: how samples are stored, where they end, what follows them.
 
-Which container a file is, `kind_of` says; what each has in its header, `headers` and `voc`.
+`kind_of` recognizes a container; the modules `headers` and `voc` read its header.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Literal
 from dcasenet.audio.views import BinaryStream, Piece, length_of, read_at
 from dcasenet.errors import AudioError
 
-# Bytes and chunks before the sound, at most.
+# Most bytes and chunks accepted before the sound.
 MOST_METADATA, MOST_CHUNKS = 2**26, 10_000
-# Channels that libsndfile takes.
+# Most channels that libsndfile accepts.
 MOST_CHANNELS = 1024
-# What follows the sound by less, in seconds, is no sound but a writer's leftover.
+# Data after the sound that is shorter than this, in seconds, is a leftover of the writer.
 LEAST_EXCESS = 0.05
-# What other programs put behind the sound.
+# Markers of tags that other programs append to the sound.
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS")
-# Bytes of the rest of a file that are looked at together.
+# Bytes of the rest of a file that are read at a time.
 CHUNK = 2**20
 # WAV files that may be longer than 4 GiB.
 LONG_RIFF = (b"RF64", b"BW64")
@@ -28,7 +28,7 @@ _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _W64_WAVE = b"wave\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 Kind = Literal["WAV", "AIFF", "W64", "AU", "CAF", "VOC", "SPH"]
-# The first four bytes of those that are known by them.
+# Containers that are recognized by their first four bytes.
 _KINDS: dict[bytes, Kind] = {
     b".snd": "AU", b"dns.": "AU", b"caff": "CAF", b"Crea": "VOC", b"NIST": "SPH",
 }  # fmt: skip
@@ -40,12 +40,12 @@ class Encoding:
 
     Attributes:
         sample_rate: In Hz.
-        n_channels: How many channels.
-        n_bytes: Bytes of a block, and so many frames are in it: 1 but for ADPCM.
-        n_frames: Frames of a block.
-        subtype: soundfile's name for them; None where only libsndfile's reader of the container
-            can decode them.
-        is_big: Whether the first byte is the highest.
+        n_channels: Number of channels.
+        n_bytes: Bytes of a block.
+        n_frames: Frames of a block: 1 except for ADPCM.
+        subtype: soundfile's name of the encoding; None if only libsndfile's reader of the container
+            can decode it.
+        is_big: Whether samples are big-endian.
     """
 
     sample_rate: int
@@ -57,40 +57,40 @@ class Encoding:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a block is one frame; of others, the last may be filled up."""
+        """Whether a block is one frame; otherwise the last block may be padded."""
         return self.n_frames == 1
 
     @property
     def is_sane(self) -> bool:
-        """Whether libsndfile would take it."""
+        """Whether libsndfile accepts the rate and the number of channels."""
         return 0 < self.sample_rate < 2**31 and 0 < self.n_channels <= MOST_CHANNELS
 
     @property
     def endian(self) -> Literal["BIG", "LITTLE"]:
-        """The same, as soundfile names it."""
+        """The byte order, as soundfile names it."""
         return "BIG" if self.is_big else "LITTLE"
 
     def frames(self, n_bytes: int) -> int:
-        """Return how many frames are in some bytes."""
+        """Return the number of frames in `n_bytes` bytes."""
         return n_bytes // self.n_bytes * self.n_frames
 
     def seconds(self, n_bytes: int) -> float:
-        """Return how long some bytes are."""
+        """Return the duration of `n_bytes` bytes, in seconds."""
         return self.frames(n_bytes) / self.sample_rate
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Plain samples in a file.
+    """Uncompressed samples in a file.
 
     Attributes:
         kind: The container, such as ``"WAV"``.
-        encoding: How they are stored.
-        pieces: Where they are.
-        n_stated: Their bytes as the header says; None where it leaves that open.
-        start: Where in the file their container begins, ...
-        stop: ... and ends.
-        n_rest: Bytes after the sound of which nothing is known.
+        encoding: How the samples are stored.
+        pieces: Where the samples are.
+        n_stated: Bytes of samples according to the header; None if it does not say.
+        start: Position in the file where the container begins.
+        stop: Position in the file where the container ends.
+        n_rest: Number of unrecognized bytes after the sound.
     """
 
     kind: str
@@ -103,17 +103,17 @@ class Sound:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes that are there."""
+        """Bytes of samples in the file."""
         return sum(map(length_of, self.pieces))
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is as much as the header states, in one piece."""
+        """Whether the samples are in one piece, as long as the header states."""
         return len(self.pieces) == 1 and self.n_bytes == self.n_stated
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """Return which container of plain samples begins so, by its first 40 bytes."""
+    """Return the kind of container that begins with `head`, its first 40 bytes; None if unknown."""
     if head[:4] in (b"RIFF", b"RIFX", *LONG_RIFF) and head[8:12] == b"WAVE":
         return "WAV"
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -130,7 +130,7 @@ class Container:
     Attributes:
         stream: The file.
         start: Where the container begins.
-        size: Bytes of the file.
+        size: Size of the file in bytes.
         source: Name used in messages.
     """
 
@@ -140,13 +140,13 @@ class Container:
     source: str
 
     def at(self, position: int, n_bytes: int) -> bytes:
-        """Return the bytes at a position of the file; fewer at its end."""
+        """Return `n_bytes` bytes at a position of the file; fewer at its end."""
         return read_at(self.stream, position, n_bytes)
 
     def sound(
         self, kind: str, encoding: Encoding | None, place: int, stated: int | None, rest: Rest
     ) -> Sound | None:
-        """Return the samples that begin at `place`, with their end as stated or as found."""
+        """Return the samples from `place` to their stated or actual end, if they are valid."""
         if encoding is None or place > self.size or not encoding.is_sane:
             return None
         stop = container_stop = self.size
@@ -164,7 +164,7 @@ class Container:
         n_rest = self.size - position
         if encoding.seconds(n_rest) < LEAST_EXCESS or self.at(position, 8).startswith(TAGS):
             return True
-        if n_rest >= 2**32 and n_rest % 2**32 < 8:  # 32 bits were not enough for the size
+        if n_rest >= 2**32 and n_rest % 2**32 < 8:  # the size did not fit in 32 bits
             return False
         while position < self.size:
             data = self.at(position, CHUNK)
@@ -174,7 +174,11 @@ class Container:
         return True
 
     def chunks(self, position: int, head: int, read: ReadChunk) -> Iterator[ContainerChunk]:
-        """Follow chunks from a position on, and refuse what goes on without end."""
+        """Yield the chunks from a position on.
+
+        Raises:
+            AudioError: There are too many chunks, or too many bytes in them.
+        """
         for _ in range(MOST_CHUNKS):
             chunk = read(self.at(position, head), position)
             if chunk is None:
@@ -185,19 +189,19 @@ class Container:
                 break
         raise AudioError(
             f"{self.source} has more than {MOST_METADATA // 2**20} MiB, or {MOST_CHUNKS:,} chunks, "
-            "before the sound. Accepted are files with less: save it again with another program."
+            "before the sound. Save it again with another program."
         )
 
 
 @dataclass(frozen=True)
 class ContainerChunk:
-    """A named part of a container.
+    """A named chunk of a container.
 
     Attributes:
         name: Its name.
-        body: Where its content begins in the file.
-        size: Bytes of that.
-        next: Where the next chunk begins.
+        body: Position in the file where its content begins.
+        size: Size of its content in bytes.
+        next: Position in the file where the next chunk begins.
     """
 
     name: bytes
@@ -207,19 +211,20 @@ class ContainerChunk:
 
 
 ReadChunk = Callable[[bytes, int], "ContainerChunk | None"]
-# Where the next container begins, or the file ends, if what lies between is chunks; else None.
+# From the end of the sound to where the next container begins or the file ends; None if there is
+# anything but chunks between.
 Rest = Callable[[Container, int], "int | None"]
 
 
 def nothing_behind(file: Container, position: int) -> int | None:
-    """After sound in containers that have nothing behind it."""
+    """Return `position` if the file ends or another container begins there, else None."""
     if position == file.size or kind_of(file.at(position, 40)) is not None:
         return position
     return None
 
 
 def chunks_behind(read: ReadChunk, head: int, pads: tuple[int, ...]) -> Rest:
-    """Return a check that chunks follow up to the end, or up to another container."""
+    """Return a `Rest` that accepts chunks up to the end of the file or to another container."""
 
     def rest(file: Container, position: int) -> int | None:
         for pad in pads:
@@ -229,7 +234,7 @@ def chunks_behind(read: ReadChunk, head: int, pads: tuple[int, ...]) -> Rest:
                     return min(place, file.size)
                 chunk = read(file.at(place, head), place)
                 is_name = chunk is not None and all(32 <= byte < 127 for byte in chunk.name)
-                # The last chunk may lack the byte that makes its length even.
+                # The last chunk may lack its padding byte.
                 if chunk is None or not is_name or chunk.body + chunk.size > file.size:
                     break
                 place = chunk.next

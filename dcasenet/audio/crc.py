@@ -1,4 +1,4 @@
-"""The CRC-16 that MP3 encoders store of their output, computed many bytes at a time."""
+"""The CRC-16 of an MP3 file as encoders store it, computed for many rows of bytes at once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 Words: TypeAlias = NDArray[np.uint16]
 
-# Rows that a block is cut into; each gets its own checksum, all at once, two bytes at a time.
+# Rows that a block is cut into; their checksums are updated together, two bytes at a time.
 ROWS = 4096
 
 
 def crc16(data: bytes, start: int = 0) -> int:
-    """Continue the checksum CRC-16/ARC.
+    """Return the checksum CRC-16/ARC, optionally continuing an earlier one.
 
     Args:
-        data: The bytes that follow.
-        start: Checksum of those before.
+        data: The next bytes.
+        start: Checksum of the bytes before them.
 
     Example:
         >>> hex(crc16(b"123456789"))
@@ -45,20 +45,20 @@ def crc16(data: bytes, start: int = 0) -> int:
 
 @cache
 def _table() -> Words:
-    """Return the update of every checksum by a 16-bit word of zeros, (65536,)."""
+    """Return the update of every 16-bit checksum by two zero bytes, shape (65536,)."""
     sums = np.arange(2**16, dtype=np.uint16)
     return _bytewise(_bytewise(sums))
 
 
 @cache
 def _short_table() -> list[int]:
-    """Return the update of every low byte by one byte of zeros, (256,)."""
+    """Return the update of every 8-bit checksum by one zero byte, 256 values."""
     table: list[int] = _bytewise(np.arange(256, dtype=np.uint16)).tolist()
     return table
 
 
 def _bytewise(sums: Words) -> Words:
-    """Update checksums by one byte of zeros."""
+    """Update checksums by one zero byte."""
     for _ in range(8):
         odd = np.where(sums & np.uint16(1), np.uint16(0xA001), np.uint16(0))
         sums = ((sums >> np.uint16(1)) ^ odd).astype(np.uint16)
@@ -66,9 +66,9 @@ def _bytewise(sums: Words) -> Words:
 
 
 def _joined(sums: Words, n_words: int) -> int:
-    """Join the checksums of rows of equal length, pairs of rows at a time."""
-    # The checksum of two rows is that of the second, and of the first with zeros behind it: a
-    # linear map, known by what it makes of each bit.
+    """Combine the checksums of rows of equal length, in pairs."""
+    # The checksum of two rows is the XOR of that of the second and of that of the first followed by
+    # zeros: a linear map, given by its images of the 16 bits.
     shifted = _power(n_words)
     while len(sums) > 1:
         sums = _mapped(sums[::2], shifted) ^ sums[1::2]
@@ -77,7 +77,7 @@ def _joined(sums: Words, n_words: int) -> int:
 
 
 def _power(n_words: int) -> Words:
-    """Return the map of `n_words` words of zeros, by repeated squaring."""
+    """Return the linear map that appends `n_words` zero words, by repeated squaring."""
     bits: Words = np.uint16(1) << np.arange(16, dtype=np.uint16)
     result, square = bits, _table()[bits]
     while n_words:
@@ -88,7 +88,7 @@ def _power(n_words: int) -> Words:
 
 
 def _mapped(sums: Words, images: Words) -> Words:
-    """Apply a linear map, given by the images of the 16 bits."""
+    """Apply a linear map, given by its images of the 16 bits."""
     chosen = (sums[:, None] >> np.arange(16, dtype=np.uint16)) & 1
     result: Words = np.bitwise_xor.reduce(np.where(chosen, images, np.uint16(0)), axis=1)
     return result

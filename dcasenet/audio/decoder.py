@@ -1,4 +1,4 @@
-"""Decode audio files block by block, all that they hold, and say what is missing or damaged."""
+"""Decode audio files block by block and in full, and report missing or damaged sound."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from dcasenet.errors import AudioError
 
 File: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
-# Bytes of a file that cannot seek which are held in memory; beyond, they go to a temporary file, up
-# to so many.
+# Most bytes of a file without seek that are held in memory; larger ones go to a temporary file, up
+# to the second number of bytes.
 SPOOL_BYTES, MOST_SPOOLED = 2**26, 2**34
-# Seconds for which a pipe may stay empty at first.
+# Seconds to wait for the first data from a pipe.
 PATIENCE = 10.0
 
 
@@ -41,11 +41,11 @@ def decode(file: File, source: str) -> tuple[NDArray[np.float32], int, tuple[str
     """Decode a whole file; see `FileReader`.
 
     Args:
-        file: Its path, its bytes, or the file opened for reading bytes.
+        file: A path, the bytes of a file, or a file opened in binary mode.
         source: Name used in messages.
 
     Returns:
-        Samples, shape (channels, samples), possibly none; the sample rate in Hz; and warnings.
+        Samples, shape (channels, samples), possibly empty; the sample rate in Hz; and warnings.
 
     Raises:
         AudioError: As in `FileReader`.
@@ -64,35 +64,35 @@ def decode(file: File, source: str) -> tuple[NDArray[np.float32], int, tuple[str
 
 
 def gather(blocks: Iterable[NDArray[np.float32]], n_channels: int) -> NDArray[np.float32]:
-    """Join blocks (channels, samples), possibly none, into one array in C order."""
+    """Join blocks (channels, samples) into one array in C order; there may be no blocks."""
     parts = list(blocks)
     samples = np.empty((n_channels, sum(part.shape[1] for part in parts)), np.float32)
     return np.concatenate(parts, axis=1, out=samples) if parts else samples
 
 
 class FileReader:
-    """A file that is decoded block by block.
+    """A file, decoded block by block.
 
-    WAV, FLAC, Ogg, MP3 and what else libsndfile knows; M4A, MP4, WebM, Ogg FLAC, Speex and others
-    with the extra ``av``. Integer samples are scaled to [-1, 1) by their width, floating-point ones
-    are left as stored. All of a file is decoded, whatever its header says of the length, and files
-    that were joined are decoded one after the other. Iterating gives blocks (channels, samples),
-    once.
+    Decodes WAV, FLAC, Ogg, MP3 and other formats of libsndfile; M4A, MP4, WebM, Ogg FLAC, Speex and
+    others with the extra ``av``. Integer samples are scaled to [-1, 1) by their width,
+    floating-point ones are left as stored. The whole file is decoded, whatever length its header
+    states, and so are all recordings of a file that several were joined into. Iterating yields
+    blocks (channels, samples), once.
 
     Args:
-        file: Its path, its bytes, or the file opened for reading bytes. An open one is read from
-            where it stands and, if it can seek, put back there.
+        file: A path, the bytes of a file, or a file opened in binary mode. An open file is read
+            from its current position, and put back there if it can seek.
         source: Name used in messages.
 
     Attributes:
         sample_rate: In Hz.
-        n_channels: How many channels.
-        n_expected: How many samples can be made out beforehand; None where that is open.
+        n_channels: Number of channels.
+        n_expected: Number of samples, if known before decoding; else None.
         warnings: After the last block: what is missing, damaged or left out.
 
     Raises:
-        AudioError: The file cannot be read, its content is not audio or cannot be decoded, it is
-            a FLAC file cut short, or it changes while it is read.
+        AudioError: The file cannot be read, is not audio, cannot be decoded, is a truncated FLAC
+            file, or changes while it is read.
     """
 
     def __init__(self, file: File, source: str) -> None:
@@ -148,8 +148,8 @@ class FileReader:
     def _check_unchanged(self) -> None:
         if _state(self._stream) != self._before:
             raise AudioError(
-                f"{self._source} changed while it was read. Give a file that nothing else writes "
-                "to, or a copy of it."
+                f"{self._source} changed while it was read. Wait until it is written completely, "
+                "or pass a copy of it."
             )
 
     def _open(self, file: File) -> BinaryIO:
@@ -159,7 +159,10 @@ class FileReader:
             return self._closing.enter_context(_spooled(file, self._source))
         source = self._source
         if not source or "\0" in source:
-            raise AudioError(f"The path {source!r} names nothing. Give the path of an audio file.")
+            raise AudioError(
+                f"The path {source!r} is empty or has a null character. Give the path of an audio "
+                "file."
+            )
         path = Path(source)
         try:
             if path.is_dir():
@@ -180,7 +183,7 @@ class FileReader:
 
 
 def _opened(path: Path, source: str) -> BinaryIO:
-    """Open a file, and never wait for a pipe to which nobody writes."""
+    """Open a file; for a pipe without a writer, wait at most `PATIENCE` seconds."""
     mode = path.stat().st_mode
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         raise AudioError(f"{source} is a device. Give the path of an audio file.")
@@ -190,8 +193,8 @@ def _opened(path: Path, source: str) -> BinaryIO:
     if not _is_readable(stream):
         stream.close()
         raise AudioError(
-            f"{source} is a pipe to which nothing was written for {PATIENCE:g} s. Start what "
-            "writes to it first, or give a file."
+            f"{source} is a pipe to which nothing was written for {PATIENCE:g} s. Start the "
+            "program that writes to it first, or give a file."
         )
     os.set_blocking(stream.fileno(), True)
     return stream
@@ -206,7 +209,7 @@ def _is_readable(stream: BinaryIO) -> bool:
 
 
 class _Fitted:
-    """Bring a section to the rate and the channels of the first."""
+    """Convert a section to the rate and the number of channels of the first section."""
 
     def __init__(self, decoder: SampleSource, sample_rate: int, n_channels: int) -> None:
         self._n_channels = n_channels
@@ -214,21 +217,21 @@ class _Fitted:
         self._resampler = Resampler(decoder.sample_rate, sample_rate, "soxr")
 
     def push(self, block: Block) -> Iterator[NDArray[np.float32]]:
-        """Take a block (samples, channels); return blocks (channels, samples)."""
-        samples = np.ascontiguousarray(block.T)  # what looks at each channel is then fast
+        """Convert a block (samples, channels); yield blocks (channels, samples)."""
+        samples = np.ascontiguousarray(block.T)  # later steps are faster per channel
         if len(samples) != self._n_channels:
             samples = np.repeat(samples.mean(axis=0, keepdims=True), self._n_channels, axis=0)
         yield self._resampler.push(samples) if self._is_resampled else samples
 
     def close(self) -> Iterator[NDArray[np.float32]]:
-        """Return the rest."""
+        """Yield the rest."""
         if self._is_resampled:
             yield self._resampler.close()
 
 
 @contextlib.contextmanager
 def _reporting(source: str) -> Iterator[None]:
-    """Name the file in an error."""
+    """Raise errors of decoding as `AudioError` with the name of the file."""
     try:
         yield
     except NotInstalledError as error:
@@ -252,18 +255,18 @@ def _unreadable(source: str, error: OSError) -> AudioError:
 
 
 def _state(stream: BinaryIO) -> tuple[int, int] | None:
-    """Size and time of change of a file on disk, by which a change shows."""
+    """Return size and modification time of a file on disk; None for a file in memory."""
     try:
         status = os.fstat(stream.fileno())
-    except OSError:  # it is in memory
+    except OSError:  # a file in memory
         return None
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _spooled(file: BinaryIO, source: str) -> BinaryIO:
-    """A copy of a file from where it stands, on disk if it is large.
+    """Return a copy of a file from its current position on, on disk if it is large.
 
-    A file that can seek is put back there.
+    A file that can seek is put back to that position.
     """
     copy: BinaryIO = io.BytesIO()
     try:
@@ -272,7 +275,7 @@ def _spooled(file: BinaryIO, source: str) -> BinaryIO:
         for content in _contents(file):
             if not isinstance(content, bytes):
                 raise AudioError(
-                    f"{source} gives {type(content).__name__} where bytes are needed. Open it in "
+                    f"{source} returns {type(content).__name__} instead of bytes. Open it in "
                     'binary mode: open(path, "rb").'
                 )
             copy.write(content)
@@ -281,23 +284,23 @@ def _spooled(file: BinaryIO, source: str) -> BinaryIO:
                 copy.write(in_memory.getbuffer())
             if copy.tell() > MOST_SPOOLED:
                 raise AudioError(
-                    f"{source} gives more than {MOST_SPOOLED // 2**30} GiB and no end of it. Save "
+                    f"{source} is longer than {MOST_SPOOLED // 2**30} GiB, or never ends. Save "
                     "it to a file."
                 )
         if position is not None:
             file.seek(position)
-    except (OSError, ValueError) as error:  # ValueError: it is closed
+    except (OSError, ValueError) as error:  # ValueError: a closed file
         if isinstance(error, AudioError):
             raise
         raise AudioError(f"{source} cannot be read: {error}. Give an open binary file.") from error
     if position and not copy.tell():
-        raise AudioError(f"{source} stands at its end. Call its seek(0) first.")
+        raise AudioError(f"{source} is at its end. Call its seek(0) first.")
     copy.seek(0)
     return copy
 
 
 def _contents(file: BinaryIO) -> Iterator[bytes]:
-    if not hasattr(file, "seekable"):  # then it may be no more than something with read()
+    if not hasattr(file, "seekable"):  # an object that may have no method but read()
         yield file.read()
         return
     while content := file.read(BLOCK_VALUES):

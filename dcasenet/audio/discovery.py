@@ -1,4 +1,4 @@
-"""Files and folders become the list of recordings of a job, in an order that never changes."""
+"""Find the recordings in files and folders, in a reproducible order."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from dcasenet.errors import AudioError
 from dcasenet.text import one_line
 
-# Names that recordings have, as far as libsndfile reads them, and what the extra `av` reads, sound
-# of films included. A file given by itself needs none.
+# Suffixes of the audio files that libsndfile and the extra `av` read, including those of films. A
+# file that is given by its own path may have any suffix.
 SUFFIXES = frozenset(
     {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64"}
     | {".snd", ".w64", ".wav", ".wave", ".bwf", ".mp1", ".mp2", ".nist", ".sph", ".voc"}
     | {".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".m4v"}
     | {".mka", ".mkv", ".mov", ".mp4", ".mpc", ".spx", ".tta", ".webm", ".wma", ".wmv", ".wv"}
 )
-# How files are counted whose names begin with a dot, and whose names have no suffix.
+# Names under which hidden files, and files without a suffix, are counted.
 HIDDEN, NO_SUFFIX = "hidden", "without a suffix"
-# Suffixes that a line names; the rest are "other".
+# Most suffixes in a summary; the rest are counted as "other".
 MOST_NAMED = 8
 
 StrPath = str | os.PathLike[str]
@@ -32,8 +32,8 @@ class Listing:
     """Recordings found in files and folders.
 
     Attributes:
-        files: Recordings, and unreadable entries, so that a job reports them.
-        passed_over: How many other files were in the folders, by suffix.
+        files: Recordings, and entries that cannot be read, so that a job reports them.
+        passed_over: Number of other files in the folders, by suffix.
     """
 
     files: list[str]
@@ -41,22 +41,22 @@ class Listing:
 
 
 def list_recordings(paths: Iterable[StrPath]) -> list[str]:
-    """List the files given, and the recordings in the folders given and in theirs.
+    """List the given files, and the recordings in the given folders and their subfolders.
 
     A folder's recordings are recognized by suffix, ignoring case; names that begin with a dot are
-    skipped. Links are followed, into each folder once. Entries that cannot be read - a folder
-    that cannot be listed, a link that leads nowhere - stands in the list itself, so that a job
-    reports it like a file that cannot be read.
+    skipped. Links are followed, but each folder is visited once. Entries that cannot be read, such
+    as a folder that cannot be listed or a broken link, are in the list too, so that a job reports
+    them as files that cannot be read.
 
     Args:
         paths: Files and folders.
 
     Returns:
-        Paths that begin as those given do: in the order given, a folder's own sorted by name. One
-        that is given twice is there once.
+        Paths, relative where the given one is: in the given order, and sorted by name within a
+        folder. Each path is listed once.
 
     Raises:
-        AudioError: There is not one recording.
+        AudioError: There is no recording.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -73,15 +73,15 @@ def find_recordings(paths: Iterable[StrPath]) -> Listing:
     """List recordings as `list_recordings` does, and count the files that are skipped.
 
     Raises:
-        AudioError: There is not one recording.
+        AudioError: There is no recording.
     """
     given = [os.fspath(path) for path in paths]
     passed_over: Counter[str] = Counter()
-    found: dict[str, None] = {}  # a set that keeps its order
+    found: dict[str, None] = {}  # used as an ordered set
     for path in given:
         found.update(dict.fromkeys(_walk(path, passed_over) if Path(path).is_dir() else [path]))
     if not found:
-        others = f" (it holds {describe_counts(passed_over)})" if passed_over else ""
+        others = f" (it contains {describe_counts(passed_over)})" if passed_over else ""
         raise AudioError(
             f"There is no recording in {', '.join(given) or 'nothing'}{others}. Give files, or "
             f"folders with files that end in {', '.join(sorted(SUFFIXES))}."
@@ -90,11 +90,11 @@ def find_recordings(paths: Iterable[StrPath]) -> Listing:
 
 
 def find_places(paths: Iterable[StrPath]) -> tuple[dict[str, Path], Counter[str]]:
-    """Find recordings, and where each belongs in a folder of results; count what is passed over.
+    """Find recordings and their paths in a folder of results, and count the files that are skipped.
 
     Returns:
-        Recording → its path below the folder that was given, or its name if it was itself given;
-        and how many other files there are, by suffix.
+        Recording → its path relative to the given folder, or its name if the file itself was given;
+        and the number of other files, by suffix.
 
     Raises:
         AudioError: There is no recording in a folder.
@@ -116,7 +116,7 @@ def find_places(paths: Iterable[StrPath]) -> tuple[dict[str, Path], Counter[str]
 
 
 def describe_counts(passed_over: Counter[str]) -> str:
-    """Return how many files were passed over, the most frequent suffixes first.
+    """Return how many files were skipped, the most frequent suffixes first.
 
     Example:
         >>> describe_counts(Counter({".txt": 1_200, "hidden": 1, "without a suffix": 2}))
@@ -129,9 +129,9 @@ def describe_counts(passed_over: Counter[str]) -> str:
 
 
 def _walk(top: str, passed_over: Counter[str]) -> Iterator[str]:
-    """Yield the recordings below a folder: of each folder once, however it is linked."""
+    """Yield the recordings below a folder; each folder is visited once, even if it is linked."""
     seen: set[tuple[int, int]] = set()
-    waiting = [(top, True)]  # and no recursion: folders may be deeper than Python's stack
+    waiting = [(top, True)]  # no recursion: folders may be nested deeper than Python's stack
     while waiting:
         path, is_folder = waiting.pop()
         if not is_folder:
@@ -155,11 +155,11 @@ def list_entries(folder: StrPath) -> tuple[list[tuple[str, bool]], Counter[str]]
     """List the entries of one folder.
 
     Returns:
-        (path, whether it is a folder) of folders and recordings, by name; and how many other files
-        there are, by suffix.
+        (path, whether it is a folder) of folders and recordings, sorted by name; and the number of
+        other files, by suffix.
 
     Raises:
-        OSError: It cannot be listed.
+        OSError: The folder cannot be listed.
     """
     with os.scandir(folder) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
@@ -172,7 +172,7 @@ def _kind(entry: os.DirEntry[str]) -> bool | None:
     """Return True for a folder, False for a recording, None for an entry that is skipped."""
     try:
         is_folder, is_known = entry.is_dir(), True
-    except OSError:  # a link that leads in a circle, or into what may not be read
+    except OSError:  # a circular link, or one to a folder without permission
         is_folder = is_known = False
     if entry.name.startswith("."):
         return None

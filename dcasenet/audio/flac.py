@@ -1,7 +1,7 @@
-"""The frames of a FLAC file: how many there are, and whether one is missing.
+"""Count the frames of a FLAC file, and find missing ones.
 
-libsndfile believes the total in the header, stops there, and puts silence where frames are missing
-without a word. So the frames are counted here by their numbers, and the decoder gets no total.
+libsndfile trusts the total in the header, stops there, and replaces missing frames with silence
+without a warning. So frames are counted here by their numbers, and the decoder gets no total.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from itertools import pairwise
 from dcasenet.audio.views import BinaryStream, View, read_at, size_of
 from dcasenet.errors import AudioError
 
-# Bytes of the file that are looked at together, and those of a frame's header at most.
+# Bytes of the file that are read at a time, and the longest header of a frame.
 CHUNK, HEAD = 2**20, 16
-# Bytes of a frame besides header and samples at most: of each channel's kind, and a checksum.
+# Most bytes of a frame besides its header and samples: the kind of each channel, and a checksum.
 FOOT = 32
-# Pictures and texts before the sound, at most, in bytes.
+# Most bytes of pictures and text accepted before the sound.
 MOST_METADATA = 2**26
-# Marker, then the first block of metadata: 34 bytes on the stream, whether or not others follow.
+# The marker, and the first bytes of the metadata block after it: STREAMINFO of 34 bytes, which may
+# or may not be the last block.
 MARKER = b"fLaC"
 FIRST_BLOCKS = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")
-# Samples of a block by their code, where the header does not have them itself.
+# Code in the header of a frame → its block size, where the header has no explicit one.
 _BLOCKS = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}}
 _BLOCKS |= {code: 256 << code - 8 for code in range(8, 16)}
 
@@ -32,12 +33,12 @@ class FlacStream:
     """One FLAC stream of a file.
 
     Attributes:
-        start: Where it begins, in bytes.
-        stop: Where it ends.
-        n_stated: Samples as its header states; 0 where that is open.
-        n_samples: Samples of the frames that are there, with those missing between them.
-        n_missing: Samples of frames missing between others.
-        first_missing: Where they are missing for the first time, in samples.
+        start: Position of its first byte.
+        stop: Position of its end.
+        n_stated: Number of samples according to its header; 0 if it does not say.
+        n_samples: Number of samples in its frames, plus those of frames missing between them.
+        n_missing: Number of samples of frames missing between others.
+        first_missing: Where the first missing frame begins, in samples.
         n_rest: Bytes after the last frame that are not FLAC data.
     """
 
@@ -50,7 +51,7 @@ class FlacStream:
     n_rest: int = 0
 
     def view(self, stream: BinaryStream) -> View:
-        """Return it as a file of its own whose header leaves the length open."""
+        """Return it as a separate file whose header does not state the length."""
         head = bytearray(read_at(stream, self.start, 42))
         head[21] &= 0xF0  # the total is 36 bits
         head[22:26] = bytes(4)
@@ -58,15 +59,15 @@ class FlacStream:
 
 
 def find_flac(stream: BinaryStream, start: int, source: str) -> list[FlacStream]:
-    """Find the streams of a FLAC file: one, unless files were joined.
+    """Find the streams of a FLAC file: one, or several if files were joined.
 
     Args:
         stream: The file.
-        start: Where the marker ``fLaC`` is.
+        start: Position of the marker ``fLaC``.
         source: Name of the file in messages.
 
     Raises:
-        AudioError: The header holds more than 64 MiB of pictures and texts.
+        AudioError: There are more than 64 MiB of metadata before the sound.
     """
     size = size_of(stream)
     size = _before_tags(stream, size)
@@ -84,7 +85,7 @@ def find_flac(stream: BinaryStream, start: int, source: str) -> list[FlacStream]
 
 
 def _before_tags(stream: BinaryStream, size: int) -> int:
-    """Return where the tags of other formats at the end begin."""
+    """Return the position where tags of other formats at the end begin."""
     if read_at(stream, max(0, size - 128), 3) == b"TAG":
         size -= 128
     foot = read_at(stream, max(0, size - 32), 32)
@@ -95,13 +96,13 @@ def _before_tags(stream: BinaryStream, size: int) -> int:
 
 
 def _sample_bits(head: bytes) -> int:
-    """Return how many bits a sample has, of all channels together."""
+    """Return the number of bits of a frame's sample, all channels together."""
     n_channels = (head[20] >> 1 & 7) + 1
     return n_channels * (((head[20] & 1) << 4 | head[21] >> 4) + 1)
 
 
 def _starts(stream: BinaryStream, position: int, size: int) -> Iterator[int]:
-    """Find further streams."""
+    """Yield the positions of further streams."""
     while position < size:
         data = read_at(stream, position, min(CHUNK, size - position))
         place = data.find(MARKER)
@@ -119,9 +120,8 @@ def _after_metadata(stream: BinaryStream, start: int, stop: int, source: str) ->
         position += 4 + int.from_bytes(head[1:], "big")
         if position - start > MOST_METADATA:
             raise AudioError(
-                f"{source} has more than {MOST_METADATA // 2**20} MiB of pictures and texts "
-                "before the sound. Accepted are files with less: remove them, for example with "
-                "metaflac --remove-all."
+                f"{source} has more than {MOST_METADATA // 2**20} MiB of pictures and text "
+                "before the sound. Remove them, for example with metaflac --remove-all."
             )
         if len(head) < 4 or head[0] & 0x80:
             break
@@ -129,9 +129,9 @@ def _after_metadata(stream: BinaryStream, start: int, stop: int, source: str) ->
 
 
 def _count(flac: FlacStream, stream: BinaryStream, position: int, sample_bits: int) -> None:
-    """Follow the frames by their numbers."""
+    """Count the samples of the frames and of those missing between them, by their numbers."""
     expected, end = 0, flac.stop
-    other: tuple[int, int] | None = None  # a frame that may follow a gap, if the next one agrees
+    other: tuple[int, int] | None = None  # a frame after a possible gap; the next one confirms it
     for place, first, n_samples in _frames(stream, position, flac.stop):
         if first != expected:
             if other is None or first != sum(other) or first < expected:
@@ -140,17 +140,17 @@ def _count(flac: FlacStream, stream: BinaryStream, position: int, sample_bits: i
             flac.first_missing = flac.first_missing if flac.n_missing else expected
             flac.n_missing += other[0] - expected
         expected, other = first + n_samples, None
-        # At most, samples take what they take uncoded, and a bit more for a channel's difference.
+        # At most the uncoded size of the samples, with one more bit for a difference of channels.
         end = place + HEAD + n_samples * (sample_bits + 1) // 8 + FOOT
     flac.n_samples, flac.n_rest = expected, max(0, flac.stop - end)
 
 
 def _frames(stream: BinaryStream, position: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Find what looks like a frame's header: its place, number of its first sample, how many."""
+    """Yield position, first sample and number of samples of each possible header of a frame."""
     sync = read_at(stream, position, 2)
     if sync not in (b"\xff\xf8", b"\xff\xf9"):
         return
-    block = 0  # samples of a block, by which frames of equal length are numbered
+    block = 0  # block size by which frames of equal length are numbered
     while position < stop:
         data = read_at(stream, position, min(CHUNK, stop - position))
         place = data.find(sync)
@@ -165,7 +165,7 @@ def _frames(stream: BinaryStream, position: int, stop: int) -> Iterator[tuple[in
 
 
 def _header(head: bytes) -> tuple[int, int] | None:
-    """Read a frame's number and how many samples it has; None if it is no header."""
+    """Read a frame's number and number of samples from its header; None if it is not a header."""
     if len(head) < 6 or head[3] & 1:
         return None
     lead = head[4]

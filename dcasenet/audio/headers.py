@@ -1,7 +1,8 @@
-"""What the headers of files with plain samples say of the length, and what the files hold.
+"""Read from the headers of uncompressed files where the samples are and how many there should be.
 
-libsndfile takes the lesser of the two without a word. Recorders that lose power leave sizes of 0,
-those of more than 4 GiB wrap, and what is cut is less than it says.
+libsndfile takes the smaller of the stated and the actual length without a warning. A recorder that
+loses power leaves a size of 0, the size of a file over 4 GiB overflows, and a truncated file is
+shorter than its header states.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from dcasenet.audio.voc import read_voc
 
 
 def find_sound(stream: BinaryStream, source: str) -> list[Sound]:
-    """Find the samples of a file: of one recording, unless files were joined.
+    """Find the samples of a file: of one recording, or of several if files were joined.
 
     Args:
         stream: The file.
         source: Name used in messages.
 
     Returns:
-        Nothing for other formats, and where libsndfile shall say what is wrong.
+        The sounds; empty for other formats, and for files whose errors libsndfile reports.
 
     Raises:
-        AudioError: There is more than 64 MiB, or 10,000 chunks, before the sound.
+        AudioError: There are more than 64 MiB, or 10,000 chunks, before the sound.
     """
     found: list[Sound] = []
     position, size = 0, size_of(stream)
@@ -55,14 +56,14 @@ def find_sound(stream: BinaryStream, source: str) -> list[Sound]:
 
 
 def find_mpeg(stream: BinaryStream, source: str) -> list[tuple[int, int]]:
-    """Find the MPEG frames that a WAV file, or several that were joined, holds.
+    """Find the MPEG frames in a WAV file, or in several WAV files that were joined.
 
     Args:
         stream: The file.
         source: Name used in messages.
 
     Returns:
-        (start, stop) in bytes of each; nothing if it holds something else.
+        (start, stop) in bytes of each file's frames; empty if it contains anything else.
 
     Raises:
         AudioError: As in `find_sound`.
@@ -114,7 +115,7 @@ def _wav(file: Container) -> Sound | None:
         if chunk.name == b"fmt ":
             encoding = _wav_encoding(file.at(chunk.body, min(chunk.size, 40)), order)
         if chunk.name == b"data":
-            # Writers that cannot go back leave a size next to 2³¹ or 2³²; RF64 has it in ds64.
+            # Writers that cannot seek leave a size near 2³¹ or 2³²; RF64 has the size in ds64.
             is_open = 0x7FFF_0000 <= chunk.size <= 0x8000_FFFF or chunk.size >= 0xFFFF_0000
             size = long_size if is_open else chunk.size
             if is_open and not long_size and chunk.body + chunk.size <= file.size:
@@ -128,7 +129,7 @@ def _wav(file: Container) -> Sound | None:
 
 
 def _with_more(file: Container, read: ReadChunk, sound: Sound, position: int) -> Sound:
-    """Add the chunks of sound behind the first, which libsndfile leaves out."""
+    """Add further chunks of sound, which libsndfile ignores."""
     pieces = list(sound.pieces)
     for _ in range(MOST_CHUNKS):
         chunk = read(file.at(position, 8), position)
@@ -140,16 +141,16 @@ def _with_more(file: Container, read: ReadChunk, sound: Sound, position: int) ->
     return dataclasses.replace(sound, pieces=tuple(pieces))
 
 
-# RIFF format tags → soundfile's names by the bits of a sample.
+# RIFF format tags → bits of a sample → soundfile's names.
 _WAV_SUBTYPES: dict[int, dict[int, str]] = {
     1: {8: "PCM_U8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"},
     3: {32: "FLOAT", 64: "DOUBLE"},
     6: {8: "ALAW"},
     7: {8: "ULAW"},
 }
-# Tags of MPEG layers I and II, and of layer III.
+# Format tags of MPEG layers I and II, and of layer III.
 _WAV_MPEG = (0x50, 0x55)
-# Tags of blocks of several frames: of IMA and Microsoft's ADPCM, and of GSM 6.10.
+# Format tags of encodings in blocks of several frames: Microsoft's ADPCM, IMA ADPCM, GSM 6.10.
 _WAV_BLOCKS = (0x02, 0x11, 0x31)
 
 
@@ -190,8 +191,8 @@ def _aiff(file: Container) -> Sound | None:
     return None
 
 
-# Compression types of AIFF-C → soundfile's name (of PCM by its bits: ""), and whether it is
-# little-endian.
+# Compression types of AIFF-C → soundfile's name ("" for PCM, where the bits decide), and whether
+# samples are little-endian.
 _AIFF_SUBTYPES = {
     b"NONE": ("", False), b"twos": ("", False), b"in24": ("", False), b"in32": ("", False),
     b"sowt": ("", True), b"42ni": ("", True), b"23ni": ("", True), b"raw ": ("PCM_U8", False),
@@ -223,7 +224,7 @@ _AU_SUBTYPES = {
     1: ("ULAW", 1), 2: ("PCM_S8", 1), 3: ("PCM_16", 2), 4: ("PCM_24", 3), 5: ("PCM_32", 4),
     6: ("FLOAT", 4), 7: ("DOUBLE", 8), 27: ("ALAW", 1),
 }  # fmt: skip
-# Those of G.721 and G.723 → bytes of 120 samples.
+# AU encodings of G.721 and G.723 → bytes of 120 samples.
 _AU_BLOCKS = {23: 60, 25: 45, 26: 75}
 
 
@@ -247,7 +248,7 @@ def _au(file: Container) -> Sound | None:
 def _w64_chunk(head: bytes, position: int) -> ContainerChunk | None:
     if len(head) < 24:
         return None
-    size = int.from_bytes(head[16:24], "little")  # with this head
+    size = int.from_bytes(head[16:24], "little")  # including this header
     return ContainerChunk(
         head[:4], position + 24, max(0, size - 24), position + max(24, size + -size % 8)
     )
@@ -276,7 +277,7 @@ def _caf(file: Container) -> Sound | None:
     for chunk in file.chunks(file.start + 8, 12, _caf_chunk):
         if chunk.name == b"desc":
             encoding = _caf_encoding(file.at(chunk.body, 32))
-        if chunk.name == b"data":  # which begins with a count of edits, 4 bytes
+        if chunk.name == b"data":  # its first 4 bytes are an edit count
             stated = chunk.size - 4 if chunk.size > 4 else None
             rest = chunks_behind(_caf_chunk, 12, (0,))
             return file.sound("CAF", encoding, chunk.body + 4, stated, rest)
@@ -319,7 +320,7 @@ def _sph(file: Container) -> Sound | None:
     return file.sound("SPH", encoding, place, stated or None, nothing_behind)
 
 
-# What reads the header of each.
+# The function that reads the header of each kind.
 READERS: dict[Kind, Callable[[Container], Sound | None]] = {
     "WAV": _wav, "AIFF": _aiff, "W64": _w64, "AU": _au, "CAF": _caf, "VOC": read_voc, "SPH": _sph,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Any audio that a caller may hand in, turned into a checked `Recording`."""
+"""Read audio of any accepted kind into a checked `Recording`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dcasenet.audio.validation import (
 from dcasenet.errors import AudioError
 from dcasenet.types import Audio
 
-# Scheme of an address; a letter and a colon alone are a drive.
+# Scheme of a URL; a single letter and a colon are a drive.
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 ACCEPTED = (
@@ -41,28 +41,28 @@ ACCEPTED = (
 
 
 class Reader:
-    """One audio of any accepted kind, read and checked block by block; see `read`.
+    """One audio input of any accepted kind, read and checked block by block; see `read`.
 
-    Iterating gives blocks (channels, samples), float32, once. A fault that shows only on the way,
-    such as NaN samples in the middle, is raised there.
+    Iterating yields blocks (channels, samples), float32, once. An error that is found only while
+    reading, such as NaN samples in the middle, is raised at that block.
 
     Args:
         audio: As in `read`.
         sample_rate: As in `read`.
         channels_last: As in `read`.
         max_duration: As in `read`.
-        channel: Which channel alone is used, so that `findings` are about it; by default all.
-        place: What messages of faults on the way begin with.
+        channel: The only channel that is used, so that `findings` are about it; by default all.
+        place: Text before the messages of errors that are raised while reading.
 
     Attributes:
         sample_rate: In Hz.
         n_channels: 1 to 64.
-        n_expected: Length as far as it is known beforehand, in samples; None if it is not.
-        is_long: Whether it has more than one block, as far as is known beforehand.
+        n_expected: Number of samples, if known before reading; else None.
+        is_long: Whether it has more than one block, as far as is known before reading.
         source: Name used in messages.
-        n_samples: Length as far as it has been read, in samples.
-        warnings: What is doubtful about it, complete after the last block.
-        place: What messages call its place among several audios.
+        n_samples: Number of samples read so far.
+        warnings: Messages of the findings, complete after the last block.
+        place: Text before messages that tells which of several inputs it is.
 
     Example:
         >>> with Reader(np.zeros(8_000, np.int16), 8_000) as reader:
@@ -115,7 +115,7 @@ class Reader:
         check_channels(n_channels, n_samples, self.source, channels_last)
         self._check_duration(self.n_expected or 0)
         self.is_long = n_channels * n_samples > BLOCK_VALUES
-        # A channel that is not there is refused by what chooses it.
+        # Whatever selects the channel also refuses one that does not exist.
         self._measured = slice(self._channel, None if self._channel is None else self._channel + 1)
         n_measured = n_channels if self._channel is None else 1
         self._meter = Meter(self.sample_rate, n_measured)
@@ -130,7 +130,7 @@ class Reader:
 
     @property
     def duration(self) -> float:
-        """Length as far as it has been read, in seconds."""
+        """Duration read so far, in seconds."""
         return float(self.n_samples / self.sample_rate)
 
     def __enter__(self) -> Reader:
@@ -154,7 +154,7 @@ class Reader:
             self.n_samples += block.shape[1]
             self._check_duration(self.n_samples)
             is_sound = levels.see(block)
-            if is_sound:  # else the rest is read to say all that is wrong
+            if is_sound:  # else the rest is read only to report all errors
                 samples = block if self._file else scaled(block)
                 self._meter.add(samples[self._measured])
                 yield samples
@@ -165,20 +165,20 @@ class Reader:
         self.warnings = tuple(finding.message for finding in self.findings())
 
     def findings(self) -> list[Finding]:
-        """Warn of what is doubtful, once all has been read."""
+        """Return the findings, once everything has been read."""
         of_file = self._file.warnings if self._file else ()
         found = [Finding("file", warning) for warning in of_file]
         return found + self._meter.findings(self.source)
 
     @property
     def meter(self) -> Meter:
-        """What has been measured so far."""
+        """The measurements so far."""
         return self._meter
 
     def _slices(self) -> Iterator[NDArray[Any]]:
         length = max(1, BLOCK_VALUES // self.n_channels)
         for start in range(0, self._values.shape[1], length):
-            # What looks at each channel is fast in C order, as files are decoded.
+            # Later steps are faster per channel in C order, as in decoded files.
             yield np.ascontiguousarray(self._values[:, start : start + length])
 
     def _empty(self) -> AudioError:
@@ -190,7 +190,7 @@ class Reader:
 
 @contextmanager
 def placed(place: str) -> Iterator[None]:
-    """Begin the messages of faults in audio with a place, such as ``"Audio 2 of 3: "``."""
+    """Begin the messages of audio errors with a place, such as ``"Audio 2 of 3: "``."""
     try:
         yield
     except AudioError as error:
@@ -200,23 +200,23 @@ def placed(place: str) -> Iterator[None]:
 
 
 def is_pair(audio: tuple[Any, ...]) -> bool:
-    """Distinguish (samples, sample_rate), in either order, from several audios."""
+    """Return whether a tuple is (samples, sample_rate), in either order, and not several inputs."""
     return len(audio) == 2 and any(number(part) is not None for part in audio)
 
 
 def _opened(audio: Any, sample_rate: Any) -> tuple[Any, Any, str]:
-    """Unpack what holds audio; return that, its rate if it has one, and what to call it, if known.
+    """Unpack an object that contains audio; return the audio, its rate and its name, if known.
 
     Raises:
-        AudioError: It holds nothing, or its rate and the one given differ.
+        AudioError: It is empty, or its rate differs from the given one.
     """
     if isinstance(audio, tuple):
         return *_split_pair(audio, sample_rate), ""
     if isinstance(audio, Mapping):
         return _from_mapping(audio, sample_rate)
-    if hasattr(audio, "get_all_samples"):  # torchcodec's decoder, and that of datasets
+    if hasattr(audio, "get_all_samples"):  # a decoder of torchcodec or datasets
         audio = audio.get_all_samples()
-    if hasattr(audio, "pts_seconds") and hasattr(audio, "sample_rate"):  # its samples
+    if hasattr(audio, "pts_seconds") and hasattr(audio, "sample_rate"):  # samples of torchcodec
         return audio.data, _one_rate(audio.sample_rate, sample_rate, "decoder"), ""
     if isinstance(audio, bytearray | memoryview):
         audio = bytes(audio)
@@ -224,7 +224,7 @@ def _opened(audio: Any, sample_rate: Any) -> tuple[Any, Any, str]:
 
 
 def _from_mapping(audio: Mapping[str, Any], sample_rate: Any) -> tuple[Any, Any, str]:
-    """Unpack a dictionary of the library datasets."""
+    """Unpack a dictionary of the datasets library."""
     array, content, path = (audio.get(key) for key in ("array", "bytes", "path"))
     if array is not None and audio.get("sampling_rate") is not None:
         if isinstance(array, list):
@@ -249,7 +249,7 @@ def _split_pair(pair: tuple[Any, ...], sample_rate: Any) -> tuple[Any, int]:
     if number(rate) is None:
         raise AudioError(
             f"The tuple has the sample rate ({samples!r}) first. Accepted is (samples, "
-            "sample_rate): turn it round."
+            "sample_rate): swap the two."
         )
     return samples, _one_rate(rate, sample_rate, "tuple")
 
@@ -258,39 +258,39 @@ def _one_rate(stated: Any, sample_rate: Any, holder: str) -> int:
     rate = whole_rate(stated)
     if sample_rate is not None and whole_rate(sample_rate) != rate:
         raise AudioError(
-            f"The {holder} says {rate:,} Hz and sample_rate={sample_rate!r} was given as well. "
+            f"The {holder} states {rate:,} Hz, and sample_rate={sample_rate!r} was given as well. "
             "Leave one of them out."
         )
     return rate
 
 
 def _name(file: Any, sample_rate: Any) -> str:
-    """Return what messages call what must be a path, bytes or a binary file.
+    """Return the name in messages of a path, bytes or a binary file.
 
     Raises:
-        AudioError: It is none of these; or a rate is given, which they state themselves.
+        AudioError: It is none of these, or a rate is given although files state their own.
     """
     if isinstance(file, str | os.PathLike):
         source = os.fsdecode(file)
         _check_path(source)
     elif isinstance(file, bytes):
         source = "<bytes>"
-    elif hasattr(file, "buffer_read_into"):  # soundfile.SoundFile, whose read gives samples
+    elif hasattr(file, "buffer_read_into"):  # soundfile.SoundFile, whose read returns samples
         raise AudioError(
-            "A soundfile.SoundFile is not audio itself. Pass what it was opened from, or its "
-            "samples: (file.read(always_2d=True).T, file.samplerate)."
+            "A soundfile.SoundFile is not accepted. Pass the file that it reads, or its samples: "
+            "(file.read(always_2d=True).T, file.samplerate)."
         )
     elif hasattr(file, "read"):
         name = getattr(file, "name", None)
         source = name if isinstance(name, str) else "<file>"
     elif isinstance(file, Iterable) and not isinstance(file, list | tuple):
         raise AudioError(
-            f"{type(file).__name__} is no single audio. Pass several as a list: list(...). "
-            f"{ACCEPTED} Make numbers an array with np.asarray."
+            f"{type(file).__name__} is not a single audio input. Pass several as list(...). "
+            f"{ACCEPTED} Convert numbers to an array with np.asarray."
         )
     else:
         raise AudioError(
-            f"{type(file).__name__} is not audio. {ACCEPTED} Make numbers an array with np.asarray."
+            f"{type(file).__name__} is not audio. {ACCEPTED} Convert numbers with np.asarray."
         )
     if sample_rate is not None:
         raise AudioError(
@@ -303,20 +303,20 @@ def _name(file: Any, sample_rate: Any) -> str:
 def _check_path(path: str) -> None:
     if _ADDRESS.match(path):
         raise AudioError(
-            f"{path} is an address, and nothing is downloaded. Save it first, for example with "
-            "urllib.request.urlretrieve(url, path), and pass the path."
+            f"{path} is a URL, and nothing is downloaded. Save the file first, for example with "
+            "urllib.request.urlretrieve(url, path), and pass its path."
         )
     try:
         os.fsencode(path)
     except UnicodeEncodeError as error:
         raise AudioError(
-            f"The path {path!r} holds characters that no file name can have. Give the path of an "
-            "audio file."
+            f"The path {path!r} contains characters that no file name can have. Give the path of "
+            "an audio file."
         ) from error
 
 
 def _hours(seconds: float) -> str:
-    """Write a long time."""
+    """Return a duration in hours, or in seconds below one hour."""
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds:,.1f} s"
 
 
@@ -327,9 +327,9 @@ class Recording:
     Attributes:
         samples: Shape (channels, samples), finite, full scale 1; never the caller's own memory.
         sample_rate: In Hz, 1,000 to 384,000.
-        source: What messages and tables call it: the path as given, ``"<bytes>"``, ``"<file>"``
+        source: Name in messages and tables: the path as given, ``"<bytes>"``, ``"<file>"``
             or ``"<array>"``.
-        warnings: What is doubtful about it, one sentence each.
+        warnings: Problems of the recording, one sentence each.
 
     Example:
         >>> read(np.zeros((2, 22_050), np.int16), 44_100).duration
@@ -341,11 +341,11 @@ class Recording:
     source: str
     warnings: tuple[str, ...] = ()
 
-    is_long, place = False, ""  # it need not be read any more
+    is_long, place = False, ""  # the recording is already in memory
 
     @property
     def n_channels(self) -> int:
-        """How many channels."""
+        """Number of channels."""
         return len(self.samples)
 
     @property
@@ -363,10 +363,10 @@ class Recording:
 
 
 def is_single(audio: object) -> bool:
-    """Distinguish one audio from a sequence of them.
+    """Return whether an input is one audio and not a sequence of several.
 
     Args:
-        audio: What the caller handed in.
+        audio: The input.
 
     Returns:
         False for a list, and for a tuple that is not ``(samples, sample_rate)``.
@@ -385,27 +385,27 @@ def read(
     channels_last: bool = False,
     max_duration: float | None = None,
 ) -> Recording:
-    """Read one audio of any accepted kind and check it.
+    """Read one audio input of any accepted kind and check it.
 
     Integers are scaled by their type: signed ones of b bits by 2**(b - 1), unsigned ones as
-    offset binary. Floating-point samples are taken as they are.
+    offset binary. Floating-point samples are not scaled.
 
     Args:
-        audio: A path; a binary file, read from where it stands and, if it can seek, put back
-            there; the bytes of a file; an array or tensor, shape (samples,) or
-            (channels, samples); a tuple of one of these two and its rate; a dictionary of the
-            library datasets, with ``array`` and ``sampling_rate`` or with ``bytes`` or ``path``;
-            or a decoder of datasets or torchcodec.
-        sample_rate: Rate of an array or tensor in Hz, 1,000 to 384,000; files state theirs.
+        audio: A path; a binary file, which is read from its current position and put back there
+            if it can seek; the bytes of a file; an array or tensor, shape (samples,) or
+            (channels, samples); a tuple of such an array or tensor and its rate; a dictionary of
+            the datasets library, with ``array`` and ``sampling_rate`` or with ``bytes`` or
+            ``path``; or a decoder of datasets or torchcodec.
+        sample_rate: Rate of an array or tensor in Hz, 1,000 to 384,000; files state their own.
         channels_last: Whether an array or tensor is (samples, channels).
-        max_duration: How long it may be, in seconds; None for any length.
+        max_duration: Longest duration accepted, in seconds; None for any.
 
     Returns:
         The recording at its own rate: at least one sample, at most 64 channels.
 
     Raises:
         AudioError: It is missing, unreadable, empty, not finite, misshapen or too long; its rate
-            is unknown, given twice or out of range; or the file changes meanwhile.
+            is unknown, given twice or out of range; or the file changes while it is read.
 
     Example:
         >>> read(np.array([0, 16_384, -32_768], np.int16), sample_rate=8_000).samples

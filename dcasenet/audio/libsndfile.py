@@ -1,4 +1,4 @@
-"""Decode a stream with libsndfile: in this process, or in one of its own where it may complain."""
+"""Decode a stream with libsndfile, in this process or in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from numpy.typing import NDArray
 import dcasenet
 from dcasenet.audio.views import BinaryStream
 
-# Values decoded at once: 4 MiB of float32. Headers can lie about the length, so no more is
-# set aside on their word.
+# Most values decoded at once: 4 MiB of float32. Headers may state a wrong length, so that no more
+# memory is reserved.
 BLOCK_VALUES = 2**20
-# libsndfile gives this many frames for a FLAC stream whose header leaves the length open.
+# libsndfile's number of frames for a FLAC stream whose header does not state the length.
 UNKNOWN_FRAMES = 2**63 - 1
-# An MP3 without one whole frame is, to libsndfile, a file that does not exist (SFE_BAD_FILE).
+# libsndfile reports an MP3 file without a complete frame as one that does not exist (SFE_BAD_FILE).
 BAD_FILE = 7
-# What a decoder in a process of its own writes: rate, channels and announced samples (no channels:
-# bytes of a message), then blocks after their lengths, and one of these.
+# Output of a decoder process: rate, channels and announced samples (with 0 channels: the number of
+# bytes of a message), then blocks, each after its length, and one of these two end marks.
 HEAD, LENGTH = struct.Struct("<iiq"), struct.Struct("<q")
 ENDED, BROKEN = 0, -1
-# Bytes of complaints that are read; more of the same tells nothing.
+# Most bytes of error output that are read.
 MOST_COMPLAINTS = 2**16
-# Such processes that wait for another stream, at most: starting one takes longer than most streams.
+# Most idle processes kept for another stream: starting one takes longer than most streams.
 MOST_WAITING = 1
-# Bytes of a stream that such a process holds in memory, and those that it takes at once.
+# Most bytes of a stream that such a process holds in memory, and those it reads at a time.
 MOST_IN_MEMORY, MOST_AT_ONCE = 2**26, 2**20
 
 Block = NDArray[np.float32]
 
 
 class DecodeError(Exception):
-    """A stream cannot be opened; the message says why, as the decoder has it."""
+    """A stream cannot be opened; the message is the decoder's reason."""
 
 
 class NotInstalledError(DecodeError):
-    """It could be decoded if something were installed; the message says what to type."""
+    """A stream needs an optional package; the message names the command that installs it."""
 
 
 class SampleSource(Protocol):
@@ -57,11 +57,11 @@ class SampleSource(Protocol):
 
     Attributes:
         sample_rate: In Hz.
-        n_channels: How many channels.
-        n_announced: Samples that the decoder expects; None if it does not know.
-        is_broken: Whether decoding stopped at an error. It is complete after the last block, as is
-            the next one.
-        complaint: What the decoder complained of on the way.
+        n_channels: Number of channels.
+        n_announced: Number of samples that the decoder expects; None if unknown.
+        is_broken: Whether decoding stopped at an error. Valid after the last block, as is
+            `complaint`.
+        complaint: Error output of the decoder.
     """
 
     sample_rate: int
@@ -74,23 +74,23 @@ class SampleSource(Protocol):
         """Return the samples in blocks (samples, channels), once.
 
         Args:
-            n_expected: How many samples there are; None if that is not known.
+            n_expected: Number of samples; None if unknown.
         """
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Free the resources of the decoder."""
 
 
 class Libsndfile:
-    """libsndfile in this process; see `Source`.
+    """Decode with libsndfile in this process; see `SampleSource`.
 
     Args:
         stream: Binary stream to decode.
-        options: What soundfile cannot find out by itself.
+        options: Arguments of `soundfile.SoundFile` for a stream without a header.
 
     Raises:
-        DecodeError: It is nothing that libsndfile reads.
-        OSError: It cannot be read.
+        DecodeError: libsndfile does not recognize the format.
+        OSError: The stream cannot be read.
     """
 
     complaint = ""
@@ -105,7 +105,7 @@ class Libsndfile:
                 raise self._bytes.error from error
             reason = error.error_string.rstrip(". ")
             raise DecodeError(
-                "It has no whole frame" if error.code == BAD_FILE else reason
+                "It has no complete frame" if error.code == BAD_FILE else reason
             ) from error
         self.sample_rate, self.n_channels = self._file.samplerate, self._file.channels
         frames = self._file.frames
@@ -113,7 +113,7 @@ class Libsndfile:
         self.is_broken = False
 
     def blocks(self, n_expected: int | None) -> Iterator[Block]:
-        """Return the samples; see `Source`."""
+        """Yield the samples; see `SampleSource`."""
         limit = max(1, BLOCK_VALUES // self.n_channels)
         n_frames = n_read = limit if n_expected is None else min(n_expected + 1, limit)
         while n_read == n_frames and not self.is_broken:
@@ -121,7 +121,7 @@ class Libsndfile:
             try:
                 n_read = len(self._file.read(out=block))
             except soundfile.LibsndfileError:
-                # What was decoded before the failure is in the block; how much, nobody tells.
+                # The samples before the failure are in the block, but their number is not reported.
                 n_read = int(np.count_nonzero(~np.isnan(block[:, -1])))
                 self.is_broken = True
             if self._bytes.error is not None:
@@ -135,14 +135,14 @@ class Libsndfile:
 
 
 class Isolated:
-    """libsndfile in a process of its own, whose standard error is read; see `Source`.
+    """Decode with libsndfile in another process and read its standard error; see `SampleSource`.
 
     Args:
         stream: Binary stream to decode.
 
     Raises:
-        DecodeError: It is nothing that libsndfile reads, or the process died of it.
-        OSError: No such process can be started, or the stream cannot be read.
+        DecodeError: libsndfile does not recognize the format, or the process crashed.
+        OSError: The process cannot be started, or the stream cannot be read.
     """
 
     def __init__(self, stream: BinaryStream) -> None:
@@ -154,7 +154,7 @@ class Isolated:
             helper.send(stream)
             head = helper.read(HEAD.size)
             if len(head) < HEAD.size:
-                raise DecodeError("The decoder died of it")
+                raise DecodeError("The decoder crashed")
             self.sample_rate, self.n_channels, size = HEAD.unpack(head)
             if not self.n_channels:
                 raise DecodeError(helper.read(size).decode("utf-8", "replace"))
@@ -162,7 +162,7 @@ class Isolated:
         self.n_announced: int | None = None if size < 0 else size
 
     def blocks(self, n_expected: int | None) -> Iterator[Block]:
-        """Return the samples; see `Source`."""
+        """Yield the samples; see `SampleSource`."""
         while self._helper is not None:
             head = self._helper.read(LENGTH.size)
             (length,) = LENGTH.unpack(head) if len(head) == LENGTH.size else (BROKEN,)
@@ -180,26 +180,26 @@ class Isolated:
                 self._helper = None
 
     def close(self) -> None:
-        """End the process, if it is not done with the stream."""
+        """End the process if it has not finished the stream."""
         if self._helper is not None:
             self._helper.end()
             self._helper = None
 
 
 class _Helper:
-    """A process that decodes one stream after the other.
+    """A process that decodes one stream after another.
 
-    It ends with this process, however that ends: it then finds the end of its input.
+    It ends when this process does, since its standard input is then closed.
     """
 
     _waiting: ClassVar[list[_Helper]] = []
 
     def __init__(self) -> None:
         if not sys.executable or getattr(sys, "frozen", False):
-            raise OSError("This program is no Python that could be started once more.")
+            raise OSError("This program is not a Python interpreter that can be started again.")
         self._owner, self._n_read = os.getpid(), 0
-        self._errors = TemporaryFile()  # noqa: SIM115 - it is closed with the process
-        # The path is that of this process, which saves it a third of the time to start.
+        self._errors = TemporaryFile()  # noqa: SIM115 - closed with the process
+        # Passing on the module path of this process makes starting a third faster.
         path = [str(Path(dcasenet.__file__).parents[1]), *sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _START, json.dumps(path)],
@@ -213,9 +213,9 @@ class _Helper:
 
     @classmethod
     def idle(cls) -> _Helper:
-        """Return one that has nothing to do."""
+        """Return an idle process; start one if there is none."""
         while cls._waiting:
-            with contextlib.suppress(IndexError):  # another thread was faster
+            with contextlib.suppress(IndexError):  # another thread took it
                 helper = cls._waiting.pop()
                 if helper._owner == os.getpid() and helper._process.poll() is None:
                     return helper
@@ -223,14 +223,14 @@ class _Helper:
         return cls()
 
     def give_back(self) -> None:
-        """Keep it for the next stream, unless enough are kept."""
+        """Keep the process for the next stream, or end it if enough are idle."""
         if len(self._waiting) < MOST_WAITING:
             self._waiting.append(self)
         else:
             self.end()
 
     def send(self, stream: BinaryStream) -> None:
-        """Hand it a stream to decode."""
+        """Send a stream to the process."""
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
         try:
@@ -238,27 +238,27 @@ class _Helper:
             copyfileobj(cast("IO[bytes]", stream), self._input)
             self._input.flush()
         except BrokenPipeError as error:
-            raise DecodeError("The decoder died of it") from error
+            raise DecodeError("The decoder crashed") from error
 
     def read(self, size: int) -> bytes:
-        """Return so many bytes of its output; fewer if it died."""
+        """Return `size` bytes of its output; fewer if it crashed."""
         return self._output.read(size)
 
     def complaint(self) -> str:
-        """Return what it wrote to standard error since the last call."""
+        """Return its standard error since the last call."""
         self._errors.seek(self._n_read)
         data = self._errors.read()
         self._n_read += len(data)
         return data[:MOST_COMPLAINTS].decode("utf-8", "replace").strip()
 
     def end(self) -> None:
-        """End it."""
+        """End the process."""
         atexit.unregister(self.end)
-        if self._owner == os.getpid():  # and not in a fork, whose it is not
+        if self._owner == os.getpid():  # not in a fork, which does not own the process
             self._process.kill()
             self._process.wait()
         for stream in (self._input, self._output, self._errors):
-            with contextlib.suppress(OSError):  # what it did not read cannot be written any more
+            with contextlib.suppress(OSError):  # closing flushes data that it did not read
                 stream.close()
 
 
@@ -269,8 +269,8 @@ _START = (
 
 
 def serve() -> None:
-    """Decode streams from standard input to standard output; what such a process runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that it serves
+    """Decode streams from standard input to standard output, in the other process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     with open(0, "rb", closefd=False) as stream, open(1, "wb", closefd=False) as output:
         while len(head := stream.read(LENGTH.size)) == LENGTH.size:
             (size,) = LENGTH.unpack(head)
@@ -301,19 +301,19 @@ def _serve(stream: BinaryStream, output: IO[bytes]) -> None:
 
 
 class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read to its end.
+    """A file that is only read forwards.
 
-    soundfile seeks to where it stands after each read of a file that can seek. libmpg123 then
-    decodes frames without what they borrow of earlier ones, and complains.
+    After each read of a file that can seek, soundfile seeks to the current position. libmpg123 then
+    decodes frames without the data that they share with earlier frames, and reports errors.
     """
 
     def seekable(self) -> bool:
-        """Return False."""
+        """Return False, so that soundfile does not seek."""
         return False
 
 
 class _Bytes:
-    """A stream as soundfile wants it, without its name (.raw would be taken at its word)."""
+    """A stream for soundfile, without a name (from the suffix .raw it would guess the format)."""
 
     def __init__(self, stream: BinaryStream) -> None:
         self.tell, self._read, self._seek = stream.tell, stream.read, stream.seek
@@ -322,12 +322,12 @@ class _Bytes:
     def read(self, size: int) -> bytes:
         try:
             return self._read(size)
-        except OSError as error:  # an exception would be printed on stderr, and the rest be silent
+        except OSError as error:  # soundfile would print an exception and return silence
             self.error = error
             return b""
 
     def seek(self, offset: int, whence: int) -> None:
-        # Damaged files send libsndfile before the start. It copes, as soundfile then reports the
-        # old position; an exception would be printed on stderr.
+        # Damaged files make libsndfile seek before the start. soundfile then reports the old
+        # position, which is harmless, while an exception would be printed to standard error.
         with contextlib.suppress(OSError, ValueError):
             self._seek(offset, whence)

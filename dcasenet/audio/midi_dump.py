@@ -1,4 +1,4 @@
-"""MIDI sample dumps: whether all packets are there, as libsndfile prints it if one is not."""
+"""Check MIDI sample dumps, for which libsndfile prints errors if a packet is missing."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from dcasenet.audio.views import BinaryStream, read_at
 
-# How a header begins, and its bytes; how a packet of samples begins, and its bytes.
+# First bytes and length of a header; first bytes and length of a packet of samples.
 MAGIC, N_HEADER = b"\xf0\x7e", 21
 N_PACKET = 127
-# Bytes of the longest dump: 2²¹ samples, of which a packet holds 30 or more.
+# Bytes of the longest dump: 2²¹ samples, at least 30 in a packet.
 MOST = N_HEADER + (2**21 // 30 + 1) * N_PACKET
 
 
 def is_whole(stream: BinaryStream) -> bool:
-    """Return whether a dump is a header and whole packets whose checksums are true."""
+    """Return whether a dump is a header and whole packets with valid checksums."""
     data = read_at(stream, N_HEADER, MOST)
     if not data or len(data) % N_PACKET or len(data) > MOST - N_HEADER:
         return False

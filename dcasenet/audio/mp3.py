@@ -1,9 +1,8 @@
-"""The frames of an MP3 file: which are intact, what is missing between them, what the tag states.
+"""Find the frames of an MP3 file: intact, damaged and missing ones, and what the tag states.
 
-libsndfile believes the tag in the first frame and leaves the rest to libmpg123, which gives up
-after 1 KiB without a frame and complains on standard error. So the frames are found here, and the
-decoder gets nothing else: whole frames with a tag that counts them, and silence for those that
-cannot be decoded.
+libsndfile trusts the tag in the first frame and leaves the rest to libmpg123, which stops after
+1 KiB without a frame and prints to standard error. So the frames are found here, and the decoder
+gets only whole frames, a tag with their true number, and silence for frames that cannot be decoded.
 """
 
 from __future__ import annotations
@@ -21,46 +20,46 @@ from dcasenet.audio.crc import crc16
 from dcasenet.audio.mp3_frames import FrameFormat, Tag
 from dcasenet.audio.views import BinaryStream, Piece, View, read_at, size_of
 
-# Bytes of the file that are looked at together: at first, and at most.
+# Bytes of the file that are read at a time: at first, and at most.
 FIRST_CHUNK, CHUNK = 2**13, 2**20
-# Bytes of a frame up to where its side information ends, at most: header, checksum, 32 bytes; then
-# the marker of a tag.
+# Most bytes of a frame up to the end of its side information (header, checksum, 32 bytes), and the
+# marker of a tag.
 HEAD = 44
-# So many frames in a row are taken for MP3 where nothing else says so.
+# Number of consecutive frames by which MP3 is recognized if there is no other sign of the format.
 CHAIN = 4
-# Where a file without any sign of its format has its first frame, at the latest.
+# Latest position of the first frame in a file without any other sign of its format.
 START_WITHIN = 2**16
-# An encoder counts its own frame or not, and a decoder trims 529 samples at the start: sound is
-# missing only from two frames on.
+# An encoder may or may not count its own frame, and a decoder trims 529 samples at the start: sound
+# is missing only if at least two frames are.
 SLACK_FRAMES = 2
-# Pairs of values of a granule, at most.
+# Most pairs of values in a granule.
 MOST_VALUES = 288
-# Places where frames may go on behind damage, at most; a file made of nothing else is no MP3.
+# Most positions after damage at which frames are looked for; beyond that the file is not MP3.
 MOST_TRIED = 2**16
 
-# Silence that is put in place of a damaged stretch, at most, in frames.
+# Most frames of silence that replace a damaged stretch.
 MOST_FILLED = 10_000
-# The first three bytes of frames.
+# First three bytes of a frame.
 _HEADERS = re.compile(rb"(?=\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xeb])")
-# What becomes of a frame.
+# How a frame is decoded.
 _SOUND, _MUTED, _BLANK = 0, 1, 2
 
 
 @dataclass
 class Stretch:
-    """Frames that follow each other, all of one format, made by one encoder.
+    """Consecutive frames of one format, written by one encoder.
 
     Attributes:
-        format: What they have in common.
-        tag: What the encoder's first frame states; it is none of them.
-        starts: Where each begins in the file, (frames,); -1 of one put in for what is damaged.
+        format: The common format.
+        tag: The encoder's first frame, which is not among the frames.
+        starts: Position of each in the file, (frames,); -1 for one inserted in place of damage.
         thirds: The third byte of each, (frames,).
-        states: What becomes of each, (frames,).
-        faults: Numbers of frames at which something is missing or damaged inside.
-        n_filled: How many frames were put in.
+        states: How each is decoded, (frames,).
+        faults: Numbers of frames at which something inside is missing or damaged.
+        n_filled: Number of inserted frames.
         n_rest: Bytes after the last frame that are neither a frame nor a tag.
         is_cut: Whether the file ends within a frame.
-        is_intact: Whether the encoder's checksum is true; None where there is none to compare.
+        is_intact: Whether the encoder's checksum is correct; None if there is none to compare.
     """
 
     format: FrameFormat
@@ -76,7 +75,7 @@ class Stretch:
 
     @property
     def is_torn(self) -> bool:
-        """Whether the file ends within a frame, and not in what is no MP3."""
+        """Whether the file ends within a frame, and not in data that is not MP3."""
         return self.is_cut and not self.n_rest
 
     @property
@@ -86,12 +85,12 @@ class Stretch:
 
     @property
     def n_samples(self) -> int:
-        """Length of its sound, in samples."""
+        """Number of samples of its sound."""
         return self._length(len(self.starts))
 
     @property
     def n_stated(self) -> int | None:
-        """Length that its tag states, in samples; None if it does not."""
+        """Number of samples that its tag states; None if it states none."""
         n_frames = self.tag.n_frames if self.tag else None
         return None if n_frames is None else self._length(n_frames)
 
@@ -100,13 +99,13 @@ class Stretch:
 
     @property
     def first_fault(self) -> float | None:
-        """Where something is missing or damaged for the first time, in seconds."""
+        """Time of the first missing or damaged frame, in seconds."""
         if not self.faults:
             return None
         return min(self.faults) * self.format.n_samples / self.format.sample_rate
 
     def view(self, stream: BinaryStream) -> View:
-        """Return the frames as a file of their own."""
+        """Return the frames as a separate file."""
         pieces = list(self._pieces())
         n_bytes = View(stream, pieces).seek(0, 2)
         head = self.tag.counting(len(self.starts), n_bytes) if self.tag else b""
@@ -115,7 +114,7 @@ class Stretch:
         return View(stream, [head, *pieces])
 
     def _pieces(self) -> Iterator[Piece]:
-        """Return the frames, those that follow each other in the file as one piece."""
+        """Yield the frames; consecutive ones of the file are one piece."""
         stops = self.starts + np.array(self.format.sizes)[self.thirds]
         is_sound = self.states == _SOUND
         is_next = is_sound[1:] & is_sound[:-1] & (self.starts[1:] == stops[:-1])
@@ -129,7 +128,7 @@ class Stretch:
             blank = self.format.blank(int(self.thirds[first]))
             if self.states[first] == _BLANK:
                 yield blank
-            else:  # what later frames borrow of it stays
+            else:  # keep the main data that later frames use
                 yield blank[:n_front]
                 yield start + n_front, stop
 
@@ -139,10 +138,10 @@ def find_stretches(stream: BinaryStream, start: int) -> list[Stretch]:
 
     Args:
         stream: The file.
-        start: Where its first frame is.
+        start: Position of its first frame.
 
     Returns:
-        Stretches to be decoded each by itself: one, unless files were joined. None without a frame.
+        Stretches to decode separately: one, or several if files were joined; empty without frames.
     """
     found: list[Stretch] = []
     for frames in _Scanner(stream, start).scan():
@@ -155,16 +154,16 @@ def find_start(stream: BinaryStream, start: int) -> int | None:
 
     Args:
         stream: The file.
-        start: Where to begin.
+        start: Position at which to begin.
 
     Returns:
-        Its position; None if no frames follow each other from some place near the start on.
+        The position of the frame; None if there are no consecutive frames near the start.
     """
     return _resync(stream, start, min(size_of(stream), start + START_WITHIN))
 
 
 def skip_tags(stream: BinaryStream, position: int, most: int = 100) -> int:
-    """Return where the tags at a position end: ID3, APE, at most so many."""
+    """Return the position after the ID3 and APE tags at a position, at most `most` of them."""
     for _ in range(most):
         head = read_at(stream, position, 32)
         if head.startswith(b"ID3") and len(head) >= 10:
@@ -181,14 +180,14 @@ def skip_tags(stream: BinaryStream, position: int, most: int = 100) -> int:
 
 @dataclass
 class _Frames:
-    """Frames of one format, as their headers say.
+    """Frames of one format, found by their headers.
 
     Attributes:
-        format: What they have in common.
-        starts: Where each begins in the file.
-        gaps: Before which frame something else is, and how many bytes; fewer than none where the
-            frame before is cut.
-        is_cut: Whether the file ends within a frame, or in what is no MP3.
+        format: The common format.
+        starts: Position of each in the file.
+        gaps: Number of the frame after each gap, and the bytes in the gap; negative if the frame
+            before the gap is cut.
+        is_cut: Whether the file ends within a frame, or in data that is not MP3.
     """
 
     format: FrameFormat
@@ -198,7 +197,7 @@ class _Frames:
 
 
 class _Scanner:
-    """Follow the frames from header to header."""
+    """Follow the frames of a file from header to header."""
 
     def __init__(self, stream: BinaryStream, start: int) -> None:
         self._stream, self._size, self._position = stream, size_of(stream), start
@@ -213,7 +212,7 @@ class _Scanner:
             yield frames
 
     def _follow(self, frames: _Frames) -> None:
-        """Take frames as long as one follows the other."""
+        """Add the frames that follow each other directly."""
         form, sizes = frames.format, frames.format.sizes
         key, is_mono, take = form.key, form.is_mono, frames.starts.append
         n_bytes = FIRST_CHUNK
@@ -234,7 +233,7 @@ class _Scanner:
             frames.is_cut = True
 
     def _pass_over(self, frames: _Frames) -> FrameFormat | None:
-        """Go on behind what is no frame of these; return the format there, None at the end."""
+        """Skip to the next frame; return its format, None at the end."""
         position = skip_tags(self._stream, self._position)
         if position >= self._size or frames.is_cut:
             return None
@@ -242,7 +241,7 @@ class _Scanner:
         if form is not None and (position > self._position or is_chain(self._stream, position)):
             self._position = position
             return form
-        # The frame before may have been cut, and the next one begin within.
+        # The frame before may be cut, so that the next one begins inside it.
         start = min(frames.starts[-1] + HEAD if frames.starts else position + 1, position)
         found = _resync(self._stream, start, self._size)
         frames.gaps.append((len(frames.starts), (found or self._size) - position))
@@ -254,7 +253,7 @@ class _Scanner:
 
 
 def _resync(stream: BinaryStream, start: int, stop: int) -> int | None:
-    """Find the first of some frames that follow each other."""
+    """Return the position of the first of several consecutive frames."""
     n_bytes, n_tried = FIRST_CHUNK, 0
     while start < stop and n_tried < MOST_TRIED:
         data = read_at(stream, start, min(n_bytes, stop - start))
@@ -268,7 +267,7 @@ def _resync(stream: BinaryStream, start: int, stop: int) -> int | None:
 
 
 def is_chain(stream: BinaryStream, position: int) -> bool:
-    """Return whether frames follow each other from a position on: 4, or fewer to the file's end."""
+    """Return whether 4 frames in a row, or fewer up to the file's end, begin at a position."""
     form = FrameFormat.of(read_at(stream, position, 4))
     for n_found in range(CHAIN):
         head = read_at(stream, position, 4)
@@ -282,15 +281,15 @@ def is_chain(stream: BinaryStream, position: int) -> bool:
 
 @dataclass(frozen=True)
 class _Heads:
-    """What the headers and side informations of frames say, (frames,) each.
+    """Values in the headers and the side information of frames, (frames,) each.
 
     Attributes:
         thirds: The third byte.
-        has_tag: Whether a tag is where the sound would be.
+        has_tag: Whether the frame has a tag instead of sound.
         n_front: Bytes before the main data.
-        n_borrowed: Bytes of the main data of earlier frames with which the own begin.
-        n_bits: Length of the own.
-        is_bad: Whether no encoder could have written it.
+        n_borrowed: Bytes of its main data that are in earlier frames.
+        n_bits: Length of its main data in bits.
+        is_bad: Whether the side information is invalid.
     """
 
     thirds: NDArray[np.uint8]
@@ -301,12 +300,12 @@ class _Heads:
     is_bad: NDArray[np.bool_]
 
     def part(self, first: int, stop: int) -> _Heads:
-        """Return those of some of the frames."""
+        """Return the values of the frames from `first` to `stop`."""
         return _Heads(**{name: values[first:stop] for name, values in vars(self).items()})
 
 
 def _stretches(frames: _Frames, stream: BinaryStream) -> Iterator[Stretch]:
-    """Look into frames that follow each other, and part them where another encoder began."""
+    """Divide consecutive frames where another encoder's tag begins."""
     if not frames.starts:
         return
     heads, starts, form = _heads(frames, stream), np.array(frames.starts), frames.format
@@ -343,7 +342,7 @@ def _heads(frames: _Frames, stream: BinaryStream) -> _Heads:
 
 
 def _heads_of(table: NDArray[np.uint8], form: FrameFormat) -> _Heads:
-    """Read (frames, `HEAD`) bytes."""
+    """Parse the first `HEAD` bytes of frames, (frames, `HEAD`)."""
     n_frames = len(table)
     nothing = np.zeros(n_frames, np.int64)
     if form.layer != 3:
@@ -358,7 +357,7 @@ def _heads_of(table: NDArray[np.uint8], form: FrameFormat) -> _Heads:
     for _ in range(n_granules * n_channels):
         n_bits = n_bits + _number(bits, place, 12)
         is_bad |= _number(bits, place + 12, 9) > MOST_VALUES
-        switch = place + (33 if form.is_mpeg1 else 38)  # block type 0 is that without a switch
+        switch = place + (33 if form.is_mpeg1 else 38)  # with a switch, block type 0 is reserved
         is_bad |= (bits[:, switch] == 1) & (_number(bits, switch + 1, 2) == 0)
         place += 59 if form.is_mpeg1 else 63
     marker = table[:, 4 + form.n_side : 8 + form.n_side]
@@ -391,7 +390,7 @@ def _settled(
     heads: _Heads,
     gaps: list[tuple[int, int]],
 ) -> Stretch:
-    """Decide what becomes of each frame: the decoder shall find nothing to complain of."""
+    """Decide how each frame is decoded, so that the decoder reports no errors."""
     n_frames, sizes = len(starts), np.array(form.sizes)[heads.thirds]
     inside = [(index, n) for index, n in gaps if index < n_frames]
     states = np.full(n_frames, _SOUND, np.uint8)
@@ -400,9 +399,9 @@ def _settled(
         is_bad, is_lost, breaks = _unusable(heads, sizes, sorted(faults))
         states[is_bad | is_lost] = _MUTED
         faults |= {*np.flatnonzero(is_bad).tolist(), *breaks}
-    for index, _ in gaps:  # the damage begins within the frame before
+    for index, _ in gaps:  # damage begins within the frame before the gap
         states[index - 1] = _BLANK
-    # What is overwritten leaves its place: so many frames of silence keep the times that follow.
+    # Overwritten frames are replaced by silence of the same length, so that later times are right.
     counts = [max(0, round(n / float(sizes.mean()))) for _, n in inside]
     places = [
         index
@@ -427,11 +426,11 @@ def _unusable(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[int]]:
     """Find frames of layer III that cannot be decoded.
 
-    Their main data form a stream of their own, of which a frame's part may begin in earlier frames.
+    The main data of all frames form one stream; those of a frame may begin in an earlier one.
 
     Returns:
-        Those with a broken side information; those whose data are missing; and before which
-        frames others are missing although none is broken.
+        Whether the side information of each frame is invalid; whether main data of each frame is
+        missing; and the numbers of valid frames before which others are missing.
     """
     room = sizes - heads.n_front
     ends = np.cumsum(room)
@@ -449,14 +448,14 @@ def _unusable(
 
 
 def _latest(begins: NDArray[np.int64], gaps: list[int]) -> NDArray[np.int64]:
-    """Return where the main data at hand begin, for each frame."""
+    """Return, for each frame, the position from which on its main data is available."""
     firsts = np.zeros(len(begins), np.int64)
     firsts[gaps] = begins[gaps]
     return np.maximum.accumulate(firsts)
 
 
 def _is_intact(stretch: Stretch, stream: BinaryStream) -> bool | None:
-    """Compare the encoder's checksum, if it has one and all that it stands for is there."""
+    """Verify the encoder's checksum; None if there is none or its data is incomplete."""
     tag, starts = stretch.tag, stretch.starts
     if tag is None or not tag.n_summed or stretch.faults:
         return None

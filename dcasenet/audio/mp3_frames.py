@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field
 from functools import cache
 
-# Bytes of a tag from its marker on: fields and table of contents, then the encoder's part.
+# Bytes of a tag from its marker on: fields and table of contents, and the encoder's part.
 TAG_SIZE = 156
 
 # kbit/s of layers I, II and III of MPEG 1, then of layer I and of layers II and III of MPEG 2.
@@ -21,13 +21,13 @@ _BIT_RATES = (
 
 @dataclass(frozen=True)
 class FrameFormat:
-    """What all frames of a stretch have in common, read from their headers of 4 bytes.
+    """The format that all frames of a stretch have in common, from their headers of 4 bytes.
 
     Attributes:
-        key: The second byte, as if there were no checksum: MPEG version and layer.
+        key: MPEG version and layer: the second byte, with the bit for "no checksum" set.
         rate_bits: Bits 2 and 3 of the third byte: the sample rate.
         is_mono: Whether there is one channel.
-        sizes: Bytes of a frame for each value of the third byte; 0 where it is no frame's.
+        sizes: Bytes of a frame for each value of the third byte; 0 if the value is invalid.
     """
 
     key: int
@@ -42,11 +42,11 @@ class FrameFormat:
 
     @classmethod
     def of(cls, head: bytes) -> FrameFormat | None:
-        """Read a header; None if it is none."""
+        """Parse a header; None if it is not valid."""
         if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
             return None
         is_reserved = head[1] >> 3 & 3 == 1 or head[1] >> 1 & 3 == 0 or head[2] >> 2 & 3 == 3
-        if is_reserved or head[2] >> 4 in (0, 15):  # 0 is a free format, which nobody uses
+        if is_reserved or head[2] >> 4 in (0, 15):  # 0 is the free format, not supported
             return None
         return _format(head[1] | 1, head[2] & 0x0C, head[3] >= 0xC0)
 
@@ -57,26 +57,26 @@ class FrameFormat:
 
     @property
     def is_mpeg1(self) -> bool:
-        """Whether it is MPEG 1, not 2 or 2.5."""
+        """Whether it is MPEG 1, not MPEG 2 or 2.5."""
         return self.key >> 3 & 3 == 3
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sample rate in Hz."""
         return (44_100, 48_000, 32_000)[self.rate_bits >> 2] >> {3: 0, 2: 1, 0: 2}[
             self.key >> 3 & 3
         ]
 
     @property
     def n_samples(self) -> int:
-        """Samples of a frame."""
+        """Number of samples in a frame."""
         if self.layer == 1:
             return 384
         return 1152 if self.layer == 2 or self.is_mpeg1 else 576
 
     @property
     def n_channels(self) -> int:
-        """1 or 2."""
+        """Number of channels, 1 or 2."""
         return 1 if self.is_mono else 2
 
     @property
@@ -85,7 +85,7 @@ class FrameFormat:
         return (17 if self.is_mono else 32) if self.is_mpeg1 else (9 if self.is_mono else 17)
 
     def starts(self, data: bytes, place: int) -> bool:
-        """Return whether a frame of this format begins at a place in some bytes."""
+        """Return whether a frame of this format begins at `place` in `data`."""
         return (
             place + 4 <= len(data)
             and data[place] == 0xFF
@@ -94,14 +94,14 @@ class FrameFormat:
             and (data[place + 3] >= 0xC0) is self.is_mono
         )
 
-    @cache  # noqa: B019 - formats are few, and live as long as the process
+    @cache  # noqa: B019 - there are few formats, and they live as long as the process
     def blank(self, third: int) -> bytes:
-        """Return a silent frame whose header has this third byte."""
+        """Return a silent frame whose third header byte is `third`."""
         head = bytes((0xFF, self.key, third, 0xC0 if self.is_mono else 0))
         return head + bytes(self.sizes[third] - 4)
 
     def tagged(self, n_frames: int) -> bytes:
-        """Return a first frame of layer III that says how many follow."""
+        """Return a first frame of layer III with a tag that states the number of frames."""
         frame = bytearray(self.blank((0x90 if self.is_mpeg1 else 0xA0) | self.rate_bits))
         struct.pack_into(">4sII", frame, 4 + self.n_side, b"Xing", 1, n_frames)
         return bytes(frame)
@@ -123,14 +123,14 @@ def _format(key: int, rate_bits: int, is_mono: bool) -> FrameFormat:
 
 @dataclass(frozen=True)
 class Tag:
-    """What an encoder's first frame, which is no sound, says of those that follow.
+    """The encoder's first frame, which contains no sound but states what follows.
 
     Attributes:
         frame: The frame.
-        marker: Where in it the tag begins.
-        n_frames: How many follow; None if it does not say.
-        n_trimmed: How many samples at the start and at the end are the encoder's own.
-        n_summed: How many bytes that follow have the checksum; 0 if there is none.
+        marker: Position of the tag in the frame.
+        n_frames: Number of frames that follow; None if not stated.
+        n_trimmed: Number of padding samples that the encoder added at the start and at the end.
+        n_summed: Number of bytes after the frame that the checksum covers; 0 if there is none.
         checksum: Their CRC-16.
     """
 
@@ -143,7 +143,7 @@ class Tag:
 
     @classmethod
     def of(cls, frame: bytes, n_side: int) -> Tag | None:
-        """Read it from a frame of layer III; None if there is none."""
+        """Parse a frame of layer III; None if it contains no tag."""
         if frame[36:40] == b"VBRI" and len(frame) >= 54:
             return cls(frame, 36, int.from_bytes(frame[50:54], "big"))
         marker = 4 + n_side
@@ -152,24 +152,24 @@ class Tag:
         flags, count = struct.unpack_from(">II", frame, marker + 4)
         n_frames = count if flags & 1 and count else None
         has_all = flags & 15 == 15 and len(frame) >= marker + TAG_SIZE
-        if not has_all or not frame[marker + 120]:  # no name of an encoder
+        if not has_all or not frame[marker + 120]:  # the encoder's name is missing
             return cls(frame, marker, n_frames)
         trims = int.from_bytes(frame[marker + 141 : marker + 144], "big")
         gain, length, checksum = struct.unpack_from(">B2xIH", frame, marker + 145)
-        # Whoever changes the gain afterwards changes frames and leaves the checksum.
+        # Programs that change the gain later modify frames but not the checksum.
         n_summed = max(0, length - len(frame)) if checksum and not gain else 0
         return cls(frame, marker, n_frames, (trims >> 12) + (trims & 0xFFF), n_summed, checksum)
 
     def counting(self, n_frames: int, n_bytes: int) -> bytes:
-        """Return the frame with true numbers, of frames and of bytes behind it.
+        """Return the frame with the actual numbers of frames and bytes after it.
 
-        Empty if it has no place for them, as libsndfile does not know a VBRI tag.
+        Empty if the tag has no field for them; libsndfile does not read VBRI tags.
         """
         if self.n_frames is None or self.frame[self.marker : self.marker + 4] == b"VBRI":
             return b""
         frame = bytearray(self.frame)
-        frame[4 : self.marker] = bytes(self.marker - 4)  # with anything there it would be sound
+        frame[4 : self.marker] = bytes(self.marker - 4)  # other values would be decoded as sound
         struct.pack_into(">I", frame, self.marker + 8, n_frames)
-        if frame[self.marker + 7] & 2:  # libmpg123 complains if it is not true
+        if frame[self.marker + 7] & 2:  # libmpg123 reports an error if the size is wrong
             struct.pack_into(">I", frame, self.marker + 12, n_bytes + len(frame))
         return bytes(frame)

@@ -1,4 +1,4 @@
-"""The links of an Ogg file: recordings one after the other, of which libsndfile reads the first."""
+"""Find the links of an Ogg file: recordings in a row, of which libsndfile reads only the first."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from dcasenet.audio.mp3 import skip_tags
 from dcasenet.audio.views import BinaryStream, Piece, View, read_at, size_of
 
-# Bytes of the file that are looked at together, and those of the longest page.
+# Bytes of the file that are read at a time, and the length of the longest page.
 CHUNK, LONGEST_PAGE = 2**20, 27 + 255 + 255 * 255
-# How the first packet of a stream begins → what it holds.
+# First bytes of the first packet of a stream → codec.
 CODECS = {
     b"\x01vorbis": "Vorbis",
     b"OpusHead": "Opus",
@@ -19,23 +19,23 @@ CODECS = {
     b"fLaC": "FLAC",
     b"Speex   ": "Speex",
 }
-FIRST, LAST = 2, 4  # flags of a page
+FIRST, LAST = 2, 4  # flags of a page: first and last of its stream
 
 
 @dataclass
 class Link:
-    """One recording of a file: its pages, without those of other streams.
+    """One recording of a file: the pages of one stream.
 
     Attributes:
-        codec: What it holds.
-        start: Where it begins, in bytes.
-        pieces: Its pages.
+        codec: Its codec.
+        start: Position in bytes where it begins.
+        pieces: Positions of its pages.
         n_header: Bytes of the pages before the first with sound.
-        granule: Position at the end of the last page, in samples as the codec counts.
-        granule_at_gap: Position where a page is missing for the first time; None if none is.
-        is_ended: Whether its last page says so.
-        n_others: How many other streams with sound run along with it.
-        n_rest: Bytes of the file behind it, if it is the last, that are neither Ogg nor tags.
+        granule: Granule position of the last page: the end in samples, as the codec counts them.
+        granule_at_gap: Granule position before the first missing page; None if none is missing.
+        is_ended: Whether its last page has the end-of-stream flag.
+        n_others: Number of other streams with sound that are multiplexed with it.
+        n_rest: For the last link, bytes of the file after it that are neither Ogg nor tags.
     """
 
     codec: str
@@ -51,7 +51,7 @@ class Link:
     _number: int = -1
 
     def add(self, page: _Page) -> None:
-        """Add its next page."""
+        """Add the next page of its stream."""
         if page.number != self._number + 1 and self._number >= 0 and self.granule_at_gap is None:
             self.granule_at_gap = self.granule
         self._number = page.number
@@ -60,14 +60,14 @@ class Link:
             self.pieces[-1] = (last[0], page.stop)
         else:
             self.pieces.append((page.start, page.stop))
-        if page.granule > 0:  # -1 where no packet ends
+        if page.granule > 0:  # -1 if no packet ends on the page
             self.granule = page.granule
         elif not self.granule:
             self.n_header += page.stop - page.start
         self.is_ended = bool(page.flags & LAST)
 
     def view(self, stream: BinaryStream) -> View:
-        """Return it as a file of its own."""
+        """Return it as a separate file."""
         return View(stream, self.pieces)
 
 
@@ -88,7 +88,7 @@ def find_links(stream: BinaryStream) -> tuple[list[Link], int]:
         stream: The file.
 
     Returns:
-        The links with sound, in order; and how many bytes of the file belong to no page.
+        The links with sound, in order, and the number of bytes that do not belong to any page.
     """
     links: list[Link] = []
     current: Link | None = None
@@ -98,7 +98,7 @@ def find_links(stream: BinaryStream) -> tuple[list[Link], int]:
         n_pages += page.stop - page.start
         stop = page.stop
         if page.flags & FIRST:
-            if not is_head:  # the first page of any stream after others: a new link
+            if not is_head:  # a first page after other pages begins a new link
                 current, is_head = None, True
             codec = _codec(stream, page)
             if codec and current is None:
@@ -110,7 +110,7 @@ def find_links(stream: BinaryStream) -> tuple[list[Link], int]:
             is_head = False
         if current is not None and page.serial == current.serial:
             current.add(page)
-    if links and links[-1].is_ended:  # else it is the torn page that comes next
+    if links and links[-1].is_ended:  # else the rest is a truncated page
         links[-1].n_rest = max(0, size - skip_tags(stream, stop))
     return links, size - n_pages
 
@@ -152,7 +152,7 @@ def _page(data: bytes, place: int, base: int) -> _Page | None:
 
 
 def _codec(stream: BinaryStream, page: _Page) -> str | None:
-    """Return what a stream holds, by its first page; None for what is no sound."""
+    """Return the codec of a stream, from its first page; None if it is not sound."""
     head = read_at(stream, page.start, 27 + 255 + 8)
     packet = head[27 + head[26] :]
     return next((name for magic, name in CODECS.items() if packet.startswith(magic)), None)

@@ -1,4 +1,4 @@
-"""Make the next items in a thread while one is used."""
+"""Compute items in a background thread while earlier ones are used."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# Items that wait to be used, at most.
+# Most items that wait to be used.
 DEPTH = 2
-# Seconds after which a thread that waits for room looks whether it is still wanted.
+# Seconds between two checks of a waiting thread whether the iterator is still open.
 PATIENCE = 0.1
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item]:
-    """Yield items in order, made in a thread of their own.
+    """Yield items in order, computed in a background thread.
 
-    An exception of the items is raised where it belongs: after those before it. When the iterator
-    is closed or dropped, the thread has ended before that returns.
+    An exception is raised at its place in the order, after the items before it. Closing or dropping
+    the iterator returns only when the thread has ended.
 
     Example:
         >>> list(ahead(range(3)))
@@ -42,10 +42,10 @@ def ahead(items: Iterable[Item]) -> Generator[Item]:
                 hand_over([item])
                 if unwanted.is_set():
                     break
-        # Whatever it is, it is raised where the items are used.
+        # Any exception is passed on to the thread that uses the items.
         except BaseException as fault:
             faults.append(fault)
-        hand_over([])  # the end
+        hand_over([])  # marks the end
 
     thread = threading.Thread(target=make, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Any audio as a model takes it: read, mixed to mono, at the model's rate."""
+"""Prepare audio for a model: read it, mix it to mono and resample it to the model's rate."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec
 from dcasenet.types import MAX_DURATION, Audio, Audios, Channels, Rate, check_flags, check_number
 
-# Seconds for which it is decided whether channels cancel each other.
+# Length in seconds of the segments in which cancelling channels are detected.
 CANCEL_SECONDS = 0.1
-# They do if their mean has less than this share of their mean energy: of two channels, that is a
-# correlation of -0.96; unrelated ones have one half.
+# Channels cancel if their mean has less than this share of their mean energy: for two channels, a
+# correlation of -0.96. Two uncorrelated ones have one half.
 CANCEL_SHARE = 0.02
-# Another channel is louder only if it has so many times the energy of the first.
+# Ratio of energies from which another channel counts as louder than the first.
 LOUDER = 2.0
 
 
 def check_channels_option(channels: Any) -> None:
-    """Refuse what names no way to treat channels.
+    """Check the option `channels`.
 
     Raises:
-        ValueError: It is neither ``"mix"``, ``"each"`` nor a whole number from 0 on.
+        ValueError: It is neither ``"mix"``, ``"each"`` nor an integer of at least 0.
     """
     is_number = isinstance(channels, int | np.integer) and not isinstance(channels, bool)
     is_known = channels in ("mix", "each") if isinstance(channels, str) else is_number
     if not is_known or (is_number and channels < 0):
         raise ValueError(
             f"channels={channels!r} is not known. Accepted are 'mix', 'each', and the number of a "
-            "channel, 0 being the first."
+            "channel, counted from 0."
         )
 
 
@@ -66,19 +66,19 @@ class ReadOptions:
             check_number("max_duration", self.max_duration, 0, accepted=accepted)
 
 
-# How audio is read unless the caller says otherwise.
+# The default options.
 AS_USUAL = ReadOptions()
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What is known of a recording that has been read.
+    """Properties of a recording that has been read.
 
     Attributes:
-        n_samples: Its length at its own rate.
+        n_samples: Number of samples at its own rate.
         sample_rate: Its own rate, in Hz.
-        source: What it is called.
-        warnings: What is odd about it.
+        source: Its name in messages.
+        warnings: Problems of the recording.
     """
 
     n_samples: int
@@ -93,14 +93,14 @@ class AudioInfo:
 
 
 class AudioSource(Protocol):
-    """A recording at a model's rate, in memory or while it is read."""
+    """A recording at a model's rate, in memory or streamed."""
 
     def blocks(self) -> Iterator[Floats]:
         """Yield the waveforms in blocks, (channels, samples) at the model's rate, once."""
 
     @property
     def info(self) -> AudioInfo:
-        """What is known of it after the last block."""
+        """The recording's properties, available after the last block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +108,8 @@ class LoadedAudio:
     """A recording at a model's rate, in memory.
 
     Attributes:
-        waveforms: (channels, samples) at the model's rate; one channel when they are mixed.
-        info: What is known of it.
+        waveforms: (channels, samples) at the model's rate; one channel if they are mixed.
+        info: The recording's properties.
     """
 
     waveforms: Floats
@@ -117,7 +117,7 @@ class LoadedAudio:
 
     @property
     def n_samples(self) -> int:
-        """Length at the model's rate."""
+        """Number of samples at the model's rate."""
         return int(self.waveforms.shape[1])
 
     @property
@@ -131,18 +131,18 @@ class LoadedAudio:
 
 
 class StreamedAudio:
-    """A recording that is read, mixed and resampled as its blocks are requested.
+    """A recording that is read, mixed and resampled block by block, on demand.
 
-    A long one is read by a thread of its own, ahead of its consumer.
+    A long one is read ahead in a background thread.
 
     Args:
-        recording: A `Reader`, or a `Recording` that has been read.
-        spec: The model's.
+        recording: A `Reader`, or a `Recording` in memory.
+        spec: The model's specification.
         channels: See `Downmix`.
-        strict: Whether anything doubtful is an error.
+        strict: Whether to raise an error if there is a finding.
 
     Raises:
-        AudioError: There is no such channel.
+        AudioError: The channel does not exist, or `strict` is set and there is a finding.
     """
 
     def __init__(
@@ -166,11 +166,11 @@ class StreamedAudio:
 
     def _resampled(self) -> Generator[Floats]:
         for samples in self._mixed():
-            # From 1 kHz, samples become 24 times as many.
+            # Samples at 1 kHz become 24 times as many.
             length = BLOCK_VALUES * self._recording.sample_rate // (self._rate * len(samples))
             for start in range(0, samples.shape[1], max(1, length)):
                 block = self._resampler.push(samples[:, start : start + max(1, length)])
-                if block.size:  # a resampler needs some samples before it gives any
+                if block.size:  # a resampler returns nothing before it has enough samples
                     yield block
         if self._strict:
             with placed(self._recording.place):
@@ -188,7 +188,7 @@ class StreamedAudio:
 
     @property
     def info(self) -> AudioInfo:
-        """What is known of it after the last block."""
+        """The recording's properties, available after the last block."""
         recording = self._recording
         found = self._downmix.findings(recording.source)
         return AudioInfo(
@@ -199,14 +199,14 @@ class StreamedAudio:
         )
 
     def load(self, most: int | None = None) -> LoadedAudio | None:
-        """Read all of it.
+        """Read all blocks.
 
         Args:
-            most: How many values it may have at the model's rate, in all channels; None for any
+            most: Most values accepted at the model's rate, in all channels; None for any
                 number.
 
         Returns:
-            The recording in memory; None if it has more.
+            The recording in memory; None if it has more values.
         """
         blocks, n_values = [], 0
         with contextlib.closing(self.blocks()) as stream:
@@ -219,21 +219,21 @@ class StreamedAudio:
 
 
 class Downmix:
-    """Choose or average the channels of a recording that comes in blocks.
+    """Average or select the channels of a recording, block by block.
 
-    Where they cancel each other, as in stereo of which one channel is inverted, the louder one is
-    taken instead. That is decided for a tenth of a second at a time, whatever the blocks.
+    Where channels cancel each other, as in stereo with one channel inverted, the louder one is used
+    instead. This is decided for each tenth of a second, whatever the lengths of the blocks.
 
     Args:
         sample_rate: In Hz.
-        n_channels: How many channels.
-        channels: ``"mix"`` averages them, ``"each"`` leaves them as they are, and a number chooses
-            one, the first being 0.
+        n_channels: Number of channels.
+        channels: ``"mix"`` averages them, ``"each"`` keeps them all, and an integer selects one,
+            counted from 0.
         source: Name of the recording in messages.
 
     Raises:
-        AudioError: There is no such channel.
-        ValueError: `channels` is none of these.
+        AudioError: The channel does not exist.
+        ValueError: `channels` is not valid.
 
     Example:
         >>> downmix = Downmix(8_000, 2)
@@ -265,7 +265,7 @@ class Downmix:
         self._n_samples = self._n_cancelled = 0
 
     def push(self, samples: Floats) -> Floats:
-        """Take the next samples, (channels, samples), and return what is decided."""
+        """Add samples, (channels, samples), and return the output that is complete."""
         if not self._is_mixed:
             return samples if self._channels in ("mix", "each") else self._one(samples)
         waiting = np.concatenate((self._waiting, samples), axis=1)
@@ -281,7 +281,7 @@ class Downmix:
         return rest if self._channels == "each" else rest[:1]
 
     def findings(self, source: str) -> list[Finding]:
-        """Warn of how much of it the channels cancelled each other."""
+        """Return a finding if channels cancelled each other, with the time for which they did."""
         if not self._n_cancelled:
             return []
         cancelled, all_of_it = self._n_cancelled / self._rate, self._n_samples / self._rate
@@ -317,11 +317,11 @@ def _louder(energies: Floats) -> int:
 
 
 def mono(recording: Recording, channels: Channels = "mix") -> Floats:
-    """Mix a recording, at its own rate.
+    """Mix a recording to mono, at its own rate.
 
     Args:
-        recording: What `dcasenet.audio.io.read` returned.
-        channels: See `Downmix`; ``"each"`` makes no sense here.
+        recording: A recording that `dcasenet.audio.io.read` returned.
+        channels: See `Downmix`; ``"each"`` is not useful here.
 
     Returns:
         The waveform, shape (samples,).
@@ -340,7 +340,7 @@ def mono(recording: Recording, channels: Channels = "mix") -> Floats:
 def prepare(
     recording: Reader | Recording, spec: ModelSpec, channels: Channels = "mix"
 ) -> LoadedAudio:
-    """Mix the channels, unless each is wanted, and bring them to the model's rate.
+    """Mix the channels, unless all are kept, and resample them to the model's rate.
 
     Example:
         >>> from dcasenet.audio.io import read
@@ -353,10 +353,10 @@ def prepare(
 def prepare_each(
     audio: Audio | Audios, sample_rate: Rate, spec: ModelSpec, options: ReadOptions
 ) -> Iterator[StreamedAudio]:
-    """Open the one audio, or each of a sequence, one at a time, to be read at the model's rate.
+    """Open one audio input, or each of a sequence in turn, for reading at the model's rate.
 
     Raises:
-        AudioError: One cannot be used; for a sequence, the message says which.
+        AudioError: An input cannot be used; for a sequence, the message tells which.
     """
     for reader in read_each(audio, sample_rate, options):
         yield StreamedAudio(reader, spec, options.channels, strict=options.strict)
@@ -365,10 +365,10 @@ def prepare_each(
 def read_each(
     audio: Audio | Audios, sample_rate: Rate, options: ReadOptions = AS_USUAL
 ) -> Iterator[Reader]:
-    """Open the one audio, or each of a sequence, one at a time; it is closed with the next.
+    """Open one audio input, or each of a sequence in turn; it is closed before the next is opened.
 
     Raises:
-        AudioError: One cannot be used; for a sequence, the message says which.
+        AudioError: An input cannot be used; for a sequence, the message tells which.
     """
     audios = [cast("Audio", audio)] if is_single(audio) else cast("Audios", audio)
     for index, item in enumerate(audios, start=1):

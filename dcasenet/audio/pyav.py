@@ -1,7 +1,7 @@
-"""Formats that libsndfile does not decode: which they are, and PyAV, which decodes them.
+"""Recognize formats that libsndfile does not decode, and decode them with PyAV.
 
-PyAV is optional. It is given the demuxer by name, never left to guess: some that it would guess
-open other files, or addresses, that a hostile file names.
+PyAV is optional. The demuxer is always set by name: some of those that FFmpeg would choose itself
+open other files or addresses that are named in a malicious file.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     import av
 
 INSTALL = "pip install 'dcasenet[av]'"
-# Bytes in which the codec's name is looked for.
+# Bytes in which the codec's name is searched.
 HEAD = 2**16
-# Bytes that FFmpeg reads to find out what there is, at most.
+# Most bytes that FFmpeg reads to detect the streams.
 MOST_PROBED = 2**22
-# Boxes of an MPEG-4 file that are looked at, at most.
+# Most boxes of an MPEG-4 file that are read.
 MOST_BOXES = 100_000
-# FFmpeg's clock, in ticks of a second.
+# Ticks of FFmpeg's clock in a second.
 AV_TIME_BASE = 1_000_000
-# Samples by which a length that is stated in other units may differ.
+# Samples by which a length stated in other units may differ.
 SLACK = 4096
 
 
@@ -38,9 +38,9 @@ class AvFormat:
     """A format that libsndfile does not decode.
 
     Attributes:
-        container: What it is called.
-        codec: What is in it, as far as that can be told; empty if the container says it all.
-        demuxer: FFmpeg's name for the container.
+        container: Name of the container.
+        codec: Name of the codec, if known; empty if the container implies it.
+        demuxer: FFmpeg's name of the container.
     """
 
     container: str
@@ -68,7 +68,7 @@ _MAGIC = {
     b"caff": ("CAF", "caf"),
     b"NIST": ("NIST SPHERE", "nistsphere"),
 }
-# Marks of codecs in the header of a container, the more telling ones first.
+# Byte patterns of codecs in the header of a container, the most specific ones first.
 _CODECS = {
     "mov": {b"alac": "ALAC", b"Opus": "Opus", b"fLaC": "FLAC", b"ac-3": "AC-3", b"ec-3": "E-AC-3",
             b"samr": "AMR", b".mp3": "MP3", b"mp4a": "AAC"},
@@ -87,11 +87,11 @@ _WAV_TAGS = {
 
 
 def find_av_format(stream: BinaryStream, start: int = 0) -> AvFormat | None:
-    """Return the name of a format that libsndfile may not decode; None if it is not known either.
+    """Recognize a format that libsndfile may not decode; None if it is unknown.
 
     Args:
         stream: The file.
-        start: Where the tags before it end.
+        start: Position after the leading tags.
     """
     head = read_at(stream, start, HEAD)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"skip"):
@@ -111,14 +111,14 @@ def find_av_format(stream: BinaryStream, start: int = 0) -> AvFormat | None:
 
 
 def find_parts(stream: BinaryStream, av_format: AvFormat) -> list[tuple[int, int]]:
-    """Find where each of the files begins and ends that were joined: of MPEG-4 alone.
+    """Find the files that were joined into one; only MPEG-4 files are searched.
 
     Args:
         stream: The file.
-        av_format: What it is.
+        av_format: Its format.
 
     Returns:
-        (start, stop) in bytes, in order; one for a file that is whole.
+        (start, stop) of each in bytes, in order; a single pair if no files were joined.
     """
     size = size_of(stream)
     starts, position, has_index = [0], 0, False
@@ -131,9 +131,9 @@ def find_parts(stream: BinaryStream, av_format: AvFormat) -> list[tuple[int, int
             starts.append(position)
             has_index = False
         has_index = has_index or name == b"moov"
-        if n_bytes == 1:  # it takes more than 32 bits
+        if n_bytes == 1:  # the size has 64 bits
             n_bytes = int.from_bytes(head[8:], "big")
-        if n_bytes < 8:  # up to the end, or no box
+        if n_bytes < 8:  # the box extends to the end, or is invalid
             break
         position += n_bytes
     return list(pairwise([*starts, size]))
@@ -146,11 +146,11 @@ def _codec(stream: BinaryStream, head: bytes, demuxer: str) -> str:
 
 
 class Av:
-    """FFmpeg, by PyAV; see `dcasenet.audio.libsndfile.Source`.
+    """Decode with FFmpeg, through PyAV; see `dcasenet.audio.libsndfile.SampleSource`.
 
     Args:
         stream: Binary stream to decode.
-        demuxer: FFmpeg's name for its container.
+        demuxer: FFmpeg's name of the container.
 
     Raises:
         ImportError: PyAV is not installed.
@@ -183,7 +183,7 @@ class Av:
         self.has_others = len(self._container.streams) > 1
         try:
             self.sample_rate, self.n_channels = self._stream.rate or 0, self._stream.channels
-        except AttributeError as error:  # of a codec that FFmpeg does not know either
+        except AttributeError as error:  # FFmpeg does not know the codec
             self.close()
             raise DecodeError("No decoder knows the codec") from error
         if not self.sample_rate or not self.n_channels:
@@ -192,8 +192,8 @@ class Av:
         self.n_announced = self._announced()
 
     def blocks(self, n_expected: int | None) -> Iterator[Block]:
-        """Return the samples; see `Source`."""
-        # Encoders fill their last frame: what the header does not count of it is cut off.
+        """Yield the samples; see `SampleSource`."""
+        # Encoders pad their last frame; samples beyond the length in the header are cut off.
         waiting: list[Block] = []
         n_waiting = n_given = 0
         for block in self._decoded():
@@ -224,7 +224,7 @@ class Av:
                 continue
             for frame in cast("list[av.AudioFrame]", frames):
                 key = frame.format.name, frame.layout.name, frame.sample_rate
-                if key not in resamplers:  # any number of formats may follow each other
+                if key not in resamplers:  # the format may change from frame to frame
                     resamplers[key] = self._av.AudioResampler(
                         "flt", self._stream.layout, self.sample_rate
                     )
@@ -249,10 +249,10 @@ class Av:
 
 
 def _refuse(url: str, *_: Any) -> Any:
-    """Open no file that another file names."""
+    """Refuse to open another file that the file names."""
     raise PermissionError(f"It names another file, {url!r}")
 
 
 def _reason(error: Exception) -> str:
-    """Return what FFmpeg says, without its number and the stream's name."""
+    """Return FFmpeg's error message, without the error number and the name of the stream."""
     return re.sub(r"^\[Errno [^]]*\] |: '.*'$", "", str(error))

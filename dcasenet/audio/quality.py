@@ -1,4 +1,4 @@
-"""What is doubtful about a recording, measured block by block while it is read."""
+"""Find problems of a recording, measured block by block while it is read."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ Kind: TypeAlias = Literal[
 ]
 Samples: TypeAlias = NDArray[np.float32]
 
-# Full scale is 1. Mixing and lossy coding overshoot it by some dB, integers kept as floats by far.
+# Full scale is 1. Mixing and lossy coding exceed it by a few dB, integers kept as floats by far.
 LOUD_PEAK = 1.5
-# Samples next to full scale that do not change are clipped if the sound got there by a jump: of 16
-# bits, so many steps. Three flat places are no accident.
+# Equal samples near full scale are clipped if they follow a jump of at least so many steps of 16
+# bits. Below three such places, they are taken for accidental.
 CLIP_LEVEL, CLIP_JUMP, LEAST_FLAT = 0.99, 16 / 2**15, 3
-# Half the way from the lowest to the highest sample: −80 dB of full scale.
+# Half the range from the lowest to the highest sample: −80 dB of full scale.
 QUIET = 1e-4
-# Recorders have an offset of some thousandths.
+# Smallest mean that is reported; recorders usually have an offset of some thousandths.
 LEAST_OFFSET = 0.02
-# Seconds; less than a step of the event curves.
+# Duration in seconds, less than a step of the event curves.
 SHORT = 0.1
-# Nothing records more on purpose; a batch of clips is mistaken for channels.
+# Most channels that are not reported; more are probably a batch of clips.
 MOST_USUAL_CHANNELS = 8
-# Telephony ends at 3.4 or 4 kHz; what the models were trained on goes on to 8 and more. What ends
-# far below is low by nature.
+# Telephone sound ends at 3.4 or 4 kHz; the models' training data extends to 8 kHz and more. A
+# spectrum that ends far below that is naturally low.
 LEAST_END, NARROW = 2_500.0, 5_512.5  # Hz
-# Spectra are taken of windows of so many samples, one each second, in bands of which there are 64.
+# Samples of a window, of which the spectrum is taken once a second, and number of its bands.
 WINDOW, N_BANDS = 4096, 64
-# Where a spectrum ends, it falls by so much from two bands to the two behind the next (decibels),
-# and so much below is all that follows.
+# Where a spectrum ends, it falls by so many decibels from two bands to the two after the next one,
+# and everything above stays lower by the second number.
 CLIFF, REMAINS = 25.0, 20.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something doubtful about a recording.
+    """A problem of a recording.
 
     Attributes:
-        kind: What it is about, in one word: ``"file"`` (missing, damaged or left out), ``"level"``
+        kind: The kind of problem: ``"file"`` (missing, damaged or left out), ``"level"``
             (beyond full scale), ``"clipping"``, ``"dc"``, ``"silence"``, ``"bandwidth"``,
             ``"antiphase"``, ``"length"``, ``"channels"``.
-        message: A sentence, which begins with the recording's name.
+        message: A sentence that begins with the recording's name.
     """
 
     kind: Kind
@@ -59,11 +59,11 @@ class Meter:
 
     Args:
         sample_rate: In Hz.
-        n_channels: How many channels.
+        n_channels: Number of channels.
 
     Attributes:
-        n_samples: Length so far.
-        peak: Highest absolute value.
+        n_samples: Number of samples so far.
+        peak: Highest absolute sample.
     """
 
     def __init__(self, sample_rate: int, n_channels: int) -> None:
@@ -73,23 +73,23 @@ class Meter:
         self._high = np.full(n_channels, -np.inf)
         self._sum = np.zeros(n_channels)
         self._squares = 0.0
-        self._tail = np.zeros((n_channels, 0), np.float32)  # for runs across the border of blocks
+        self._tail = np.zeros((n_channels, 0), np.float32)  # for runs across two blocks
         self._n_clipped = self._n_flat = 0
         self._spectrum = _Spectrum(sample_rate, n_channels)
 
     @property
     def peak(self) -> float:
-        """Highest absolute value."""
+        """Highest absolute sample."""
         return float(max(self._high.max(), -self._low.min())) if self.n_samples else 0.0
 
     @property
     def rms(self) -> float:
-        """Root of the mean square, over all channels."""
+        """Root of the mean square of all samples."""
         return float(np.sqrt(self._squares / max(1, self.n_samples * self._n_channels)))
 
     @property
     def offset(self) -> float:
-        """Mean of the channel where it is furthest from zero."""
+        """Mean of the channel whose mean is furthest from zero."""
         means = self._sum / max(1, self.n_samples)
         return float(means[np.abs(means).argmax()])
 
@@ -106,7 +106,7 @@ class Meter:
         return self._spectrum.end()
 
     def add(self, block: Samples) -> None:
-        """Take the next samples, (channels, samples)."""
+        """Add the next samples, (channels, samples)."""
         if not block.size:
             return
         low, high = block.min(axis=1), block.max(axis=1)
@@ -121,7 +121,7 @@ class Meter:
         self.n_samples += block.shape[1]
 
     def _look_for_clipping(self, samples: Samples) -> None:
-        # Four in a row: a jump, and then three that are equal, next to full scale.
+        # Of four samples in a row, a jump from the first to the next three, which are equal.
         if samples.shape[1] < 4:
             return
         same = (samples[:, 1:] == samples[:, :-1]) & (np.abs(samples[:, 1:]) >= CLIP_LEVEL)
@@ -131,7 +131,7 @@ class Meter:
         self._n_flat += int(np.count_nonzero(is_flat & jumps))
 
     def findings(self, source: str) -> list[Finding]:
-        """Return what is doubtful, once all has been taken."""
+        """Return the problems, once all samples have been added."""
         found: list[tuple[Kind, str]] = []
         if self.n_samples < SHORT * self._rate:
             found.append(("length", f"it is {self.n_samples / self._rate:.3f} s long: {_SHORT}"))
@@ -186,14 +186,14 @@ _CHANNELS = "if this is a batch of clips, pass them as a list: list(batch)."
 
 
 class _Spectrum:
-    """The mean spectrum, of one window each second."""
+    """The mean spectrum of one window each second."""
 
     def __init__(self, sample_rate: int, n_channels: int) -> None:
         self._rate = sample_rate
         self._window = np.hanning(WINDOW).astype(np.float32)
         self._power = np.zeros(WINDOW // 2 + 1)
         self._waiting = np.zeros((n_channels, 0), np.float32)
-        self._n_skipped = 0  # samples to pass over before the next window
+        self._n_skipped = 0  # samples to skip before the next window
 
     def add(self, block: Samples) -> None:
         place = 0
@@ -213,7 +213,7 @@ class _Spectrum:
 
     def end(self) -> float:
         power = self._power
-        if not power.any() and self._waiting.shape[1]:  # less than a window
+        if not power.any() and self._waiting.shape[1]:  # shorter than a window
             n_waiting = self._waiting.shape[1]
             short = np.zeros((len(self._waiting), WINDOW), np.float32)
             short[:, :n_waiting] = self._waiting * np.hanning(n_waiting + 2)[1:-1]
@@ -233,7 +233,7 @@ def _power(frame: Samples) -> NDArray[np.float64]:
 
 
 def _last_band(levels: NDArray[np.float64]) -> int:
-    """Return after which band the spectrum falls off a cliff and does not rise again."""
+    """Return the band above which the spectrum drops steeply and stays low."""
     for band in range(len(levels) - 3, 1, -1):
         below = levels[band - 2 : band].mean()
         above = levels[band + 1 :]
@@ -243,12 +243,12 @@ def _last_band(levels: NDArray[np.float64]) -> int:
 
 
 def refuse_doubtful(warnings: tuple[str, ...]) -> None:
-    """Make warnings an error.
+    """Raise an error if there are warnings.
 
     Raises:
-        AudioError: There is one.
+        AudioError: There is at least one.
     """
     if warnings:
         raise AudioError(
-            f"{' '.join(warnings)} With strict=True that is an error; without it, a warning."
+            f"{' '.join(warnings)} strict=True makes this an error; without it, it is a warning."
         )

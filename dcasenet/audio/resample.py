@@ -1,4 +1,4 @@
-"""Change the sample rate of a recording, by soxr or by the authors' windowed sinc."""
+"""Change the sample rate of a recording, with soxr or with the authors' windowed sinc."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import soxr
 from numpy.typing import NDArray
 
 # The authors resampled with the defaults of torchaudio.transforms.Resample: a sinc over 6 zero
-# crossings to each side, cut off at 0.99 of the lower Nyquist frequency.
+# crossings on each side, with a cutoff at 0.99 of the lower Nyquist frequency.
 SINC_WIDTH = 6
 SINC_ROLLOFF = 0.99
 
@@ -19,20 +19,20 @@ Floats = NDArray[np.float32]
 
 
 def resample(samples: Floats, source_rate: int, target_rate: int, method: Method) -> Floats:
-    """Bring samples to another rate; what lies before and after them counts as silence.
+    """Resample a signal; it is taken to be zero before its start and after its end.
 
     Args:
         samples: Shape (..., samples), at least one sample; any leading axes.
         source_rate: Rate of `samples`, in Hz.
-        target_rate: Rate wanted, in Hz. If it is `source_rate`, `samples` itself comes back.
-        method: ``"soxr"``: the soxr library at its quality HQ. ``"sinc"``: a sinc under a Hann
-            window, width 6, roll-off 0.99, as the authors' training data was resampled.
+        target_rate: New rate, in Hz. If it equals `source_rate`, `samples` itself is returned.
+        method: ``"soxr"``: the soxr library at quality HQ. ``"sinc"``: a sinc with a Hann window,
+            width 6, roll-off 0.99, as the authors' training data was resampled.
 
     Returns:
         Shape (..., ceil(samples · target_rate / source_rate)).
 
     Raises:
-        ValueError: `method` is neither of the two.
+        ValueError: `method` is not one of these.
 
     Example:
         >>> resample(np.zeros((2, 441), np.float32), 44_100, 24_000, "sinc").shape
@@ -49,9 +49,9 @@ def resample(samples: Floats, source_rate: int, target_rate: int, method: Method
 
 
 class Resampler:
-    """Bring a recording that comes in blocks to another rate; see `resample`.
+    """Resample a recording block by block; see `resample`.
 
-    The blocks together are what `resample` gives of the whole, whatever their lengths.
+    The joined blocks equal what `resample` returns for the whole, whatever their lengths.
 
     Example:
         >>> resampler = Resampler(44_100, 24_000, "sinc")
@@ -68,7 +68,7 @@ class Resampler:
         self._n_input = self._n_output = 0
 
     def push(self, samples: Floats) -> Floats:
-        """Take the next samples, (channels, samples), and give what follows from them for sure."""
+        """Add samples, (channels, samples), and return the output that is complete."""
         source, target = self._rates
         if source == target:
             return samples
@@ -81,7 +81,7 @@ class Resampler:
         return output
 
     def close(self) -> Floats:
-        """Return the rest, (channels, samples): all in all ceil(samples · target / source)."""
+        """Return the rest, (channels, samples): in total ceil(samples · target / source)."""
         if self._steps is None:
             return np.zeros((1, 0), np.float32)
         source, target = self._rates
@@ -100,8 +100,8 @@ class _BySoxr:
         self._stream = soxr.ResampleStream(
             source_rate, target_rate, n_channels, dtype="float32", quality="HQ"
         )
-        # soxr rounds the length to nearest. With a little more silence behind the end it always
-        # gives enough, and the surplus is cut.
+        # soxr rounds the length to nearest. Some silence after the end makes the output at least
+        # as long as needed; the surplus is cut off.
         self._silence = np.zeros((source_rate // target_rate + 2, n_channels), np.float32)
 
     def push(self, samples: Floats) -> Floats:
@@ -116,24 +116,24 @@ class _BySoxr:
 
 class _BySinc:
     # In lowest terms, `new` outputs span `orig` inputs, so that output phase + new · m needs the
-    # same weights for every m. Only the taps under the window are kept: for any two rates up to
-    # 384 kHz under 14 · 384,000 weights, where a bank over the whole period could have 10¹¹.
+    # same weights for every m. Only the taps inside the window are stored: for any two rates up to
+    # 384 kHz fewer than 14 · 384,000 weights, where a bank over the whole period could have 10¹¹.
     def __init__(self, source_rate: int, target_rate: int, n_channels: int) -> None:
         common = math.gcd(source_rate, target_rate)
         self._orig, self._new = source_rate // common, target_rate // common
-        # To each side, in input samples.
+        # Half width of the window, in input samples.
         self._reach = SINC_WIDTH * self._orig / (min(self._orig, self._new) * SINC_ROLLOFF)
         self._n_taps = math.floor(2 * self._reach) + 1
-        self._first = np.zeros(0, np.int64)  # first tap of each phase, from the period's start
+        self._first = np.zeros(0, np.int64)  # first tap of each phase, relative to the period
         self._weights = np.zeros((0, self._n_taps), np.float32)
-        # Input from `_start` on, in samples; silence before the first one.
+        # Input from position `_start` on, with silence before the first sample.
         self._start = -math.floor(self._reach)
         self._kept = np.zeros((n_channels, -self._start), np.float32)
-        self._done = 0  # outputs given
+        self._done = 0  # number of outputs returned
 
     def push(self, samples: Floats) -> Floats:
         self._kept = np.concatenate((self._kept, samples), axis=1)
-        # The last output whose taps are all here: its position and reach end before the input.
+        # The last output whose taps are all available.
         end = self._start + self._kept.shape[1] - self._n_taps - 1 + self._reach
         return self._outputs(max(self._done, math.floor(end * self._new / self._orig)))
 
@@ -145,7 +145,7 @@ class _BySinc:
         return self._outputs(stop)
 
     def _outputs(self, stop: int) -> Floats:
-        """Return the outputs up to number `stop`, and let go of the input that only they need."""
+        """Return the outputs up to number `stop`, and drop input that is not needed any more."""
         orig, new, start = self._orig, self._new, self._done
         if stop == start:
             return np.zeros((len(self._kept), 0), np.float32)
@@ -165,7 +165,7 @@ class _BySinc:
         return output
 
     def _extend_weights(self, n_phases: int) -> None:
-        """Compute the weights of the phases up to a number; few are needed of a short block."""
+        """Compute the weights of the first `n_phases` phases; a short block needs only few."""
         known = len(self._weights)
         if n_phases <= known:
             return
@@ -178,7 +178,7 @@ class _BySinc:
 
 
 def _sinc_weights(distance: NDArray[np.float64], orig: int, new: int) -> Floats:
-    """Weight of taps that lie `distance` input samples from the output; same shape."""
+    """Return the weights of taps at `distance` input samples from the output; same shape."""
     base = min(orig, new) * SINC_ROLLOFF
     time = np.clip(distance * (base / orig), -SINC_WIDTH, SINC_WIDTH)
     window = np.cos(time * (np.pi / (2 * SINC_WIDTH))) ** 2

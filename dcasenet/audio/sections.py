@@ -1,4 +1,4 @@
-"""The sections of a file, each decoded by itself, and the warnings about them."""
+"""Divide a file into sections that are decoded separately, and warn of problems in them."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ from dcasenet.audio.pyav import INSTALL, Av, AvFormat, find_av_format, find_part
 from dcasenet.audio.views import BinaryStream, View, read_at, size_of
 from dcasenet.errors import AudioError
 
-# Pages of pictures and texts before the sound of an Ogg stream, at most, in bytes.
+# Most bytes of pictures and text accepted before the sound of an Ogg stream.
 MOST_HEADER = 2**26
-# Tags before the sound, at most.
+# Most tags accepted before the sound.
 MOST_TAGS = 100
-# Containers state their length in their own units, and encoders add to it: seconds.
+# Smallest missing length that is reported, in seconds: containers state it in their own units, and
+# encoders add padding.
 LEAST_MISSING = 0.2
 
 
-class Unusable(Exception):  # noqa: N818 - it says what a file is
-    """The decoded part of a section is unusable; the message says why, without the file name."""
+class Unusable(Exception):  # noqa: N818 - describes a file, not an error of the program
+    """The decoded part of a section is unusable; the message is the reason, without the file."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +48,28 @@ class Outcome:
     """Outcome of decoding a section.
 
     Attributes:
-        source: The decoder, at its end.
-        n_samples: How many samples it gave.
+        source: The decoder, after its last block.
+        n_samples: Number of decoded samples.
     """
 
     source: SampleSource
     n_samples: int
 
     def seconds(self, n_samples: int) -> str:
-        """Write a length in seconds."""
+        """Return a length as text, in seconds."""
         return f"{n_samples / self.source.sample_rate:.2f} s"
 
     def length(self, n_samples: int) -> str:
-        """Write a length."""
+        """Return a length as text, in frames and seconds."""
         return f"{n_samples:,} frames ({self.seconds(n_samples)})"
 
     def short_of(self, n_stated: int) -> str:
-        """Warn that the header promises more."""
+        """Return a warning that the header states more than there is."""
         held = f"{self.n_samples:,} ({self.seconds(self.n_samples)})"
         return f"the header promises {self.length(n_stated)} and the file holds {held}"
 
     def more_than(self, n_stated: int) -> str:
-        """Warn that the header counts less."""
+        """Return a warning that the header states less than there is."""
         more = self.n_samples - n_stated
         return (
             f"the header counts {self.length(n_stated)} and {more:,} more ({self.seconds(more)}) "
@@ -76,27 +77,27 @@ class Outcome:
         )
 
     def left_out(self, n_there: int) -> Iterator[str]:
-        """Warn of samples that are present but could not be decoded."""
+        """Yield a warning if samples in the file could not be decoded."""
         n_left = n_there - self.n_samples
         if n_left > 0:
             yield f"{self.length(n_left)} at the end cannot be decoded and are left out."
 
 
 class Section(ABC):
-    """A part of a file that is decoded by itself."""
+    """A part of a file that is decoded separately."""
 
     @abstractmethod
     def open(self) -> SampleSource:
-        """Begin to decode it.
+        """Open the decoder.
 
         Raises:
-            DecodeError: It cannot be decoded.
-            OSError: It cannot be read.
+            DecodeError: The section cannot be decoded.
+            OSError: The section cannot be read.
         """
 
     @property
     def n_samples(self) -> int | None:
-        """Its length in samples, if known before decoding."""
+        """Number of samples, if known before decoding."""
         return None
 
     @abstractmethod
@@ -109,13 +110,13 @@ class Section(ABC):
 
 
 class Samples(Section):
-    """Plain samples: WAV, AIFF and the like."""
+    """Uncompressed samples: WAV, AIFF and similar formats."""
 
     def __init__(self, stream: BinaryStream, sound: Sound) -> None:
         self._stream, self._sound = stream, sound
 
     def open(self) -> SampleSource:
-        """Begin to decode it, past libsndfile's reader of the container where that would not do."""
+        """Open the decoder; skip libsndfile's reader of the container where it would not work."""
         sound, encoding = self._sound, self._sound.encoding
         if sound.is_whole or encoding.subtype is None:
             try:
@@ -134,17 +135,17 @@ class Samples(Section):
 
     @property
     def n_samples(self) -> int:
-        """Its length in samples."""
+        """Number of samples."""
         return self._sound.encoding.frames(self._sound.n_bytes)
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare the sizes in the header with the file."""
+        """Compare the length in the header with the file."""
         sound = self._sound
         if sound.n_rest:
             yield f"the last {sound.n_rest:,} bytes are not {sound.kind} data."
         n_stated = None if sound.n_stated is None else sound.encoding.frames(sound.n_stated)
         if n_stated is None:
-            if sound.kind != "WAV":  # in which programs that write to a pipe leave it open, too
+            if sound.kind != "WAV":  # programs that write WAV to a pipe state no length, either
                 yield (
                     "the header states no length, as when a recorder is stopped; "
                     f"{outcome.length(outcome.n_samples)} follow and are processed."
@@ -164,12 +165,12 @@ class Flac(Section):
         self._stream, self._flac = stream, flac
 
     def open(self) -> SampleSource:
-        """Begin to decode it, whatever its header says of the length."""
+        """Open the decoder, whatever length the header states."""
         return Libsndfile(self._flac.view(self._stream))
 
     @property
     def n_samples(self) -> int:
-        """Its length in samples."""
+        """Number of samples."""
         return self._flac.n_samples
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
@@ -198,12 +199,12 @@ class Flac(Section):
 
 
 class Mp3(Section):
-    """Frames of MP3.
+    """Frames of MP3 audio.
 
     Args:
         stream: The file.
         stretch: The frames.
-        is_broadcast: Whether it was saved from a broadcast: it begins, and may end, within a frame.
+        is_broadcast: Whether it is a saved broadcast, which begins and may end within a frame.
     """
 
     def __init__(
@@ -212,22 +213,22 @@ class Mp3(Section):
         self._stream, self._stretch, self._is_broadcast = stream, stretch, is_broadcast
 
     def open(self) -> SampleSource:
-        """Begin to decode it: by itself, unless it is known to be as its encoder wrote it."""
+        """Open the decoder, in another process unless the frames are known to be intact."""
         view = self._stretch.view(self._stream)
         if not self._stretch.is_intact:
             try:
                 return Isolated(view)
-            except OSError:  # no process can be started here
+            except OSError:  # no process can be started
                 view.seek(0)
         return Libsndfile(view)
 
     @property
     def n_samples(self) -> int:
-        """Its length in samples."""
+        """Number of samples."""
         return self._stretch.n_samples
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare the tag with the frames, and report damage."""
+        """Compare the tag with the frames, and yield warnings of damage."""
         stretch, n_stated = self._stretch, self._stretch.n_stated
         slack = SLACK_FRAMES * stretch.format.n_samples
         n_missing = (n_stated or 0) - stretch.n_samples
@@ -235,7 +236,7 @@ class Mp3(Section):
             yield self._damage(outcome, n_missing if n_missing > slack else 0)
         elif n_missing > slack:
             where = "the file is truncated"
-            if not stretch.is_cut:  # it ends with a whole frame
+            if not stretch.is_cut:  # the file ends with a whole frame
                 where = "the rest is missing at the end or inside, so that later times may be early"
             yield f"{outcome.short_of(n_stated or 0)}; {where}."
         elif n_stated is not None and n_missing < -slack:
@@ -278,11 +279,11 @@ class OggLink(Section):
         self._stream, self._link, self._n_junk = stream, link, n_junk
 
     def open(self) -> SampleSource:
-        """Begin to decode it."""
+        """Open the decoder."""
         return Libsndfile(self._link.view(self._stream))
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
-        """Compare the time of its last page with the decoded length."""
+        """Compare the time of the last page with the decoded length."""
         link, n_stated = self._link, outcome.source.n_announced or 0
         if outcome.n_samples < n_stated:
             is_inside = link.granule_at_gap is not None or self._n_junk or link.is_ended
@@ -302,13 +303,13 @@ class OggLink(Section):
 
 
 class Other(Section):
-    """A section in a format of libsndfile."""
+    """A section in another format of libsndfile."""
 
     def __init__(self, stream: BinaryStream) -> None:
         self._view = View(stream, [(0, size_of(stream))])
 
     def open(self) -> SampleSource:
-        """Begin to decode it."""
+        """Open the decoder."""
         return Libsndfile(self._view)
 
     def findings(self, outcome: Outcome) -> Iterator[str]:
@@ -332,7 +333,7 @@ class ByAv(Section):
         self._view, self._format = View(stream, [(0, size_of(stream))]), av_format
 
     def open(self) -> SampleSource:
-        """Begin to decode it."""
+        """Open the decoder."""
         try:
             return Av(self._view, self._format.demuxer)
         except ImportError as error:
@@ -363,26 +364,26 @@ class ByAv(Section):
 
 
 def _unread(view: View) -> Iterator[str]:
-    """Warn of a large part of a file that its decoder had no use for."""
+    """Yield a warning if the decoder did not use a large part of a file."""
     if view.n_unread:
         yield f"{view.n_unread:,} bytes, which may hold more sound, are left out."
 
 
 def find_sections(stream: BinaryStream, source: str) -> list[Section]:
-    """Find the sections of a file, in order: one, unless files were joined.
+    """Find the sections of a file, in order: one, or several if files were joined.
 
     Args:
         stream: The file.
         source: Name used in messages.
 
     Raises:
-        AudioError: It is empty, or the data before the audio is too large.
-        DecodeError: It is not audio.
+        AudioError: The file is empty, or the data before the audio is too large.
+        DecodeError: The file is not audio.
     """
     if not read_at(stream, 0, 1):
-        raise AudioError(f"{source} is empty (0 bytes). Give a file that holds audio.")
+        raise AudioError(f"{source} is empty (0 bytes). Give a file that contains audio.")
     start = skip_tags(stream, 0, MOST_TAGS)
-    # Containers of plain samples have no place for tags before them.
+    # Containers of uncompressed samples do not allow tags before them.
     if start and kind_of(read_at(stream, start, 40)) is not None:
         stream = View(stream, [(start, size_of(stream))])
     sounds = find_sound(stream, source)
@@ -400,23 +401,23 @@ def _compressed(stream: BinaryStream, source: str) -> list[Section]:
     head = read_at(stream, start, 36)
     if head.startswith(b"ID3") and len(head) >= 10:
         raise AudioError(
-            f"{source} begins with more than {MOST_TAGS} ID3 tags. Accepted are files with fewer: "
-            "save it again with another program."
+            f"{source} begins with more than {MOST_TAGS} ID3 tags. Save it again with another "
+            "program."
         )
     if head.startswith(b"fLaC"):
         return [Flac(stream, flac) for flac in find_flac(stream, start, source)] or [Other(stream)]
     if head.startswith(b"OggS"):
         return _ogg(stream, source)
     if head.startswith(midi_dump.MAGIC) and not midi_dump.is_whole(stream):
-        raise DecodeError("It is a MIDI sample dump of which packets are missing or damaged")
+        raise DecodeError("It is a MIDI sample dump with missing or damaged packets")
     av_format = find_av_format(stream, start)
-    is_mpeg = head[:1] == b"\xff" and head[1:2] >= b"\xe0"  # to libsndfile, whatever follows
+    is_mpeg = head[:1] == b"\xff" and head[1:2] >= b"\xe0"  # libsndfile assumes MPEG
     if av_format is not None and (is_mpeg or not _is_decodable(stream)):
         return [ByAv(View(stream, [part]), av_format) for part in find_parts(stream, av_format)]
     if start or is_mpeg:
         return _mp3(stream, start) or _no_frame()
     if not _is_decodable(stream):
-        found = _mp3(stream, start)  # a saved broadcast begins anywhere in a frame
+        found = _mp3(stream, start)  # a saved broadcast may begin within a frame
         if found:
             return found
     return [Other(stream)]
@@ -426,8 +427,8 @@ def _ogg(stream: BinaryStream, source: str) -> list[Section]:
     links, n_junk = find_links(stream)
     if any(link.n_header > MOST_HEADER for link in links):
         raise AudioError(
-            f"{source} has more than {MOST_HEADER // 2**20} MiB of pictures and texts before the "
-            "sound. Accepted are files with less: save it again with another program."
+            f"{source} has more than {MOST_HEADER // 2**20} MiB of pictures and text before the "
+            "sound. Save it again with another program."
         )
     found: list[Section] = []
     for link in links:
@@ -446,7 +447,7 @@ def _mp3(stream: BinaryStream, start: int) -> list[Section]:
 
 
 def _no_frame() -> list[Section]:
-    raise DecodeError("It has no whole frame")
+    raise DecodeError("It has no complete frame")
 
 
 def _is_decodable(stream: BinaryStream) -> bool:

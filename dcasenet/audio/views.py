@@ -1,4 +1,4 @@
-"""Views of a binary file: parts of it, in order, with other bytes between them."""
+"""View parts of a binary file, and bytes between them, as one file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Protocol, TypeAlias
 
-# Bytes of their own, or from where to where in the file.
+# Bytes of its own, or (start, stop) of a part of the file.
 Piece: TypeAlias = "bytes | tuple[int, int]"
 
 
-# Bytes that a decoder may leave unread, such as fill bytes.
+# Bytes that a decoder may leave unread without a warning, such as padding.
 LEAST_UNREAD = 2**16
 
 
 class BinaryStream(Protocol):
-    """What is needed of a binary file."""
+    """The methods of a binary file that are used."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read at most so many bytes."""
+        """Read at most `size` bytes; all if negative."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Set the position."""
@@ -30,10 +30,10 @@ class BinaryStream(Protocol):
 
 
 class View(io.RawIOBase):
-    """Pieces of a file, read as one file of which nothing is copied.
+    """Pieces of a file, read as one file without copying them.
 
     Attributes:
-        n_read: How many bytes have been read; those that were read again count again.
+        n_read: Number of bytes read, counting repeated reads.
 
     Example:
         >>> View(io.BytesIO(b"old rest"), [b"new ", (4, 8), b"!"]).read()
@@ -48,7 +48,7 @@ class View(io.RawIOBase):
 
     @property
     def n_unread(self) -> int:
-        """Bytes that nobody has read, at least; 0 if they are few."""
+        """Least number of bytes that were not read; 0 if there are few."""
         size = self._starts[-1]
         n_unread = size - self.n_read
         return n_unread if n_unread > max(LEAST_UNREAD, size // 10) else 0
@@ -74,11 +74,11 @@ class View(io.RawIOBase):
         return position
 
     def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
-        """Read what is at the position: less than requested only at the end."""
+        """Read into a buffer: fewer bytes than its length only at the end."""
         filled = 0
         while filled < len(buffer) and self._position < self._starts[-1]:
             data = self._from_piece(len(buffer) - filled)
-            if not data:  # the file has become shorter
+            if not data:  # the file has been shortened
                 break
             buffer[filled : filled + len(data)] = data
             filled += len(data)
@@ -103,7 +103,7 @@ def read_at(stream: BinaryStream, position: int, size: int) -> bytes:
 
 
 def size_of(stream: BinaryStream) -> int:
-    """Return the length of a file in bytes, and leave it where it stands."""
+    """Return the length of a file in bytes, and keep its position."""
     position = stream.tell()
     size = stream.seek(0, io.SEEK_END)
     stream.seek(position)
@@ -111,5 +111,5 @@ def size_of(stream: BinaryStream) -> int:
 
 
 def length_of(piece: Piece) -> int:
-    """Return how many bytes a piece has."""
+    """Return the number of bytes in a piece."""
     return len(piece) if isinstance(piece, bytes) else max(0, piece[1] - piece[0])

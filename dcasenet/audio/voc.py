@@ -1,4 +1,4 @@
-"""Creative Voice files: blocks of samples and of silence, joined."""
+"""Read Creative Voice files: joined blocks of samples and silence."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dcasenet.audio.containers import (
 )
 from dcasenet.audio.views import Piece, length_of
 
-# VOC codecs → soundfile's names, and bytes of a sample.
+# VOC codecs → soundfile's name and bytes of a sample.
 _VOC_SUBTYPES = {0: ("PCM_U8", 1), 4: ("PCM_16", 2), 6: ("ALAW", 1), 7: ("ULAW", 1)}
 _VOC_END, _VOC_SOUND, _VOC_MORE, _VOC_SILENCE, _VOC_EXTENDED, _VOC_NEW = 0, 1, 2, 3, 8, 9
 
 
 def read_voc(file: Container) -> Sound | None:
-    """Return the sound of a VOC file; None where it has none that is known."""
+    """Return the sound of a VOC file; None if there is none in a known encoding."""
     head = file.at(file.start, 22)
     if not head.startswith(b"Creative Voice File\x1a") or len(head) < 22:
         return None
@@ -34,13 +34,13 @@ def read_voc(file: Container) -> Sound | None:
 
 
 class _VocBlocks:
-    """Join the blocks of a VOC file, of which libsndfile decodes the first.
+    """Join the blocks of a VOC file, of which libsndfile decodes only the first.
 
     Attributes:
-        encoding: That of all; sound of another one ends it.
-        pieces: Where the samples are; silence as bytes.
-        n_stated: Their bytes as the blocks say; None where one leaves that open.
-        stop: Where they end.
+        encoding: The common encoding; a block in another one ends the sound.
+        pieces: Positions of the samples; silence as bytes.
+        n_stated: Bytes of samples that the blocks state; None if one of them does not.
+        stop: Position where they end.
     """
 
     def __init__(self, file: Container) -> None:
@@ -62,20 +62,20 @@ class _VocBlocks:
             if not self._add(block, position + 4, size):
                 if self._is_end(position):
                     self.stop = position
-                elif self.pieces and block[0] > _VOC_NEW:  # 24 bits were not enough for the size
+                elif self.pieces and block[0] > _VOC_NEW:  # the size did not fit in 24 bits
                     self.pieces.append((position, self._file.size))
                 return
             position += 4 + size
 
     def _is_end(self, position: int) -> bool:
-        """Return whether another file, or tags, are where a block should be."""
+        """Return whether another file or a tag begins where a block should be."""
         if self.encoding is None:
             return False
         is_file = nothing_behind(self._file, position) is not None
         return is_file or self._file.is_other(position, self.encoding)
 
     def _add(self, block: bytes, body: int, size: int) -> bool:
-        """Take a block; tell whether the next one counts."""
+        """Add a block; return whether to read the next one."""
         kind = block[0]
         if kind == _VOC_EXTENDED and len(block) >= 8:
             n_channels = block[7] + 1
@@ -97,7 +97,7 @@ class _VocBlocks:
         if encoding is None or (self.encoding or encoding) != encoding:
             return False
         self.encoding = encoding
-        if size <= n_head:  # its writer was stopped
+        if size <= n_head:  # the recording was interrupted
             self.pieces.append((body + n_head, self._file.size))
             self.n_stated = None
             return False
@@ -114,7 +114,7 @@ class _VocBlocks:
 
 
 def _voc_encoding(block: bytes, extended: tuple[int, int] | None) -> Encoding | None:
-    """Read the head of a block of sound."""
+    """Parse the header of a block of sound."""
     if len(block) < 20:
         return None
     if block[0] == _VOC_NEW:

@@ -145,5 +145,5 @@ def test_pictures_out_of_proportion_are_refused() -> None:
             is_head = (self._position - 42) % (2**24 + 3) == 0
             return (picture if is_head else b"\0" * 4)[:size]
 
-    with pytest.raises(AudioError, match="more than 64 MiB of pictures and texts before the sound"):
+    with pytest.raises(AudioError, match="more than 64 MiB of pictures and text before the sound"):
         find_flac(Sparse(), 0, "a.flac")

@@ -43,6 +43,6 @@ def test_a_whole_one_is_decoded(subtype: str, capfd: pytest.CaptureFixture[str])
 def test_a_damaged_one_is_refused_without_a_word_on_a_stream(
     damaged: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(AudioError, match="sample dump of which packets are missing or damaged"):
+    with pytest.raises(AudioError, match="sample dump with missing or damaged packets"):
         read(damaged)
     assert capfd.readouterr() == ("", "")

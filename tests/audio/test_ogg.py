@@ -89,7 +89,7 @@ def test_a_file_that_is_cut_is_reported_to_be() -> None:
 
 def test_headers_out_of_proportion_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcasenet.audio.sections.MOST_HEADER", 1_000)
-    with pytest.raises(AudioError, match=r"a\.ogg has more than 0 MiB of pictures and texts"):
+    with pytest.raises(AudioError, match=r"a\.ogg has more than 0 MiB of pictures and text"):
         decode(VORBIS, "a.ogg")
 
 

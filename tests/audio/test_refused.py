@@ -40,8 +40,8 @@ def wav(samples: NDArray[Any] = RAMP, rate: int = RATE, subtype: str = "FLOAT") 
         (np.zeros(5, bool), r"type bool is not audio\. Accepted are floats and integers of"),
         (np.zeros(5, complex), "type complex128 is not audio"),
         (np.array([0.5, None]), "type object is not audio"),
-        (np.array(["a.wav", "b.wav"]), r"An array of 2 paths is no single audio.*list\(paths\)"),
-        (np.array([Path("a.wav")]), "An array of 1 paths is no single audio"),
+        (np.array(["a.wav", "b.wav"]), r"An array of 2 paths is not a single audio.*list\(paths\)"),
+        (np.array([Path("a.wav")]), "An array of 1 paths is not a single audio input"),
         (np.array(["a.wav"])[:0], "type <U5 is not audio"),
         (np.full(3, np.longdouble("1e400")), "holds 0 NaN and 3 infinite values"),
         (np.ma.masked_array(RAMP, RAMP > 0.25), r"2,000 masked samples.*audio\.filled\(0\)"),
@@ -121,7 +121,7 @@ def test_two_truths_about_the_rate_are_refused(tmp_path: Path) -> None:
             read(audio, RATE)
     with pytest.raises(AudioError, match=r"a\.wav states its own sample rate, and 8000"):
         read((path, RATE))  # type: ignore[arg-type]
-    with pytest.raises(AudioError, match=r"tuple says 8,000 Hz and sample_rate=16000 was given"):
+    with pytest.raises(AudioError, match=r"tuple states 8,000 Hz, and sample_rate=16000 was given"):
         read((RAMP, RATE), 16_000)
 
 
@@ -130,15 +130,15 @@ def test_two_truths_about_the_rate_are_refused(tmp_path: Path) -> None:
     [
         (None, r"NoneType is not audio\. Accepted are a path, .* np\.asarray\."),
         (0.5, r"float is not audio"),
-        ([0.1, 0.2], r"list is not audio\. .* Make numbers an array with np\.asarray"),
+        ([0.1, 0.2], r"list is not audio\. .* Convert numbers with np\.asarray"),
         ({"array": RAMP}, "A dictionary with 'array' is not audio"),
         ({}, "A dictionary with nothing is not audio"),
         ({"bytes": None, "path": None}, "A dictionary with 'bytes', 'path' is not audio"),
-        ({"a.wav", "b.wav"}, r"set is no single audio\. Pass several as a list: list\("),
-        ((path for path in ["a.wav"]), "generator is no single audio"),
-        ("https://example.org/a.wav", r"is an address, and nothing is downloaded\. Save it first"),
-        ("s3://bucket/a.wav", "is an address"),
-        ("\ud800.wav", "holds characters that no file name can have"),
+        ({"a.wav", "b.wav"}, r"set is not a single audio input\. Pass several as list\("),
+        ((path for path in ["a.wav"]), "generator is not a single audio input"),
+        ("https://example.org/a.wav", r"is a URL, and nothing is downloaded\. Save the file first"),
+        ("s3://bucket/a.wav", "is a URL"),
+        ("\ud800.wav", "contains characters that no file name can have"),
         ({"array": RAMP, "sampling_rate": "8000"}, "The sample rate is '8000'"),
         ((RATE, RAMP), r"has the sample rate \(8000\) first\. Accepted is \(samples, sample_rate"),
         ((RAMP, RAMP), "A tuple of 2 without a sample rate is not audio"),
@@ -173,5 +173,5 @@ def test_errors_of_files_name_the_path_as_given(tmp_path: Path) -> None:
         read("none.wav")
     with pytest.raises(AudioError, match="is a directory"):
         read(tmp_path)
-    with pytest.raises(AudioError, match="names nothing"):
+    with pytest.raises(AudioError, match="is empty"):
         read("")

@@ -131,7 +131,7 @@ def test_strict_makes_what_is_doubtful_an_error(run: Callable[..., Any], write_w
     assert "it is silent" in " ".join(result.stderr.split())
     result = run("tags", silent, "--strict")
     assert result.exit_code == 1
-    assert "With strict=True that is an error" in " ".join(result.stderr.split())
+    assert "strict=True makes this an error" in " ".join(result.stderr.split())
 
 
 def test_standard_input_is_read(

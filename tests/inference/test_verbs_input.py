@@ -241,5 +241,5 @@ def test_a_stage_is_a_name(stage: Any) -> None:
 
 
 def test_an_array_of_paths_is_told_to_be_a_list(tiny_model: SoundModel) -> None:
-    with pytest.raises(AudioError, match=r"An array of 2 paths .* Pass a list: list\(paths\)"):
+    with pytest.raises(AudioError, match=r"An array of 2 paths .* Pass list\(paths\)"):
         tiny_model.tag(np.array(["a.wav", "b.wav"]))
