@@ -1,4 +1,4 @@
-"""Jobs on any number of files: folders in, one table out, and nothing lost on the way.
+"""Run a model on any number of files: from folders to one table, resumable after an interruption.
 
 ::
 

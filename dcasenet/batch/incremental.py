@@ -1,20 +1,21 @@
-"""One long recording to a file of results, written as it goes.
+"""Write the results of one long recording to a file while it is analyzed.
 
 Lines are written as they become final, a minute of sound at a time, and never changed: a job that
-is stopped leaves whole lines, the last ones up to two minutes before the place where it was
-stopped. In either form a scene or tags are those of a window (`ModelSpec.context`), and events
-those of `detect_events`. At the end come the scene and the tags of the whole recording, as
-`analyze` gives them.
+is stopped leaves complete lines, the last ones up to two minutes before the position where it was
+stopped. In either format the scenes and tags are those of a window (`ModelSpec.context`), and the
+events are those of `detect_events`. The scene and the tags of the whole recording, as `analyze`
+returns them, come at the end.
 
 ``.csv`` has the columns of the command: ``filename,task,label,onset,offset,probability``. A window
-has its best scene or five best tags, from onset to offset; the whole recording's have no times.
+has its best scene or five best tags, from onset to offset; those of the whole recording have no
+times.
 
-``.jsonl`` has an object a line with ``filename`` and ``task``. ``"scene"``, ``"tag"`` and
-``"event"``: onset, offset and what `Scene.to_dict`, `Tags.to_dict` and `Event.to_dict` give.
-``"recording"``, the last line of a job that was not stopped: what `Analysis.to_dict` gives, without
-the events.
+``.jsonl`` has one object per line, with ``filename`` and ``task``. ``"scene"``, ``"tag"`` and
+``"event"``: onset, offset and the values of `Scene.to_dict`, `Tags.to_dict` and `Event.to_dict`.
+``"recording"``, the last line of a job that was not stopped: the values of `Analysis.to_dict`,
+without the events.
 
-What they were made with stands in ``<output>.provenance.json``, written last.
+The provenance of the results is in ``<output>.provenance.json``, written last.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ from dcasenet.spec import ModelSpec, Task
 from dcasenet.text import json_text
 from dcasenet.types import Channels, Threshold
 
-# What the provenance of such a file names as its method.
+# Name of the method in the provenance of such a file.
 VERB = "write_results"
-# Tags of a window that are worth a line in a table.
+# Number of tags of a window in a table.
 TOP = 5
-# What is inferred before lines are written, so that windows go through the network in full batches.
+# Sound that is inferred before lines are written, so that windows fill whole batches.
 STRETCH_SECONDS = BATCH_SECONDS
 
 _Row = tuple[str, ...]
@@ -61,24 +62,25 @@ def write_results(
     max_duration: float | None = None,
     strict: bool = False,
 ) -> None:
-    """Analyze one recording of any length, and write what is final line by line.
+    """Analyze one recording of any length, and write results line by line as they become final.
 
-    Memory does not grow with the recording's length.
+    The memory needed does not depend on the recording's length.
 
     Args:
-        model: Any runtime.
+        model: A model of any runtime.
         audio: Path of the recording.
-        output: The file to write, ending in ``.csv`` or ``.jsonl``; one that exists is replaced.
+        output: File to write, with the suffix ``.csv`` or ``.jsonl``; an existing one is replaced.
         threshold: As in `SoundVerbs.detect_events`.
         reject: As in `SoundVerbs.detect_events`.
-        channels: What becomes of several channels; ``"each"`` is not for this form of results.
-        max_duration: How long it may be, in seconds; None for any length.
-        strict: Anything doubtful about it is an error, once it has been read.
+        channels: How several channels are handled; ``"each"`` is not supported here.
+        max_duration: Longest duration accepted, in seconds; None for any.
+        strict: Whether to raise an error for a warning, once the recording has been read.
 
     Raises:
-        ValueError: `output` ends in neither, or a threshold is out of range or names no event.
-        AudioError: The recording cannot be used. What was final before stays written.
-        JobError: Somebody else's file is where the provenance goes, beside the output.
+        ValueError: The suffix or the channels are not supported, or a threshold is out of range or
+            names no event.
+        AudioError: The recording cannot be used. Lines that were final before it stay written.
+        JobError: Another program's file has the name of the provenance beside the output.
         OSError: `output` cannot be written.
 
     Example:
@@ -125,7 +127,7 @@ def write_results(
 
 
 def _stretches(blocks: Iterable[Floats], length: int) -> Iterator[Floats]:
-    """Join blocks, (channels, samples), to some of at least `length` samples."""
+    """Join blocks, (channels, samples), into longer ones of at least `length` samples."""
     held: list[Floats] = []
     for block in blocks:
         held.append(block)
@@ -137,7 +139,7 @@ def _stretches(blocks: Iterable[Floats], length: int) -> Iterator[Floats]:
 
 
 def _ranked(spec: ModelSpec, task: Task, decoder: StreamDecoder) -> list[ScoredLabel]:
-    """The labels of the whole recording, best first; none of a task that the model lacks."""
+    """Return the labels of the whole recording, best first; empty for a task the model lacks."""
     if task not in decoder.pooled:
         return []
     labels, values = spec.labels(task), decoder.pooled[task]
@@ -146,7 +148,7 @@ def _ranked(spec: ModelSpec, task: Task, decoder: StreamDecoder) -> list[ScoredL
 
 
 class _Csv:
-    """Lines of a table."""
+    """Format results as lines of a table."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -175,7 +177,7 @@ class _Csv:
 
 
 class _JsonLines:
-    """Objects, one a line."""
+    """Format results as JSON objects, one per line."""
 
     def __init__(self, source: str) -> None:
         self._source = source

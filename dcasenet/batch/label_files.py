@@ -1,4 +1,4 @@
-"""A file of results for each recording, in a folder that mirrors theirs."""
+"""Write a file of results for each recording, in a folder that mirrors the recordings' folder."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from dcasenet.results import Result
 from dcasenet.results.formats import export, suffix_of
 from dcasenet.types import check_flags
 
-# Recordings done, their total, and what is wrong with the last one.
+# Called with the number of finished recordings, their total, and the last one's error if any.
 Watch = Callable[[int, int, str | None], None]
 
 
 @dataclass
 class FolderSummary:
-    """What became of a folder of results.
+    """Counts and failures of writing a folder of results.
 
     Attributes:
         folder: The folder.
-        n_files: How many recordings there are.
-        n_kept: How many of them had a file there already, which was left as it is.
+        n_files: Number of recordings.
+        n_kept: Number of recordings whose file existed already and was not changed.
         passed_over: Number of files in the folders without an audio suffix, by suffix.
-        failures: Recording → why there is no file of it.
+        failures: Recording → the reason why it has no file.
     """
 
     folder: Path
@@ -46,20 +46,20 @@ def write_each(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> FolderSummary:
-    """Write the results of each recording to a file of its own.
+    """Write the results of each recording to a separate file.
 
     Args:
-        answer: A verb with its options.
+        answer: A method of the model with its options.
         paths: Files and folders, which are searched to any depth for audio files.
-        folder: Made if it does not exist. Recordings of a folder that was given keep their place
+        folder: Created if it does not exist. Recordings of a given folder keep their relative path
             below it.
         form: A key of `dcasenet.results.formats.FORMATS`.
-        overwrite: Whether to replace files that are there; by default they stay, so that a job
-            that was stopped goes on.
+        overwrite: Whether to replace existing files; by default they are kept, so that a job that
+            was stopped continues.
         watch: Called after each recording.
 
     Returns:
-        How many there are, and how many were kept or failed.
+        The numbers of recordings, and of those kept or failed.
 
     Raises:
         AudioError: There is no recording in the folders.
@@ -87,10 +87,10 @@ def write_each(
 
 
 def targets_of(paths: Sequence[StrPath], form: str) -> tuple[dict[str, Path], Counter[str]]:
-    """Name the file of each recording, relative to the folder of results; count other files.
+    """Return each recording's file, relative to the folder of results, and count other files.
 
-    It is named like the recording, with the format's suffix in place of its own; where two would
-    be the same, the suffix is added to the whole name.
+    A file has the recording's name with the format's suffix in place of its own; where two names
+    would be equal, the suffix is appended to the full names.
 
     Example:
         >>> targets_of(["a.wav", "b/a.flac", "c.wav"], "textgrid")[0]["c.wav"].name
@@ -119,6 +119,6 @@ def _write(result: Result, form: str, target: Path) -> None:
         raise
     except OSError as error:
         raise JobError(
-            f"{target} cannot be written: {error.strerror or error}. What was written before is "
-            f"kept: make room and give the same command again to go on."
+            f"{target} cannot be written: {error.strerror or error}. Files written before are "
+            f"kept: free some space and run the same command again to continue."
         ) from error

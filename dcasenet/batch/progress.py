@@ -1,4 +1,4 @@
-"""What a job on many files tells of itself, and how it may run."""
+"""The progress, summary and options of a job on many files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dcasenet.batch.rows import Row
 
 @dataclass
 class Progress:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
-        total: How many files it has.
-        resumed: How many were finished before this run.
-        done: How many are finished, those included.
-        failed: How many failed in this run.
-        audio: Seconds of audio that were answered in this run.
-        elapsed: Seconds since it began.
+        total: Number of files.
+        resumed: Number of files finished before this run.
+        done: Number of finished files, including those.
+        failed: Number of files that failed in this run.
+        audio: Seconds of audio processed in this run.
+        elapsed: Seconds since this run began.
     """
 
     total: int
@@ -38,19 +38,19 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Seconds to go at this rate; None as long as there is none."""
+        """Estimated seconds that remain; None as long as there is no rate."""
         return (self.total - self.done) / self.rate if self.rate else None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a job came to.
+    """The outcome of a job.
 
     Attributes:
         output: The file written.
-        n_files: How many rows it has.
-        n_failed: How many of them say why there is no answer.
-        n_resumed: How many were finished by earlier runs.
+        n_files: Number of rows.
+        n_failed: Number of rows with an error instead of a result.
+        n_resumed: Number of files finished by earlier runs.
         passed_over: Number of files in the folders without an audio suffix, by suffix.
     """
 
@@ -65,16 +65,17 @@ Watch = Callable[[Progress, Sequence[Row]], None]
 
 
 class JobOptions(TypedDict, total=False):
-    """How a job runs; none of it changes the result.
+    """How a job runs; these options do not change the result.
 
     Attributes:
-        workers: Processes that read files: by default half of the cores, 8 at most, and none for
-            a few files; 0 reads in the caller's process. With Ray: how many actors.
-        restart: Throw away what an earlier run finished, and write over the output.
+        workers: Number of processes that read files: by default half of the cores, at most 8, and
+            0 for a few files; 0 reads in the calling process. With Ray: number of actors.
+        restart: Whether to discard finished rows of an earlier run, and replace the output.
         watch: Called with the progress and the new rows, after each group of files.
-        save_every: Seconds between two savings of finished rows, 10 by default; what came after
-            the last one is computed again after a kill.
-        engine: ``"local"``, or ``"ray"``: the same job on a Ray cluster; see `dcasenet.batch.ray`.
+        save_every: Seconds between two saves of finished rows, 10 by default; rows after the last
+            save are computed again if the process is killed.
+        engine: ``"local"``, or ``"ray"`` for the same job on a Ray cluster; see
+            `dcasenet.batch.ray`.
     """
 
     workers: int | None

@@ -1,4 +1,4 @@
-"""The queries of a job: what a model computes for a group of recordings at once."""
+"""Define what a job computes with a model for a group of recordings."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A command with its options and its model.
+    """A model and what a job computes with it.
 
     Attributes:
         command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
-        model: Any runtime.
-        tasks: Those that the network answers; none means its embedding.
-        backbone: Whose embedding.
-        query: What is computed for recordings that are at hand.
-        to_row: What became of the file, what is known of it and the answer → its row.
-        provenance: What the answers are made with.
+        model: A model of any runtime.
+        tasks: Tasks that the network computes; empty for its embedding.
+        backbone: Task whose embedding is computed.
+        query: The computation for recordings in memory.
+        to_row: Builds a row from the read file, its properties and the result.
+        provenance: Provenance of the results.
         reading: How files are read.
     """
 
@@ -53,13 +53,13 @@ class JobSpec:
     reading: ReadOptions = AS_USUAL
 
     def answer(self, group: Sequence[ReadResult]) -> list[Row]:
-        """Answer a group of files, those at hand together.
+        """Compute the rows of a group of files; those in memory share batches.
 
         Args:
-            group: What reading gave.
+            group: The files as they were read.
 
         Returns:
-            A row for each.
+            One row per file.
         """
         results = self._results(file.audio for file in group if file.audio is not None)
         return [self._row(file, results) for file in group]
@@ -71,7 +71,7 @@ class JobSpec:
             return failed_row(file.source, file.error, self.command, file.digest)
         try:
             options = self.reading
-            # A long one, block by block.
+            # A long recording, block by block.
             with Reader(file.source, max_duration=options.max_duration) as reader:
                 recording = StreamedAudio(
                     reader, self.model.spec, options.channels, strict=options.strict
@@ -87,16 +87,16 @@ class JobSpec:
 
     @cached_property
     def size(self) -> int:
-        """Length of an embedding, by computing one; 0 where none is requested."""
+        """Length of an embedding, found by computing one; 0 for other commands."""
         if self.tasks:
             return 0
         silence = np.zeros((1, self.model.spec.frontend.sample_rate), np.float32)
         return int(self.model.infer(silence, ["embedding"], self.backbone)["embedding"].shape[-1])
 
     def describe(self) -> dict[str, Any]:
-        """Return what decides the answers, to know the same job again.
+        """Return the values that determine the results, to recognize the same job later.
 
-        The model is known by the digest of its weights, and the code by the package's version.
+        The model is identified by the digest of its weights, the code by the package's version.
         """
         spec = self.model.spec
         labels = {task: list(spec.labels(task)) for task in self.tasks}
@@ -112,7 +112,7 @@ def analysis_job(
     *,
     reject: bool = True,
 ) -> JobSpec:
-    """Query all that `SoundVerbs.analyze` returns, with the `top` best tags.
+    """Compute what `SoundVerbs.analyze` returns, with the `top` best tags.
 
     Raises:
         ValueError: The threshold is out of range or names no event, or `top` is less than 1.
@@ -126,7 +126,7 @@ def analysis_job(
 def scene_job(
     model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, *, reject: bool = True
 ) -> JobSpec:
-    """Query what `SoundVerbs.classify_scene` gives.
+    """Compute what `SoundVerbs.classify_scene` returns.
 
     Raises:
         TaskNotAvailableError: The model has no scenes.
@@ -143,7 +143,7 @@ def tags_job(
     *,
     reject: bool = True,
 ) -> JobSpec:
-    """Query what `SoundVerbs.tag` gives.
+    """Compute what `SoundVerbs.tag` returns.
 
     Raises:
         TaskNotAvailableError: The model has no tags.
@@ -158,7 +158,7 @@ def tags_job(
 def events_job(
     model: SoundVerbs[Any], reading: ReadOptions = AS_USUAL, **options: Unpack[DecodingOptions]
 ) -> JobSpec:
-    """Query what `SoundVerbs.detect_events` gives with the same options.
+    """Compute what `SoundVerbs.detect_events` returns with the same options.
 
     Raises:
         TaskNotAvailableError: The model has no events.
@@ -171,11 +171,11 @@ def events_job(
 def embedding_job(
     model: SoundVerbs[Any], task: Task = "tag", reading: ReadOptions = AS_USUAL
 ) -> JobSpec:
-    """Query the vector that `SoundVerbs.embed` returns for a clip.
+    """Compute the embedding that `SoundVerbs.embed` returns.
 
     Raises:
-        ValueError: There is no such task.
-        TaskNotAvailableError: The model's tasks have networks of their own, and not this one.
+        ValueError: The task is not known.
+        TaskNotAvailableError: The model has one network per task, and none for this one.
     """
     check_tasks([task])
     if model.spec.members:

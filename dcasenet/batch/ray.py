@@ -1,4 +1,4 @@
-"""The same on a cluster: files or bytes in a Ray Dataset, results in another.
+"""Run jobs on a Ray cluster: from a Ray Dataset of files or bytes to a Dataset of results.
 
 ::
 
@@ -8,7 +8,7 @@
     clips = ray.data.read_binary_files("s3://bucket/clips/", include_paths=True)
     dcasenet.batch.ray.analyze(clips, concurrency=8).write_parquet("s3://bucket/results/")
 
-Each actor holds one model. Without a cluster, Ray starts one of this machine's cores by itself.
+Each actor holds one model. Without a cluster, Ray starts one on the cores of this machine.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Unpack
 
-# What `dcasenet.load` takes; an actor calls it.
+# Arguments of `dcasenet.load`, which each actor calls.
 Load = Mapping[str, Any]
 
-DEFAULT: Load = {}  # the checkpoint that ships
-BATCH = 32  # files that an actor answers together
+DEFAULT: Load = {}  # the packaged checkpoint
+BATCH = 32  # files that an actor processes together
 THREADS = 4  # files that an actor reads at once
-# One block for each group of files lets rows come early; Ray is slow with very many.
+# One block per group of files returns rows early, but Ray is slow with very many blocks.
 MAX_BLOCKS = 10_000
 
 
 class ActorOptions(TypedDict, total=False):
-    """Options that go to `ray.data.Dataset.map_batches`.
+    """Options of `ray.data.Dataset.map_batches`.
 
     Attributes:
-        batch_size: Rows that an actor answers together, 32 by default.
-        concurrency: How many actors, or (fewest, most); by default 1.
+        batch_size: Rows that an actor processes together, 32 by default.
+        concurrency: Number of actors, or (fewest, most); by default 1.
         num_cpus: Cores of an actor.
         num_gpus: GPUs of an actor, such as 1 or 0.5; the model then runs there.
     """
@@ -74,12 +74,12 @@ def analyze(
     """Analyze every recording of a Ray Dataset.
 
     Args:
-        dataset: With a column ``path`` of files that every node can open, or ``bytes`` of their
-            content, or both. Other columns stay.
-        model: The arguments of `dcasenet.load`, which each actor calls for itself; or a loaded
-            model in torch, which is sent to the actors.
+        dataset: A Dataset with a column ``path`` of files that every node can open, or ``bytes`` of
+            their content, or both. Other columns are kept.
+        model: Arguments of `dcasenet.load`, which each actor calls; or a loaded model in torch,
+            which is sent to the actors.
         threshold: As in `SoundVerbs.detect_events`.
-        top: How many tags a row holds.
+        top: Number of tags in a row.
         channels: How several channels are handled; see `dcasenet.types.Options`.
         max_duration: Longest recording accepted, in seconds; None for any length.
         strict: Treat warnings as failures.
@@ -132,13 +132,13 @@ def embed(
 def answer_groups(
     job: JobSpec, files: Sequence[str], size: int, n_actors: int | None = None
 ) -> Iterator[list[Row]]:
-    """Answer files on a cluster; `dcasenet.batch` is its caller.
+    """Process files on a cluster; called by `dcasenet.batch`.
 
     Args:
-        job: The query and its model, which is sent to the actors.
+        job: The computation and its model, which is sent to the actors.
         files: Paths that every node can open.
-        size: How many files an actor answers together.
-        n_actors: How many actors; by default one for each core, or GPU, that the cluster has.
+        size: Number of files that an actor processes together.
+        n_actors: Number of actors; by default one for each core, or GPU, of the cluster.
 
     Yields:
         The rows of each `size` files, in their order.
@@ -175,7 +175,7 @@ def answer_groups(
 
 
 class _Groups:
-    """An actor that answers groups of files."""
+    """An actor that processes groups of files."""
 
     def __init__(self, job: JobSpec) -> None:
         self.job = job
@@ -190,7 +190,7 @@ class _Groups:
 
 
 class _Actor:
-    """An actor that answers the rows of a dataset."""
+    """An actor that processes rows of a dataset."""
 
     def __init__(self, model: SoundVerbs[Any] | Load, make_job: partial[JobSpec]) -> None:
         device = "cuda" if _ray().get_gpu_ids() else "cpu"
@@ -237,8 +237,8 @@ def _names(batch: pa.Table) -> list[str]:
     if "bytes" in batch.column_names:
         return ["<bytes>"] * batch.num_rows
     raise ValueError(
-        f"The dataset has the columns {', '.join(batch.column_names)}. Accepted are 'path', a "
-        f"file, and 'bytes', its content."
+        f"The dataset has the columns {', '.join(batch.column_names)}. Accepted are 'path', the "
+        f"path of a file, and 'bytes', its content."
     )
 
 
@@ -274,7 +274,7 @@ def _check_sendable(job: JobSpec) -> None:
 
 
 def _in_threads(read_one: Any, items: list[Any]) -> list[ReadResult]:
-    # Decoding and resampling let go of the interpreter.
+    # Decoding and resampling release the GIL.
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(read_one, items))
 

@@ -1,15 +1,15 @@
-"""The finished rows of a job, stored on disk so that an interruption loses none.
+"""Store the finished rows of a job on disk, so that it can resume after an interruption.
 
 ::
 
-    out.parquet.parts/job.json                       the query and its model
+    out.parquet.parts/job.json                       the computation and its model
     out.parquet.parts/files.jsonl                    the files, as listed when the job began
-    out.parquet.parts/passed_over.json               how many others there were, by suffix
+    out.parquet.parts/passed_over.json               number of other files, by suffix
     out.parquet.parts/rows-000000000-000000032.jsonl the rows of files 0 to 31
     out.parquet.parts/.lock                          held by the running job
 
-A file of rows gets its name by one rename when it is complete and on the disk, and begins where the
-one before it ends. So a kill at any moment loses what was in flight and nothing else.
+A file of rows gets its final name once it is complete and on disk, and begins where the one before
+it ends. So a job that is killed loses only the rows that were not saved yet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dcasenet.types import check_flags
 
 JOB, FILES, LOCK, WORK = "job.json", "files.jsonl", ".lock", "incomplete"
 PASSED_OVER = "passed_over.json"
-# Names in a job's folder; while the output is made, it lies there as well.
+# Names in a job's folder, including the output while it is written.
 _OURS = re.compile(rf"{JOB}|{FILES}|{LOCK}|{WORK}|{PASSED_OVER}|rows-\d+-\d+\.jsonl|merged\.[\w.]+")
 
 
@@ -40,11 +40,11 @@ class ResultStore:
     """The finished rows of one job, beside its output.
 
     Args:
-        output: The file that the job is to write.
+        output: The file that the job writes.
 
     Attributes:
         folder: Folder of the rows.
-        n_done: How many files are finished.
+        n_done: Number of finished files.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -67,11 +67,11 @@ class ResultStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other job from this output.
+        """Lock the output, so that no other job writes it.
 
         Raises:
-            JobError: Another job is running on it, or other files are in the folder.
-            OSError: The folder cannot be made.
+            JobError: Another job is running on it, or the folder contains other files.
+            OSError: The folder cannot be created.
         """
         from filelock import FileLock, Timeout
 
@@ -82,31 +82,31 @@ class ResultStore:
             lock.acquire(blocking=False)
         except Timeout as error:
             raise JobError(
-                f"Another job is writing {self.output}: it holds {self.folder / LOCK}. Wait for "
-                f"it, or give another output."
+                f"Another job is writing {self.output}: it holds {self.folder / LOCK}. Wait until "
+                f"it ends, or give another output."
             ) from error
         try:
             yield
         finally:
-            if not (self.folder / JOB).exists():  # finished, or never begun
+            if not (self.folder / JOB).exists():  # the job is finished, or never began
                 shutil.rmtree(self.folder, ignore_errors=True)
             lock.release()
 
     def begin(
         self, job: Mapping[str, Any], list_files: Callable[[], Listing], *, restart: bool = False
     ) -> Listing:
-        """Begin a job, or find out how far it got.
+        """Begin a job, or resume it.
 
         Args:
-            job: The query and its model, as plain values.
-            list_files: What lists the files of a new job.
+            job: The computation and its model, as plain values.
+            list_files: Lists the files of a new job.
             restart: Whether to discard existing results.
 
         Returns:
-            All files of the job, as they were listed when it began, and what was passed over.
+            All files of the job, as listed when it began, and the number of other files.
 
         Raises:
-            JobError: The output exists, or another job's unfinished rows are there.
+            JobError: The output exists, or there are unfinished rows of another job.
             OSError: The disk is full.
             ValueError: `restart` is neither True nor False.
         """
@@ -121,7 +121,7 @@ class ResultStore:
         if os.path.lexists(self.output) and not restart:
             raise JobError(
                 f"{self.output} exists already. Give another output, or --restart "
-                f"(restart=True) to write it anew."
+                f"(restart=True) to replace it."
             )
         self._clear()
         listing = list_files()
@@ -131,10 +131,10 @@ class ResultStore:
         return listing
 
     def save(self, rows: Sequence[Row]) -> None:
-        """Keep the rows of the files that follow those done.
+        """Save the rows of the next files.
 
         Raises:
-            OSError: The disk is full; what was saved before is not touched.
+            OSError: The disk is full; rows saved before are kept.
         """
         stop = self.n_done + len(rows)
         self._write(f"rows-{self.n_done:09d}-{stop:09d}.jsonl", map(to_line, rows))
@@ -147,14 +147,14 @@ class ResultStore:
                 yield from map(from_line, lines)
 
     def finish(self, *outputs: tuple[Path, Path]) -> None:
-        """Put what was made in the folder (first of each pair) in its place, and clear up."""
+        """Move files from the folder (first of each pair) to their final paths, and clear it."""
         for made, place in outputs:
             _to_disk(made)
             made.replace(place)
         self._clear()
 
     def _check_ours(self) -> None:
-        """Refuse a folder that no job made: all that is in it goes when the job is done."""
+        """Check that the folder was made by a job, since all of it is deleted at the end."""
         if not os.path.lexists(self.folder):
             return
         is_folder = self.folder.is_dir() and not self.folder.is_symlink()
@@ -162,8 +162,8 @@ class ResultStore:
         strange = [name for name in names if not _OURS.fullmatch(name)]
         if strange:
             raise JobError(
-                f"{self.folder}, where a job for {self.output.name} keeps what is finished, holds "
-                f"what no job wrote: {shorten_list(strange)}. Move it, or give another output."
+                f"{self.folder}, where a job for {self.output.name} keeps its finished rows, "
+                f"contains other files: {shorten_list(strange)}. Move them, or give another output."
             )
 
     def _check_same(self, begun: Mapping[str, Any], job: Mapping[str, Any]) -> None:
@@ -174,16 +174,16 @@ class ResultStore:
         ]
         if differences:
             raise JobError(
-                f"{self.folder} holds the finished part of another job: {'; '.join(differences)}. "
-                f"Use the same options as then to go on, or give --restart (restart=True) to throw "
-                f"it away."
+                f"{self.folder} contains finished rows of another job: {'; '.join(differences)}. "
+                f"Use the same options as before to continue, or give --restart (restart=True) to "
+                f"discard them."
             )
 
     def _saved(self) -> list[Path]:
         return sorted(self.folder.glob("rows-*.jsonl"))
 
     def _count(self) -> int:
-        """Count the finished rows, and drop those after a gap."""
+        """Count the finished rows, and delete those after a gap."""
         done = 0
         for path in self._saved():
             first, stop = map(int, path.stem.split("-")[1:])
@@ -206,7 +206,7 @@ class ResultStore:
             raise
 
     def _clear(self) -> None:
-        # The job's description goes first: a folder without it is taken for an empty one.
+        # The job's description is deleted first: a folder without it counts as empty.
         for name in (JOB, FILES, PASSED_OVER):
             (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.iterdir():

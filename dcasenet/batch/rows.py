@@ -1,4 +1,4 @@
-"""One row for each file of a job: the answer, or why there is none.
+"""Build the row of each file of a job: its results, or its error.
 
 ::
 
@@ -6,9 +6,9 @@
                                                    … scene | … tags | … events   scene tags events
                                                    embedding                                embed
 
-`status` is ``"ok"`` or ``"error"``; of a file that failed, all but filename, status, error and
-input is empty. `input` is the SHA-256 of the file. An answer has the JSON form that it has
-everywhere; see `dcasenet.results`.
+`status` is ``"ok"`` or ``"error"``; for a file that failed, everything except filename, status,
+error and input is empty. `input` is the SHA-256 of the file. Results are in their usual JSON form;
+see `dcasenet.results`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def result_row(filename: str, result: Result, command: str, digest: str | None =
 
     Args:
         filename: Name of the file.
-        result: What the command's verb returned.
-        command: A key of `ANSWER_COLUMNS`, but for ``"embed"``.
+        result: The result of the command.
+        command: A key of `ANSWER_COLUMNS` except ``"embed"``.
         digest: SHA-256 of the file.
     """
     answers = {
@@ -81,7 +81,7 @@ def embedding_row(
 
 
 def to_line(row: Row) -> str:
-    """Return a row as one line of JSON that `from_line` reads back to the last bit.
+    """Return a row as one line of JSON from which `from_line` restores exactly the same values.
 
     Example:
         >>> row = embedding_row("a.wav", np.array([0.1], np.float32), 1.0)
@@ -96,7 +96,7 @@ def to_line(row: Row) -> str:
 
 
 def from_line(line: str) -> Row:
-    """Read a row."""
+    """Return the row of a line that `to_line` wrote."""
     row: Row = json.loads(line)
     if row.get("embedding") is not None:
         row["embedding"] = np.frombuffer(base64.b64decode(row["embedding"]), "<f4")

@@ -1,4 +1,4 @@
-"""Jobs on any number of files: folders in, one table out, and nothing lost on the way.
+"""Run a model on any number of files: from folders to one table, resumable after an interruption.
 
 ::
 
@@ -8,11 +8,11 @@
     dcasenet.batch.analyze(model, ["recordings/"], "results.parquet")
     dcasenet.batch.embed(model, ["recordings/"], "embeddings.npz")
 
-Processes of their own read and resample ahead of the model. A file that cannot be used costs a row
-that says why. Finished rows lie beside the output, in ``results.parquet.parts``, until all are
-there: a job that was killed goes on where it stopped when the same call is made again, and gives
-what it would have given at once. In a script, the call belongs below ``if __name__ ==
-"__main__":``, as always where processes are spawned.
+Separate processes read and resample files ahead of the model. A file that cannot be used gets a row
+with its error. Finished rows are kept beside the output, in ``results.parquet.parts``, until the
+job ends: one that was killed resumes when the same call is repeated, and has the same result as one
+that was not interrupted. In a script, the call must be below ``if __name__ == "__main__":``, since
+processes are spawned.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from dcasenet.types import MAX_DURATION, Channels, DecodingOptions, Threshold
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Files that are answered together at most. Finished rows are saved in whole groups, so that a job
-# that was resumed computes in the same batches as one that was not.
+# Most files processed together. Finished rows are saved in whole groups, so that a resumed job
+# computes in the same batches as one that was not interrupted.
 GROUP = 32
-SAVE_EVERY = 10.0  # seconds of work that a kill may cost
+SAVE_EVERY = 10.0  # seconds of work that may be lost
 
 
 def analyze(  # noqa: PLR0913 - the options of `SoundVerbs.analyze`
@@ -67,21 +67,21 @@ def analyze(  # noqa: PLR0913 - the options of `SoundVerbs.analyze`
     strict: bool = False,
     **options: Unpack[JobOptions],
 ) -> Summary:
-    """Write scene, tags and events of every recording to one table.
+    """Write the scene, tags and events of every recording to one table.
 
-    A row for each file: ``filename``, ``status`` (``ok`` or ``error``), ``error``, ``duration`` in
-    seconds, ``warnings``, ``input`` (the file's SHA-256), ``familiarity``, ``is_sure``, ``scene``,
-    ``tags`` and ``events``, the last three nested. CSV instead has the columns filename, task,
-    label, onset, offset and probability, and ``<output>.status.csv`` the first six. Rows are in
-    the order of the files. What the answers were made with is in the Parquet file's metadata, or
-    for the others in ``<output>.provenance.json``.
+    The table has one row per file: ``filename``, ``status`` (``ok`` or ``error``), ``error``,
+    ``duration`` in seconds, ``warnings``, ``input`` (the file's SHA-256), ``familiarity``,
+    ``is_sure``, ``scene``, ``tags`` and ``events``, the last three nested. CSV instead has the
+    columns filename, task, label, onset, offset and probability, and ``<output>.status.csv`` the
+    first six. Rows are in the order of the files. The provenance of the results is in the metadata
+    of a Parquet file, or in ``<output>.provenance.json``.
 
     Args:
         model: A loaded model, of any runtime.
         paths: Files and folders, which are searched to any depth for audio files.
-        output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
+        output: File to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
         threshold: As in `SoundVerbs.detect_events`.
-        top: How many tags a row holds.
+        top: Number of tags in a row.
         reject: As in `SoundVerbs.classify_scene`.
         channels: How several channels are handled; see `dcasenet.types.Options`.
         max_duration: Longest file accepted, in seconds; None for any length.
@@ -89,10 +89,10 @@ def analyze(  # noqa: PLR0913 - the options of `SoundVerbs.analyze`
         **options: See `JobOptions`.
 
     Returns:
-        How many files there were, and how many failed.
+        The numbers of files and of failures.
 
     Raises:
-        JobError: The output exists, another job works on it, or the disk is full.
+        JobError: The output exists, another job is writing it, or the disk is full.
         AudioError: There is no recording in the folders.
         ValueError: An option is out of range, or the output's suffix is not known.
         ImportError: Parquet needs pyarrow.
@@ -171,7 +171,7 @@ def detect_events(
     Args:
         model: A loaded model, of any runtime.
         paths: Files and folders, which are searched to any depth for audio files.
-        output: A file to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
+        output: File to write: ``.parquet`` (extra ``pandas``), ``.jsonl`` or ``.csv``.
         decoding: Options of `SoundVerbs.detect_events`, such as ``{"threshold": 0.4}``.
         channels: How several channels are handled; see `dcasenet.types.Options`.
         max_duration: Longest file accepted, in seconds; None for any length.
@@ -199,15 +199,15 @@ def embed(
 ) -> Summary:
     """Write the embedding of every recording to one table.
 
-    A row for each file: ``filename``, ``status``, ``error``, ``duration`` in seconds,
-    ``warnings``, ``input`` and ``embedding``. An ``.npz`` holds these as arrays but for the
-    warnings, NaN where a file failed, and up to 100,000 files. CSV has the columns filename, e0,
-    e1, …, and ``<output>.status.csv`` how each file fared.
+    The table has one row per file: ``filename``, ``status``, ``error``, ``duration`` in seconds,
+    ``warnings``, ``input`` and ``embedding``. An ``.npz`` has one array for each of these except
+    the warnings, with NaN where a file failed, and holds up to 100,000 files. CSV has the columns
+    filename, e0, e1, …, and the status of each file is in ``<output>.status.csv``.
 
     Args:
         model: A loaded model, of any runtime.
         paths: Files and folders, which are searched to any depth for audio files.
-        output: A file to write: ``.parquet`` (extra ``pandas``), ``.npz``, ``.jsonl`` or ``.csv``.
+        output: File to write: ``.parquet`` (extra ``pandas``), ``.npz``, ``.jsonl`` or ``.csv``.
         task: As in `SoundVerbs.embed`.
         channels: How several channels are handled; see `dcasenet.types.Options`.
         max_duration: Longest file accepted, in seconds; None for any length.
@@ -215,10 +215,10 @@ def embed(
         **options: See `JobOptions`.
 
     Returns:
-        How many files there were, and how many failed.
+        The numbers of files and of failures.
 
     Raises:
-        JobError: The output exists, another job works on it, or the disk is full.
+        JobError: The output exists, another job is writing it, or the disk is full.
         AudioError: There is no recording in the folders.
         ValueError: The task or the output's suffix is not known, or there are too many files.
         ImportError: Parquet needs pyarrow.
@@ -250,8 +250,8 @@ def _run(
         raise
     except OSError as error:
         raise JobError(
-            f"{output} cannot be written: {error.strerror or error}. What is finished is kept in "
-            f"{store.folder}: make room and give the same command again to go on."
+            f"{output} cannot be written: {error.strerror or error}. Finished rows are kept in "
+            f"{store.folder}: free some space and run the same command again to continue."
         ) from error
     return Summary(output, len(files), n_failed, resumed, listing.passed_over)
 
@@ -265,7 +265,7 @@ def _list_files(paths: Sequence[StrPath], output: Path) -> Listing:
 def _answer(
     job: JobSpec, files: Sequence[str], store: ResultStore, **options: Unpack[JobOptions]
 ) -> None:
-    """Answer the files that are left, and save their rows now and then, and when stopped."""
+    """Process the remaining files, and save their rows regularly and when interrupted."""
     watch = options.get("watch")
     save_every = options.get("save_every", SAVE_EVERY)
     progress = Progress(total=len(files), resumed=store.n_done, done=store.n_done)
@@ -314,7 +314,7 @@ def _groups(
 
 
 def _merge(store: ResultStore, job: JobSpec) -> int:
-    """Make the output of the finished rows, and put it in its place; count what failed."""
+    """Write the output from the finished rows, and move it to its path; count the failures."""
     n_failed = 0
 
     def counted() -> Iterator[Row]:
@@ -324,7 +324,7 @@ def _merge(store: ResultStore, job: JobSpec) -> int:
             yield row
 
     made = store.folder / f"merged{store.output.suffix}"
-    # The output comes last: where it is, all of it is.
+    # The output is moved last: once it exists, its companions do too.
     pairs = [(beside(made), beside(store.output)) for beside in companions(store.output)]
     pairs.append((made, store.output))
     kind = TableKind(job.command, job.size, job.provenance)

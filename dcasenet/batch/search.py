@@ -1,13 +1,13 @@
-"""Find recordings by their embeddings: those nearest to another one, or those of a label.
+"""Find recordings by their embeddings: the nearest to a query, or the best for a label.
 
 ::
 
     from dcasenet.batch.search import Index
 
-    index = Index.read("embeddings.npz")  # what `embed` wrote
+    index = Index.read("embeddings.npz")  # written by `embed`
     index.nearest(model.embed("dog.wav"), top=5)
 
-The search is exact: every embedding is compared, by the cosine of its angle to the query's.
+The search is exact: the cosine similarity of every embedding to the query is computed.
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ from dcasenet.results import Floats
 from dcasenet.types import find_label
 from dcasenet.weights.cache import cache_folder
 
-FOLDER = "search"  # of the cache, for the indices of folders
-TABLES = (".npz", ".parquet", ".jsonl", ".csv")  # what `embed` writes
-# What of the provenance decides an embedding: of either runtime it is the same, but for rounding.
+FOLDER = "search"  # folder of indices in the cache
+TABLES = (".npz", ".parquet", ".jsonl", ".csv")  # formats that `embed` writes
+# Entries of the provenance that determine an embedding, which is the same in both runtimes except
+# for rounding.
 KEY = ("version", "weights", "precision", "options", "context")
-BLOCK = 65_536  # embeddings that are compared at once
+BLOCK = 65_536  # embeddings compared at once
 
 
 @dataclass(frozen=True)
 class Match:
-    """A recording that was found.
+    """A recording that a search found.
 
     Attributes:
-        filename: Its path, as the index has it.
+        filename: Its path in the index.
         score: Cosine similarity to the query, -1 to 1, or the label's probability, 0 to 1.
     """
 
@@ -61,13 +62,13 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Recordings with their embeddings.
+    """Recordings and their embeddings.
 
     Attributes:
-        filenames: Their paths.
+        filenames: Paths of the recordings.
         vectors: (recordings, size), float32.
         source: Name used in messages.
-        n_failed: How many recordings of the folders cannot be embedded, and are not searched.
+        n_failed: Number of recordings that could not be embedded, and are not searched.
         passed_over: Number of files in the folders without an audio suffix, by suffix.
     """
 
@@ -79,20 +80,20 @@ class Index:
 
     @classmethod
     def read(cls, path: StrPath) -> Index:
-        """Read a file that `embed` wrote: npz, Parquet, JSON lines or CSV.
+        """Read a table that `embed` wrote: npz, Parquet, JSON lines or CSV.
 
-        Recordings that could not be embedded are left out.
+        Recordings that could not be embedded are omitted.
 
         Raises:
-            DcasenetError: It is missing, damaged, or no table of embeddings.
+            DcasenetError: The file is missing, damaged, or not a table of embeddings.
             ImportError: Parquet needs pyarrow.
         """
         table = Path(path)
         readers = dict(zip(TABLES, (_npz, _parquet, _jsonl, _csv), strict=True))
         if table.suffix not in TABLES:
             raise DcasenetError(
-                f"{table} is no table of embeddings. Accepted is what 'dcasenet embed … --output' "
-                f"wrote: {', '.join(TABLES)}."
+                f"{table} is not a table of embeddings. Accepted are files that 'dcasenet embed … "
+                f"--output' wrote: {', '.join(TABLES)}."
             )
         try:
             pairs = list(readers[table.suffix](table))
@@ -102,29 +103,29 @@ class Index:
             ) from error
         except (OSError, ValueError, KeyError, TypeError, LookupError) as error:
             raise DcasenetError(
-                f"{table} cannot be read as a table of embeddings ({error}). Give what 'dcasenet "
-                f"embed … --output' wrote."
+                f"{table} cannot be read as a table of embeddings ({error}). Give a file that "
+                f"'dcasenet embed … --output' wrote."
             ) from error
         if len({len(vector) for _, vector in pairs}) > 1:
-            raise DcasenetError(f"{table} holds embeddings of different lengths.")
+            raise DcasenetError(f"{table} has embeddings of different lengths.")
         size = len(pairs[0][1]) if pairs else 0
         vectors = np.array([vector for _, vector in pairs], np.float32).reshape(-1, size)
         if not np.isfinite(vectors).all():
-            raise DcasenetError(f"{table} holds embeddings that are not finite.")
+            raise DcasenetError(f"{table} has embeddings that are not finite.")
         return cls(tuple(name for name, _ in pairs), vectors, str(table))
 
     def nearest(
         self, query: ArrayLike, top: int = 10, without: Iterable[StrPath] = ()
     ) -> tuple[Match, ...]:
-        """Find the recordings whose embeddings are nearest to one, the nearest first.
+        """Find the recordings whose embeddings are nearest to a query, the nearest first.
 
         Args:
             query: An embedding of the same model.
-            top: How many to find, 1 or more.
-            without: Files that are not to be found, such as the query's own.
+            top: Number of recordings to find, at least 1.
+            without: Files to exclude, such as the query's own.
 
         Raises:
-            ValueError: `top` is less than 1, or the query is an embedding of another length.
+            ValueError: `top` is less than 1, or the query has another length.
 
         Example:
             >>> vectors = np.float32([[1, 0], [0, 1], [3, 1]])
@@ -136,7 +137,7 @@ class Index:
         if vector.shape != self.vectors.shape[1:] and self.filenames:
             raise ValueError(
                 f"The query has the shape {vector.shape}, and the embeddings of {self.source} have "
-                f"{self.vectors.shape[1:]}. Embed it with the model that made them."
+                f"{self.vectors.shape[1:]}. Embed it with the model that computed them."
             )
         length = np.linalg.norm(vector)
         scores = np.zeros(len(self.filenames))
@@ -149,22 +150,22 @@ class Index:
     def labeled(
         self, model: SoundVerbs[Any], label: str, top: int = 10, without: Iterable[StrPath] = ()
     ) -> tuple[Match, ...]:
-        """Find the recordings to which a model gives a tag the highest probability.
+        """Find the recordings with the highest probabilities of a tag.
 
-        The model's own tag head reads the embeddings; of a recording that is one window, that is
-        the probability that `tag` gives.
+        The model's tag head is applied to the embeddings; for a recording of a single window, the
+        probability equals that of `tag`.
 
         Args:
-            model: The model that made the embeddings.
+            model: The model that computed the embeddings.
             label: One of its tags.
-            top: How many to find, 1 or more.
-            without: Files that are not to be found.
+            top: Number of recordings to find, at least 1.
+            without: Files to exclude.
 
         Raises:
-            DcasenetError: The model's runtime cannot run the tag head alone.
+            DcasenetError: The model's runtime cannot run the tag head separately.
             ImportError: The model runs in ONNX, and onnx is not installed.
-            TaskNotAvailableError: It has no tags.
-            ValueError: It has no such tag, or `top` is less than 1.
+            TaskNotAvailableError: The model has no tags.
+            ValueError: The model has no such tag, or `top` is less than 1.
         """
         return self._best(_probabilities(model, self, label), top, without)
 
@@ -192,22 +193,22 @@ def index_recordings(
     workers: int | None = None,
     watch: Watch | None = None,
 ) -> Index:
-    """Embed recordings, or take their embeddings from an earlier search.
+    """Embed recordings, or reuse their embeddings from an earlier search.
 
-    What is new or has changed since then (by size and time) is embedded, what is gone is left
-    out, and the rest is as it was saved.
+    Files that are new or have changed since then (by size and time) are embedded, missing ones are
+    removed, and the others are reused.
 
     Args:
         model: A model of any runtime.
         paths: Files and folders, which are searched to any depth for audio files.
-        path: An npz to keep the embeddings in; by default one in the cache, known by the folders
+        path: An npz file for the embeddings; by default one in the cache, identified by the folders
             and the model.
         workers: As in `JobOptions`.
-        watch: As in `JobOptions`; told of what is embedded.
+        watch: As in `JobOptions`; called for the files that are embedded.
 
     Raises:
         AudioError: There is no recording in the folders.
-        DcasenetError: The file is there and was not written by this function, or cannot be
+        DcasenetError: The file exists and was not written by this function, or it cannot be
             written.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
@@ -232,7 +233,7 @@ def index_recordings(
     return Index(tuple(found), table, str(kept), n_failed, listing.passed_over)
 
 
-# A file's size and time, and its embedding; None for one that cannot be embedded.
+# Size and time of a file, and its embedding; None if it could not be embedded.
 Known = dict[str, tuple[tuple[int, int], Floats | None]]
 
 
@@ -253,7 +254,7 @@ def _default_path(paths: Sequence[StrPath], key: str) -> Path:
 
 
 def _state(name: str) -> tuple[int, int]:
-    """Return a file's size and time; of one that is not there, numbers that no file has."""
+    """Return size and time of a file; impossible values if it does not exist."""
     try:
         status = Path(name).stat()
     except OSError:
@@ -262,14 +263,14 @@ def _state(name: str) -> tuple[int, int]:
 
 
 def _read_index(path: Path, key: str) -> Known:
-    """Read what `_write_index` wrote; nothing if it is of another model or damaged."""
+    """Read an index that `_write_index` wrote; empty if it is of another model or damaged."""
     if not path.exists():
         return {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if "key" not in arrays:
                 raise DcasenetError(
-                    f"{path} exists already and is no index of a search. Give another file for it."
+                    f"{path} exists already and is not a search index. Give another file for it."
                 )
             if str(arrays["key"]) != key:
                 return {}
@@ -294,7 +295,7 @@ def _write_index(path: Path, about: tuple[str, str], known: Known, size: int) ->
     arrays: dict[str, Any] = {
         "key": np.array(key),
         "provenance": np.array(provenance),
-        # As JSON, which holds every name, those that are no text included.
+        # As JSON, which can represent every name, including undecodable ones.
         "names": np.array(json.dumps(list(known))),
         "filename": np.array([storable(name) for name in known]),
         "size": np.array([state[0] for state, _ in known.values()], np.int64),
@@ -307,13 +308,13 @@ def _write_index(path: Path, about: tuple[str, str], known: Known, size: int) ->
             np.savez(file, **arrays)
     except OSError as error:
         raise DcasenetError(
-            f"The embeddings cannot be kept in {path}: {error.strerror or error}. Give a file that "
-            f"can be written."
+            f"The embeddings cannot be written to {path}: {error.strerror or error}. Give a file "
+            f"that can be written."
         ) from error
 
 
 def _probabilities(model: SoundVerbs[Any], index: Index, label: str) -> NDArray[np.floating]:
-    """Return the tag's probability by each embedding."""
+    """Return the tag's probability for each embedding."""
     require(model.spec, "tag")
     column = model.spec.tags.index(find_label(label, model.spec.tags, "tag"))
     return sigmoid(model.tag_head(np.array(index.vectors))[:, column])

@@ -1,6 +1,6 @@
-"""Processes that read files ahead of a model, and survive the files that kill them.
+"""Read files in processes ahead of a model; a file that crashes its process does not stop the job.
 
-Of each file they return what a model reads, or the reason why it cannot be read.
+For each file they return the audio as the model reads it, or the reason why it cannot be read.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from dcasenet.errors import AudioError, DcasenetError
 from dcasenet.results.writing import input_digest
 from dcasenet.spec import ModelSpec
 
-# A longer file is not handed from process to process, but read by the model's own verb.
+# A longer file is not passed between processes, but read where the model runs.
 LONG_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What became of a file.
+    """The outcome of reading a file.
 
     Attributes:
-        source: Its name.
-        audio: What a model reads; None for a file that is long or cannot be read.
-        error: Why it cannot be read.
-        duration: Its length in seconds, as far as it is known.
-        digest: SHA-256 of the file; None for one that cannot be opened.
+        source: Path of the file.
+        audio: Audio as the model reads it; None for a file that is long or cannot be read.
+        error: Reason why it cannot be read.
+        duration: Its duration in seconds, if known.
+        digest: SHA-256 of the file; None if it cannot be opened.
     """
 
     source: str
@@ -50,7 +50,7 @@ class ReadResult:
 
     @property
     def is_long(self) -> bool:
-        """Whether the model's own verb has to read it."""
+        """Whether the file must be read where the model runs."""
         return self.audio is None and self.error is None
 
 
@@ -58,13 +58,13 @@ def read_file(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> 
     """Read, mix and resample a file, unless it is long.
 
     Args:
-        source: Its path.
-        spec: The model's.
+        source: Path of the file.
+        spec: The model's specification.
         options: How it is read.
 
     Returns:
-        What a model reads; of a file of more than 120 s the duration alone, as far as it is known;
-        or what is wrong.
+        The audio as the model reads it; for a file longer than 120 s only the duration, if known;
+        or the error.
 
     Example:
         >>> read_file("missing.wav", ModelSpec("v3", "mine")).error.split(" (")[0]
@@ -78,27 +78,27 @@ def read_file(source: str, spec: ModelSpec, options: ReadOptions = AS_USUAL) -> 
                 expected = (reader.n_expected or 0) / reader.sample_rate
                 return ReadResult(source, duration=expected, digest=digest)
             stream = StreamedAudio(reader, spec, options.channels, strict=options.strict)
-            # The header may have promised less.
+            # The header may state less than the file contains.
             audio = stream.load(most=int(LONG_SECONDS * spec.frontend.sample_rate))
             return ReadResult(source, audio, duration=reader.duration, digest=digest)
     except AudioError as error:
         return ReadResult(source, error=str(error), digest=digest)
     except MemoryError:
-        error_text = f"{source} needs more memory than there is."
+        error_text = f"{source} needs more memory than is available."
         return ReadResult(source, error=error_text, digest=digest)
 
 
 def _check_kind(source: str) -> None:
-    """Refuse what no job reads.
+    """Refuse paths that a job does not read.
 
     Raises:
-        AudioError: It is a folder, a pipe or a device.
+        AudioError: The path is a folder, a pipe or a device.
     """
     path = Path(source)
     try:
         is_folder, is_other = path.is_dir(), path.exists() and not path.is_file()
     except (OSError, ValueError):
-        return  # whoever reads it says what is wrong
+        return  # reported when the file is read
     if is_folder:
         raise AudioError(f"The folder {source} cannot be listed: {_why(source)}.")
     if is_other:
@@ -113,7 +113,7 @@ def _why(folder: str) -> str:
         os.scandir(folder).close()
     except OSError as error:
         return str(error.strerror or error)
-    return "the reason has gone; try again"
+    return "the error did not occur again; run the job again"
 
 
 def _digest(source: str) -> str | None:
@@ -121,23 +121,23 @@ def _digest(source: str) -> str | None:
     try:
         return input_digest(path) if path.is_file() else None
     except (OSError, ValueError):
-        return None  # whoever reads it says what is wrong
+        return None  # reported when the file is read
 
 
 FileReader = Callable[[str], ReadResult]
 
-# Files that are read ahead: at most so many waveforms, of up to 2 minutes, wait for the model.
+# Files that are read ahead: the most waveforms, of up to 2 minutes each, that wait for the model.
 AHEAD = 64
 MOST_WORKERS = 8
 # With fewer files, starting a process takes longer than reading them.
 FILES_FOR_ONE = 16
-# A file that was being read when its process died is tried once more.
+# Number of times that a file is tried if its process dies.
 MOST_DEATHS = 2
 
 
 @dataclass
 class _Task:
-    """A file on its way through one worker."""
+    """A file assigned to a worker."""
 
     source: str
     worker: int
@@ -150,15 +150,15 @@ class _Task:
 
 
 class Workers:
-    """Read files in processes of their own; results come in the order of the files.
+    """Read files in separate processes; results are in the order of the files.
 
-    Each process has an executor of its own, so that when the kernel kills one, the others go on
-    and it is known which file was being read. The processes are spawned, ignore Ctrl-C, which is
-    the caller's to answer, and end when their parent does, even by SIGKILL.
+    Each process has its own executor, so that if the kernel kills one, the others continue and the
+    file that was being read is known. The processes are spawned, ignore Ctrl-C, which the caller
+    handles, and end when their parent does, even by SIGKILL.
 
     Args:
-        n_workers: How many processes; 0 reads in the caller's.
-        read_file: What reads one file; it must be picklable.
+        n_workers: Number of processes; 0 reads in the calling process.
+        read_file: Function that reads one file; it must be picklable.
 
     Raises:
         DcasenetError: The processes cannot be started.
@@ -199,13 +199,13 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """End the processes, whatever they are reading."""
+        """End the processes, even if they are reading."""
         for executor in self._executors.values():
             executor.shutdown(wait=False, cancel_futures=True)
         done = [pid for pid in self._pids if pid.done() and not pid.cancelled()]
         pids = {pid.result() for pid in done if pid.exception() is None}
         for process in multiprocessing.active_children():
-            if process.pid in pids:  # it may be stuck in a file that never comes
+            if process.pid in pids:  # it may be blocked by a file
                 process.terminate()
 
     def read(self, sources: Iterable[str]) -> Iterator[ReadResult]:
@@ -215,7 +215,7 @@ class Workers:
             sources: Paths.
 
         Yields:
-            What became of each, in their order.
+            The outcome for each file, in order.
         """
         if not self._executors:
             yield from map(self._read_file, sources)
@@ -253,7 +253,7 @@ class Workers:
         return task.future.result()
 
     def _restart(self, worker: int, waiting: deque[_Task]) -> None:
-        """Put all that a dead process had before it to a new one; the first was its death."""
+        """Submit the files of a dead process to a new one; the first file made it fail."""
         self._executors[worker].shutdown(wait=False)
         self._spawn(worker)
         own = [task for task in waiting if task.worker == worker and not task.is_given_up]
@@ -271,7 +271,7 @@ class Workers:
 
 
 def default_workers(n_files: int) -> int:
-    """Return how many processes keep a model fed: half of the cores that may be used, 8 at most.
+    """Return the number of processes for a job: half of the available cores, at most 8.
 
     Example:
         >>> default_workers(3)  # read before a process would have started
@@ -281,12 +281,12 @@ def default_workers(n_files: int) -> int:
 
 
 def _is_lost(future: Future[ReadResult]) -> bool:
-    # Queued behind the file that killed the process, all fail as one; what was done stays done.
+    # Files queued behind the one that killed the process fail too; finished ones do not.
     return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _begin() -> None:
-    """Prepare a worker process: leave Ctrl-C to its parent, and never outlive it."""
+    """Prepare a worker process: ignore Ctrl-C, and end with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

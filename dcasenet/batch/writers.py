@@ -1,8 +1,8 @@
-"""The rows of a job as one file: Parquet, CSV, JSON lines or npz, in memory that does not grow.
+"""Write the rows of a job to a Parquet, CSV, JSON lines or npz file.
 
-A table is known by its suffix. Parquet and JSON lines hold all of a row, lists and structures
-nested; CSV holds the flat rows of people's tables, and a second file says how each recording
-fared; npz holds one array for each column.
+The suffix determines the format. Parquet and JSON lines contain complete rows with nested lists and
+structures; CSV contains flat rows, and a second file the status of each recording; npz contains one
+array per column. Except for npz, the memory needed does not depend on the number of rows.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def arrow() -> Any:
-    """Return pyarrow.
+    """Import and return pyarrow.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: pyarrow is not installed.
     """
     try:
         import pyarrow
@@ -49,7 +49,7 @@ def schema(command: str, size: int) -> pa.Schema:
 
     Args:
         command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
-        size: Length of an embedding; of no account to other commands.
+        size: Length of an embedding; not used by other commands.
 
     Raises:
         ImportError: pyarrow is not installed.
@@ -106,7 +106,7 @@ def _column(pa: Any, values: list[Any], field: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The same without bytes that are no text, which file names may hold and Arrow refuses."""
+    """Escape undecodable bytes, which file names may contain and Arrow refuses."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value and value.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -116,16 +116,16 @@ SUFFIXES = {
     **dict.fromkeys(ANSWER_COLUMNS, (".parquet", ".jsonl", ".csv")),
     "embed": (".parquet", ".npz", ".jsonl", ".csv"),
 }
-# Entry of a Parquet file's metadata.
+# Key of the provenance in a Parquet file's metadata.
 PROVENANCE_KEY = "dcasenet.provenance"
-# An npz is made in memory: 0.2 GB of vectors at full width.
+# An npz is built in memory: 0.2 GB of vectors at full width.
 MAX_NPZ_FILES = 100_000
 # Rows in a row group of a Parquet file: about 4 MB of vectors at full width.
 ROW_GROUP = 2048
 
 
 def status_path(output: Path) -> Path:
-    """Name the second file of a CSV: what became of each recording.
+    """Return the path of the second file of a CSV, with the status of each recording.
 
     Example:
         >>> status_path(Path("out.csv")).name
@@ -135,7 +135,7 @@ def status_path(output: Path) -> Path:
 
 
 def check_output(output: Path, command: str) -> None:
-    """Refuse an output that cannot be written, before anything is computed.
+    """Check that an output can be written, before anything is computed.
 
     Raises:
         ValueError: Its suffix is not supported, or its folder does not exist.
@@ -158,13 +158,13 @@ def check_output(output: Path, command: str) -> None:
         check_sidecar(output)
     if status_path in beside and not _is_free(status_path(output)):
         raise JobError(
-            f"{status_path(output)} exists, and no job of dcasenet wrote it; what became of each "
-            f"recording goes there. Move it, or give another output."
+            f"{status_path(output)} exists, and no job of dcasenet wrote it. The status of each "
+            f"recording would be written there. Move it, or give another output."
         )
 
 
 def _is_free(path: Path) -> bool:
-    """Return whether nothing is there, or the second file of a CSV."""
+    """Return whether the path is free, or is the second file of a CSV."""
     if not os.path.lexists(path):
         return True
     head = csv_text([STATUS_COLUMNS]).encode()
@@ -175,10 +175,10 @@ def _is_free(path: Path) -> bool:
 
 
 def check_count(output: Path, n_files: int) -> None:
-    """Refuse more files than an npz can hold.
+    """Refuse more files than an npz may contain.
 
     Raises:
-        ValueError: They are more than 100,000.
+        ValueError: There are more than 100,000.
     """
     if output.suffix == ".npz" and n_files > MAX_NPZ_FILES:
         raise ValueError(
@@ -189,12 +189,12 @@ def check_count(output: Path, n_files: int) -> None:
 
 @dataclass(frozen=True)
 class TableKind:
-    """What decides the columns of a table, and what it says of itself.
+    """The columns and the provenance of a table.
 
     Attributes:
         command: A key of `dcasenet.batch.rows.ANSWER_COLUMNS`.
         size: Length of an embedding.
-        provenance: What the answers were made with.
+        provenance: Provenance of the results.
     """
 
     command: str
@@ -208,14 +208,14 @@ class TableKind:
 
 
 def write_table(rows: Iterable[Row], path: Path, output: Path, kind: TableKind) -> None:
-    """Write rows to a file of a kind.
+    """Write rows to a file.
 
     Args:
-        rows: As `dcasenet.batch.rows` returns them.
+        rows: Rows, as in `dcasenet.batch.rows`.
         path: The file to write; a CSV's second file goes to `status_path` of it, and the
             provenance of CSV and JSON lines to `sidecar_path` of it.
-        output: What it will be called, which decides its kind.
-        kind: What decides its columns.
+        output: Its final path, which determines the format.
+        kind: The columns and the provenance.
 
     Raises:
         OSError: The disk is full, or the file cannot be written for another reason.
@@ -232,7 +232,7 @@ def write_table(rows: Iterable[Row], path: Path, output: Path, kind: TableKind) 
 
 
 def companions(output: Path) -> list[Callable[[Path], Path]]:
-    """Return what names the files beside an output of its kind, each from the output's name."""
+    """Return the functions from an output's path to the paths of the files beside it."""
     beside: dict[str, list[Callable[[Path], Path]]] = {
         ".csv": [status_path, sidecar_path],
         ".jsonl": [sidecar_path],
@@ -287,7 +287,7 @@ def _write_npz(rows: Iterable[Row], path: Path, kind: TableKind) -> None:
         )
         for name, values in columns.items()
     }
-    with path.open("wb") as file:  # a name would be given a suffix
+    with path.open("wb") as file:  # NumPy would append a suffix to a path
         embedding = np.array(vectors, np.float32).reshape(-1, size)
         np.savez(file, **arrays, embedding=embedding, provenance=np.array(kind.description))
 
@@ -298,12 +298,12 @@ def _vector_rows(row: Row) -> Iterator[tuple[Any, ...]]:
 
 
 def storable(text: str) -> str:
-    """Return text with escapes in place of what UTF-8 cannot hold, such as some file names."""
+    """Return text with escapes for what UTF-8 cannot encode, as in some file names."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextlib.contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
-    # A file's name may hold bytes that are no text; they are written as escapes.
+    # File names may contain undecodable bytes, which are written as escapes.
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield file

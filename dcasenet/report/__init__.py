@@ -1,4 +1,4 @@
-"""One HTML page about any number of recordings, with everything that it shows inside.
+"""Write one self-contained HTML page about any number of recordings.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Recordings to a page: each is analyzed, reduced to what can be drawn, and written at once."""
+"""Build a report: analyze each recording, reduce it to what is drawn, and write it immediately."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 AudioMode = Literal["auto", "embed", "link", "none"]
 
-# Bytes of the page that pictures may take all together, and sound.
+# Most bytes of the page for all pictures, and for all sound.
 PICTURE_BYTES, AUDIO_BYTES = 48_000_000, 64_000_000
-# Bytes that one column of a recording takes in the page, about; and columns of a picture.
+# Approximate bytes of the page for one column of a recording; and columns of a picture.
 COLUMN_BYTES = 80
 FEWEST_COLUMNS, MOST_COLUMNS = 60, 1000
-TOP = 10  # tags and scenes of a recording
+TOP = 10  # tags and scenes per recording
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class ReportSummary:
 
     Attributes:
         output: The page.
-        n_files: How many recordings it has.
-        n_failed: How many of them could not be used; the page says why.
+        n_files: Number of recordings.
+        n_failed: Number of recordings that could not be used; the page shows the reasons.
         passed_over: Number of files in the folders without an audio suffix, by suffix.
     """
 
@@ -70,29 +70,29 @@ def write_report(
 ) -> ReportSummary:
     """Write a page with a player, pictures and results of each recording.
 
-    Waveform, spectrogram, event probabilities with their thresholds, events and scenes stand on
-    one time axis; a table of all recordings can be sorted and searched. The page needs no network
-    and no other file, but for sound that it links to. The more recordings, the coarser their
-    pictures: 10,000 make about 60 MB.
+    Waveform, spectrogram, event probabilities with their thresholds, events and scenes share one
+    time axis; a table of all recordings can be sorted and searched. The page needs no network and
+    no other file except linked sound. The more recordings, the coarser their pictures: 10,000 make
+    about 60 MB.
 
     Args:
         model: A loaded model, of any runtime.
         paths: Files and folders, which are searched to any depth for audio files.
-        output: The page to write; one that a report wrote is replaced.
+        output: The page to write; an earlier report is replaced.
         threshold: As in `SoundVerbs.detect_events`.
         title: Title of the page; by default the output's name.
         audio: ``"embed"`` puts the sound into the page (mono, at the model's rate, as FLAC),
             ``"link"`` links to the files, ``"none"`` omits it, ``"auto"``
             embeds the first 64 MB and links to the rest.
-        overwrite: Whether any other file of this name is replaced as well.
+        overwrite: Whether to replace any other file of this name as well.
         watch: Called with the number of recordings done and their total.
 
     Returns:
-        How many recordings there are, and how many failed.
+        The numbers of recordings and of failures.
 
     Raises:
         AudioError: There is no recording in the folders.
-        JobError: The output is a file that no report wrote.
+        JobError: The output exists and is not a report.
         ValueError: An option is out of range.
         OSError: The page cannot be written.
 
@@ -114,7 +114,7 @@ def write_report(
     heading = title or f"{output.stem}: {len(recordings):,} recordings"
     with (
         replacing(output) as draft,
-        # File names may hold bytes that are no text; all data are ASCII.
+        # File names may contain undecodable bytes; all data is ASCII.
         draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         report = _Report(
@@ -129,10 +129,10 @@ def write_report(
 
 
 def check_replaceable(output: Path, overwrite: bool) -> None:
-    """Refuse to overwrite a file that is not a report.
+    """Refuse to replace a file that is not a report.
 
     Raises:
-        JobError: It is there, and `overwrite` is False.
+        JobError: The file exists, and `overwrite` is False.
         ValueError: `overwrite` is neither True nor False.
     """
     check_flags(overwrite=overwrite)
@@ -150,7 +150,7 @@ def check_replaceable(output: Path, overwrite: bool) -> None:
 
 
 class _Report:
-    """A page in the making."""
+    """A report while it is written."""
 
     def __init__(
         self, page: Page, model: SoundVerbs[Any], n_files: int, output: Path, audio: AudioMode
@@ -165,7 +165,7 @@ class _Report:
         self.n_failed = 0
 
     def add(self, path: str, threshold: Threshold) -> None:
-        """Analyze a recording and write what there is to see of it."""
+        """Analyze a recording and write its pictures and results."""
         row: dict[str, Any] = {
             "name": one_line(path),
             "duration": None,
@@ -188,7 +188,7 @@ class _Report:
         self._rows.append(row)
 
     def finish(self) -> None:
-        """Write the table and what the recordings have in common."""
+        """Write the table and the data common to all recordings."""
         n_files = len(self._rows)
         minutes = self._seconds / 60
         length = f"{minutes:,.1f} min" if minutes >= 1 else f"{self._seconds:.1f} s"
@@ -230,16 +230,16 @@ class _Report:
             self._provenance = provenance
 
     def _room(self) -> float:
-        """Bytes of sound that may be embedded now."""
+        """Bytes of sound that may still be embedded."""
         return {"auto": self._sound_left * 3 / 4, "embed": float("inf")}.get(self._audio, 0.0)
 
 
 class _Flac:
-    """A waveform as a FLAC file in memory, given up when it gets larger than there is room.
+    """A waveform as a FLAC file in memory, dropped if it exceeds the available space.
 
     Args:
         sample_rate: In Hz.
-        room: In bytes.
+        room: Available space in bytes.
     """
 
     def __init__(self, sample_rate: int, room: float) -> None:
@@ -260,7 +260,7 @@ class _Flac:
         return block
 
     def content(self) -> bytes | None:
-        """Return the file; None where there was no room for it."""
+        """Return the file; None if there was not enough space."""
         if self._file is None:
             return None
         self._file.close()
@@ -269,7 +269,7 @@ class _Flac:
 
 
 def _values(analysis: Analysis) -> dict[str, Any]:
-    """What the table and the lists of the page show, short enough for many recordings."""
+    """Return the values of the page's table and lists, short enough for many recordings."""
     scene, tags, events = analysis.scene, analysis.tags, analysis.events
 
     def scored(pairs: Iterable[tuple[str, float]]) -> list[list[Any]]:
@@ -296,7 +296,7 @@ def _values(analysis: Analysis) -> dict[str, Any]:
 def _drawing(
     seen: Overview, analysis: Analysis, max_columns: int
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.uint8]]]:
-    """The header and the arrays of a recording's pictures."""
+    """Return the header and the arrays of a recording's pictures."""
     peak = max(float(np.abs(seen.envelope).max()), 1e-3)
     header: dict[str, Any] = {
         "peak": round(peak, 4),
@@ -324,16 +324,16 @@ def _drawing(
 
 
 def _common_folder(names: list[str]) -> str:
-    """The folder that all recordings lie in, with a slash: the page leaves it out of its table."""
+    """Return the folder of all recordings, with a slash, which the page's table omits."""
     try:
         folder = os.path.commonpath([str(Path(name).parent) for name in names])
-    except ValueError:  # there is no recording, or paths are of different kinds
+    except ValueError:  # no recordings, or both absolute and relative paths
         return ""
     return "" if folder in ("", ".", os.sep) else f"{folder}{os.sep}"
 
 
 def _link(path: str, folder: Path) -> str:
-    """A recording's address as seen from the page."""
+    """Return the address of a recording relative to the page."""
     try:
         relative = os.path.relpath(path, folder)
     except ValueError:  # another drive

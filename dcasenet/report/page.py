@@ -1,7 +1,7 @@
-"""The page itself: a document without outside parts, written piece by piece.
+"""Write the HTML page of a report, part by part.
 
-Data lies in it as JSON and as packed arrays, in elements that no browser runs; scripts and styles
-are the two of this package, and a content security policy allows nothing else.
+It contains data as JSON and as packed arrays, in elements that no browser executes; the only script
+and style are those of this package, and a content security policy allows nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dcasenet.text import one_line
 
-# What a report is known by.
+# The tag by which a report is recognized.
 GENERATOR = '<meta name="generator" content="dcasenet">'
 BODY = """<header><h1>{title}</h1><p class="summary" id="summary"></p></header>
 <main>
@@ -44,12 +44,12 @@ BODY = """<header><h1>{title}</h1><p class="summary" id="summary"></p></header>
 
 
 class Page:
-    """Write a page into a text file, in the order in which its parts become known.
+    """Write a page to a text file, part by part.
 
     Args:
-        file: Where to; written to from the start.
-        title: What the page is called.
-        count: How many recordings it will have.
+        file: File to write, from its start.
+        title: Title of the page.
+        count: Number of recordings.
 
     Example:
         >>> import io
@@ -68,7 +68,7 @@ class Page:
                 "default-src 'none'",
                 f"script-src {_hash(self._script)}",
                 f"style-src {_hash(style)}",
-                # Recordings are inside, or lie beside the page.
+                # Recordings are embedded, or are files beside the page.
                 "media-src blob: file: 'self'",
                 "base-uri 'none'",
                 "form-action 'none'",
@@ -85,16 +85,16 @@ class Page:
         )
 
     def add_detail(self, index: int, header: Mapping[str, Any], **arrays: NDArray[np.uint8]) -> int:
-        """Write what there is to draw of a recording, and return its size in the page, in bytes."""
+        """Write the pictures of a recording; return their size in the page, in bytes."""
         text = base64.b64encode(packed(header, **arrays)).decode("ascii")
         return self._data(f"d{index}", text)
 
     def add_audio(self, index: int, content: bytes) -> int:
-        """Write a recording as a FLAC file, and return its size in the page, in bytes."""
+        """Write the sound of a recording as FLAC; return its size in the page, in bytes."""
         return self._data(f"a{index}", base64.b64encode(content).decode("ascii"))
 
     def finish(self, meta: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Write what the page knows of all recordings, and the script that shows it."""
+        """Write the data of all recordings, and the script that displays it."""
         for name, values in (("meta", meta), ("rows", rows)):
             self._file.write(
                 f'<script type="application/json" id="{name}">{_json(values)}</script>\n'
@@ -107,10 +107,10 @@ class Page:
 
 
 def packed(header: Mapping[str, Any], **arrays: NDArray[np.uint8]) -> bytes:
-    """Return a header and arrays as the page's script unpacks them.
+    """Pack a header and arrays for the page's script.
 
-    Deflated: the header's length (4 bytes, little-endian), the header as JSON, and the arrays'
-    bytes in the order in which its ``arrays`` lists them with their shapes.
+    The deflated content is the header's length (4 bytes, little-endian), the header as JSON, and
+    the arrays' bytes in the order of its ``arrays``, which lists them with their shapes.
     """
     shapes = {name: list(values.shape) for name, values in arrays.items()}
     head = json.dumps({**header, "arrays": shapes}).encode()
@@ -119,7 +119,7 @@ def packed(header: Mapping[str, Any], **arrays: NDArray[np.uint8]) -> bytes:
 
 
 def quantized(values: NDArray[np.floating], lowest: float, highest: float) -> NDArray[np.uint8]:
-    """Return values as 0 to 255, for what lies between `lowest` and `highest`.
+    """Scale values from `lowest` to `highest` to the integers 0 to 255.
 
     Example:
         >>> quantized(np.array([-80.0, -40.0, 0.0]), -80, 0)
@@ -139,7 +139,7 @@ def _hash(text: str) -> str:
 
 
 def _json(values: object) -> str:
-    """JSON that cannot end the element that it stands in, nor hold anything but ASCII."""
+    """Return ASCII JSON that cannot end the element that contains it."""
     text = json.dumps(values, allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

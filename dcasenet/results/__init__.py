@@ -1,4 +1,4 @@
-"""What the verbs return: frozen, typed values, and the formats that they are written in."""
+"""The results of a model: frozen, typed values, and the formats that they are written in."""
 
 from dcasenet.results.provenance import Provenance
 from dcasenet.results.values import (

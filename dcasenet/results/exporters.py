@@ -1,7 +1,7 @@
-"""Results in the formats that other programs read, as text.
+"""Convert results to text in the formats of other programs.
 
-Labels and file names come from anywhere; every format here gets them through `one_line`, and CSV
-through the one writer below.
+Labels and file names may be untrusted; every format passes them through `one_line`, and CSV through
+the writer below.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from dcasenet.results.values import Event, Events
 
-# Columns of every flat table of results: a row for the scene, for each tag, for each event.
+# Columns of every flat table of results, with a row for the scene, each tag and each event.
 FLAT_COLUMNS = ("filename", "task", "label", "onset", "offset", "probability")
-# sed_eval and dcase_util name the columns of an event list so.
+# Columns of an event list in sed_eval and dcase_util.
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 RAVEN_COLUMNS = (
     "Selection",
@@ -40,14 +40,14 @@ Cell = str | float | int | None
 
 
 def csv_text(rows: Iterable[Sequence[Cell]], delimiter: str = ",") -> str:
-    r"""Return rows as CSV: the one way in which this package writes tables as text.
+    r"""Return rows as CSV; every text table of this package is written by this function.
 
-    Control characters are escaped, and text that a spreadsheet would run as a formula gets an
-    apostrophe in front.
+    Control characters are escaped, and text that a spreadsheet would run as a formula is preceded
+    by an apostrophe.
 
     Args:
-        rows: The header, if there is to be one, and what follows; None is an empty cell.
-        delimiter: What separates cells.
+        rows: The header, if any, and the rows; None is an empty cell.
+        delimiter: Separator of cells.
 
     Example:
         >>> csv_text([["label"], ["=1+1"], ["a\nb, c"]])
@@ -63,8 +63,7 @@ def csv_text(rows: Iterable[Sequence[Cell]], delimiter: str = ",") -> str:
 def flat_rows(values: Mapping[str, Any]) -> Iterable[tuple[Cell, ...]]:
     """Return the JSON form of a result as rows of `FLAT_COLUMNS`: scene, tags, events.
 
-    Times have two decimals and probabilities three, as people read them. A scene or tag has no
-    times.
+    Times are rounded to two decimals and probabilities to three. A scene or tag has no times.
 
     Args:
         values: ``filename`` and any of ``scene``, ``tags`` and ``events``, as `to_dict` returns.
@@ -104,7 +103,7 @@ def flat_dataframe(values: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def dataframe(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    """Return a pandas table whose columns have a type even where there are no rows.
+    """Return a pandas table whose columns have types even if there are no rows.
 
     Raises:
         ImportError: pandas is not installed.
@@ -137,7 +136,7 @@ def audacity(events: Events) -> str:
 
 
 def raven(events: Events) -> str:
-    """Return a Raven selection table: a row for each event, over the model's whole band."""
+    """Return a Raven selection table: one row per event, over the model's whole frequency range."""
     rows = [
         (
             number,
@@ -157,11 +156,11 @@ def raven(events: Events) -> str:
 
 
 def webvtt(events: Events) -> str:
-    """Return WebVTT captions: a cue for each event, its label and probability as text."""
+    """Return WebVTT captions: one cue per event, with label and probability."""
     parts = ["WEBVTT\n"]
     if events.provenance is not None:
         note = json.dumps(events.provenance.to_dict())
-        # A comment ends at an empty line and must not hold an arrow, nor is it HTML for anybody.
+        # A comment ends at an empty line, must not contain an arrow, and may be read as HTML.
         note = note.replace("<", "\\u003c").replace(">", "\\u003e")
         parts.append(f"NOTE provenance {note}\n")
     for number, event in enumerate(events, start=1):
@@ -174,7 +173,7 @@ def webvtt(events: Events) -> str:
 
 
 def textgrid(events: Events) -> str:
-    """Return a Praat TextGrid: an interval tier for each label that occurs."""
+    """Return a Praat TextGrid with one interval tier per label that occurs."""
     labels = list(dict.fromkeys(event.label for event in events))
     end = f"{events.duration:.6f}"
     lines = [
@@ -245,14 +244,14 @@ def jams(events: Events) -> str:
 
 
 def label_studio(events: Events, url: str | None = None) -> str:
-    """Return a Label Studio import: one task whose events are predictions to be corrected.
+    """Return a Label Studio import: one task with the events as predictions to correct.
 
     The project's labeling configuration needs ``<Audio name="audio" value="$audio"/>`` and
     ``<Labels name="label" toName="audio">``.
 
     Args:
         events: The events.
-        url: Where Label Studio finds the recording; by default its name as it was read.
+        url: Address of the recording for Label Studio; by default its name as it was read.
     """
     return json_text([label_studio_task(events, url)])
 
@@ -288,8 +287,8 @@ def label_studio_task(events: Events, url: str | None = None) -> dict[str, Any]:
 def sed_scores(events: Events) -> str:
     """Return the framewise probabilities as a score table of sed_scores_eval.
 
-    Tab-separated columns onset, offset and one for each label; rows without gaps from 0 to the
-    end.
+    The columns, separated by tabs, are onset, offset and one per label; rows cover the time from 0
+    to the end without gaps.
     """
     n_rows = len(events.probabilities)
     onsets = [round(index * events.hop, 6) for index in range(n_rows)]
@@ -319,7 +318,7 @@ def _praat(text: str) -> str:
 
 
 def _intervals(events: Sequence[Event], duration: float) -> list[tuple[float, float, bool]]:
-    """Events of one label, in order, and the gaps between them, from 0 to the end."""
+    """Return the events of one label, in order, and the gaps between them, from 0 to the end."""
     intervals, position = [], 0.0
     for event in events:
         if event.onset > position:

@@ -1,4 +1,4 @@
-"""The formats of one result in one file, by name and by suffix."""
+"""Select the format of a result's file by name or suffix."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FORMATS = {**ANY_RESULT, **OF_EVENTS}
 
 
 def suffix_of(form: str) -> str:
-    """Return what the names of a format's files end in.
+    """Return the suffix of a format's files.
 
     Example:
         >>> suffix_of("textgrid")
@@ -52,7 +52,7 @@ def suffix_of(form: str) -> str:
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that a file's name ends in; None for an unknown one.
+    """Return the format of a file by its suffix; None if the suffix is unknown.
 
     Example:
         >>> format_of(Path("a.selections.txt")), format_of(Path("a.txt")), format_of(Path("a.png"))
@@ -60,20 +60,20 @@ def format_of(path: Path) -> str | None:
     """
     name = path.name.lower()
     found = [form for form in FORMATS if name.endswith(suffix_of(form).lower())]
-    # The longest suffix; of equally long ones the first, so that .json is a result's own form.
+    # The longest suffix; among equal ones the first, so that .json is a result's own format.
     return max(found, key=lambda form: len(suffix_of(form)), default=None)
 
 
 def export(result: Result, form: str, path: Path | None = None) -> str:
-    """Return a result in a format, and write it to `path` where there is one.
+    """Return a result in a format, and write it to `path` if given.
 
     Args:
-        result: What a verb returned.
-        form: A key of `FORMATS`; all but json and csv are for events.
-        path: The file to make or replace, with its provenance.
+        result: The result of a method of the model.
+        form: A key of `FORMATS`; all except json and csv are for events.
+        path: The file to create or replace, with its provenance.
 
     Raises:
-        ValueError: The result holds no events, and the format is for events.
+        ValueError: The format is for events, and the result has none.
         OSError: The file cannot be written.
     """
     return FORMATS[form][1](result, path)

@@ -1,4 +1,4 @@
-"""Results as HTML for notebooks: bars, tables, and events on a time axis, without scripts.
+"""Render results as HTML for notebooks: bars, tables, and events on a time axis, without scripts.
 
 Every text goes through `_text`; colors follow the notebook's theme.
 """
@@ -17,16 +17,16 @@ from dcasenet.text import one_line
 if TYPE_CHECKING:
     from dcasenet.results.values import Event, Events, Result, Scene, ScoredLabel, Tags
 
-# Labels, rows and events that a cell of a notebook has room for.
+# Most labels and events that are shown in a cell of a notebook.
 MOST_LABELS, MOST_EVENTS = 5, 200
-# Okabe and Ito's colors, which people with any color vision can tell apart.
+# The palette of Okabe and Ito, which is distinguishable with any color vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5fc4", "#7f7f7f")
 ROW, GUTTER, WIDTH, AXIS = 20, 130, 640, 22  # pixels of the drawing of events
 BAR = 180  # pixels of a probability of 1
 
 
 def page(result: Result, body: str) -> str:
-    """Return a result as one block: its title, the answer, and what is odd about it."""
+    """Return the block of a result: its title, its content and its warnings."""
     details = [f"{result.duration:.2f} s"] if result.duration else []
     if result.familiarity is not None:
         details.append(f"familiarity {result.familiarity:.2f}")
@@ -66,7 +66,7 @@ def events(result: Events) -> str:
 
 
 def embedding(values: NDArray[Any], times: NDArray[np.float64]) -> str:
-    """Return the shape of an embedding and the begin of its first step."""
+    """Return the shape of an embedding and the first values of its first step."""
     steps, size = values.shape
     first = ", ".join(f"{value:.3f}" for value in values[0, :4]) if steps else ""
     last = f", centers {times[0]:.2f} to {times[-1]:.2f} s" if steps else ""
@@ -74,7 +74,7 @@ def embedding(values: NDArray[Any], times: NDArray[np.float64]) -> str:
 
 
 def calibration(values: Mapping[str, Any]) -> str:
-    """Return a calibration's diagram and its table, from its JSON form."""
+    """Return the diagram and the table of a calibration, from its JSON form."""
     side = 220
 
     def x(share: float) -> float:
@@ -133,7 +133,7 @@ def _bars(title: str, scored: Sequence[ScoredLabel]) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already; numbers stand right."""
+    """Return a table of HTML cells; numbers are right-aligned."""
     align = ["left", *["right"] * (len(columns) - 1)]
     head = "".join(
         f'<th style="text-align:{a}">{c}</th>' for a, c in zip(align, columns, strict=True)

@@ -1,4 +1,4 @@
-"""What a result was made with, so that it can be made again."""
+"""The provenance of a result: everything needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a result was made with: package, weights, options, and the recording.
+    """How a result was computed: package, weights, options, and recording.
 
     Attributes:
         version: Version of this package.
         model: Name and stage of the checkpoint, such as ``"v3 open"``.
         weights: ``"sha256:…"`` of the weights, whatever file they were loaded from.
         runtime: ``"torch"`` or ``"onnx"``.
-        precision: What it computed in.
-        verb: Which method answered, such as ``"detect_events"``.
+        precision: Precision of the computation.
+        verb: Name of the method, such as ``"detect_events"``.
         options: Its options, with the threshold of each event.
         context: Task → window and hop in seconds, and how windows were pooled.
-        source: The recording as it was given: its path, or ``"<array>"`` and the like.
-        input: ``"sha256:…"`` of the recording's file; None for what was no file, or until it is
-            written.
-        read: Size in bytes and time of change in nanoseconds of the recording's file when it was
-            read; None for what was no file. It is not written.
+        source: The recording as it was given: its path, or for example ``"<array>"``.
+        input: ``"sha256:…"`` of the recording's file; None if it was not a file, or until the
+            result is written.
+        read: Size in bytes and modification time in nanoseconds of the recording's file when it
+            was read; None if it was not a file. This field is not written.
     """
 
     version: str
@@ -47,17 +47,17 @@ class Provenance:
     read: tuple[int, int] | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values, as files hold it."""
+        """Return the provenance as plain JSON values, as in files."""
         values = dataclasses.asdict(self)
         del values["read"]
         return {"dcasenet": FORMAT, **plain_numbers(values)}
 
     @classmethod
     def from_dict(cls, values: object) -> Provenance:
-        """Read what `to_dict` returned.
+        """Return a provenance from the values that `to_dict` returned.
 
         Raises:
-            DcasenetError: It is something else, or of a later version of this package.
+            DcasenetError: The values are not a provenance, or a later version wrote them.
 
         Example:
             >>> made = Provenance("0.2.0", "v3 open", "sha256:0", "torch", "float32", "tag")
@@ -65,7 +65,7 @@ class Provenance:
             True
         """
         if not isinstance(values, Mapping) or "dcasenet" not in values:
-            raise DcasenetError("There is no provenance here: it was not written by dcasenet.")
+            raise DcasenetError("This is not a provenance that dcasenet wrote.")
         if values["dcasenet"] != FORMAT:
             raise DcasenetError(
                 f"The provenance has format {values['dcasenet']!r}, and this version of dcasenet "
@@ -79,7 +79,7 @@ class Provenance:
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with Python's numbers in place of NumPy's, which JSON has no form of.
+    """Return options with Python numbers instead of NumPy's, which JSON cannot represent.
 
     Example:
         >>> plain_numbers({"top": np.int64(5), "threshold": {"dog": np.float64(0.5)}})

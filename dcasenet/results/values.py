@@ -1,8 +1,8 @@
-"""Results of the verbs: frozen, typed values that know their labels and their time axis.
+"""The results of a model: frozen, typed values with their labels and their time axis.
 
-Arrays are NumPy, read-only. Every result has the same forms: `to_dict`, `to_json`, `to_csv`,
-`to_dataframe`, and HTML in notebooks. A form that is written to a file says what the result was
-made with; see `dcasenet.results.provenance`.
+Arrays are NumPy, read-only. All results have the methods `to_dict`, `to_json`, `to_csv` and
+`to_dataframe`, and HTML for notebooks. Results that are written to a file include their provenance;
+see `dcasenet.results.provenance`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ StrPath = str | PathLike[str]
 
 
 class _Json:
-    """A dataclass with a dictionary and a JSON form; by default all its fields."""
+    """A base for dataclasses with a dictionary and a JSON form; by default of all fields."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the fields as plain values."""
         return asdict(cast("DataclassInstance", self))
 
     def to_json(self, indent: int | None = None) -> str:
@@ -53,12 +53,12 @@ class ScoredLabel(_Json):
 
 @dataclass(frozen=True)
 class Event(_Json):
-    """A sound that begins and ends: onset and offset in seconds from the start.
+    """A detected sound event, with onset and offset in seconds from the start.
 
     `probability` is the mean over the event, 0 to 1.
 
     Attributes:
-        final: False only for what a stream says early of an event that may still change.
+        final: False only for an early event of a stream that may still change.
     """
 
     label: str
@@ -68,23 +68,23 @@ class Event(_Json):
     final: bool = field(default=True, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; ``final`` is among them where it is False."""
+        """Return the fields as plain values; ``final`` is included only if it is False."""
         values = super().to_dict()
         return values if not self.final else {k: v for k, v in values.items() if k != "final"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Result(ABC):
-    """What the results of all verbs have in common.
+    """The common base of all results.
 
     Attributes:
-        source: Name of the recording: its path as it was given, or ``"<array>"`` and the like.
-        duration: Length of the recording, in seconds.
-        warnings: What is odd about the audio, one sentence each.
-        familiarity: Share of held-out recordings that lie further from the training data, 0 to 1;
-            None for a checkpoint without such statistics.
-        is_sure: Whether the recording is familiar enough for the answer to mean something.
-        provenance: What the result was made with; None for one that was made by hand.
+        source: Name of the recording: its path as it was given, or for example ``"<array>"``.
+        duration: Duration of the recording, in seconds.
+        warnings: Problems of the audio, one sentence each.
+        familiarity: Share of held-out recordings that are further from the training data, 0 to 1;
+            None for a checkpoint without these statistics.
+        is_sure: Whether the recording is familiar enough for a meaningful result.
+        provenance: How the result was computed; None for one created by hand.
     """
 
     source: str = ""
@@ -101,10 +101,10 @@ class Result(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.__post_init__()  # a pickled array can be written to
+        self.__post_init__()  # unpickled arrays are writable
 
     def __eq__(self, other: object) -> bool:
-        """Whether all is the same but the provenance, which says how it came about."""
+        """Return whether all fields except the provenance are equal."""
         if type(other) is not type(self):
             return NotImplemented
         names = [part.name for part in fields(self) if part.name != "provenance"]
@@ -115,10 +115,10 @@ class Result(ABC):
 
     @abstractmethod
     def values_dict(self) -> dict[str, Any]:
-        """Return the answer alone as plain values, without what all results have."""
+        """Return the content as plain values, without the fields common to all results."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values: filename, duration, warnings, familiarity, is_sure, the answer."""
+        """Return plain values: filename, duration, warnings, familiarity, is_sure, the content."""
         return {
             "filename": self.source,
             "duration": self.duration,
@@ -132,8 +132,8 @@ class Result(ABC):
         """Return `to_dict` as JSON text.
 
         Args:
-            indent: Spaces for each level; by default all is on one line.
-            path: Write the text to this file, too, with its provenance.
+            indent: Spaces per level; by default everything is on one line.
+            path: Also write the text to this file, with its provenance inside.
 
         Raises:
             OSError: The file cannot be written.
@@ -167,7 +167,7 @@ class Result(ABC):
         return self._described(exporters.flat_dataframe(self._rows()))
 
     def by_task(self) -> dict[str, Any]:
-        """Return the answer as plain values by task: any of scene, tags and events."""
+        """Return the content as plain values by task: any of scene, tags and events."""
         return self.values_dict()
 
     def _rows(self) -> Mapping[str, Any]:
@@ -190,11 +190,11 @@ class Result(ABC):
 
 @dataclass(frozen=True, eq=False)
 class _Ranked(Result):
-    """Labels with one probability each, and the windows that they come from.
+    """Labels with one probability each, and the probabilities of the windows.
 
     Attributes:
         labels: The labels, in the checkpoint's order.
-        values: Probability of each, (labels,).
+        values: Probability of each label, (labels,).
         windows: Probabilities of each window, (windows, labels).
         times: Start and end of each window in seconds, (windows, 2).
     """
@@ -210,14 +210,14 @@ class _Ranked(Result):
         return dict(zip(self.labels, self.values.tolist(), strict=True))
 
     def top(self, k: int) -> tuple[ScoredLabel, ...]:
-        """Return the `k` most probable labels, best first; equals keep the checkpoint's order."""
+        """Return the `k` most probable labels, best first; ties keep the checkpoint's order."""
         order = np.argsort(-self.values, kind="stable")[:k]
         return tuple(ScoredLabel(self.labels[i], float(self.values[i])) for i in order)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene(_Ranked):
-    """Where a recording was made: one of the labels is true, the probabilities sum to 1."""
+    """The scene where a recording was made: exactly one label applies, probabilities sum to 1."""
 
     @property
     def label(self) -> str:
@@ -226,7 +226,7 @@ class Scene(_Ranked):
 
     @property
     def probability(self) -> float:
-        """Its probability, 0 to 1."""
+        """The probability of the most probable scene, 0 to 1."""
         return self.top(1)[0].probability
 
     def values_dict(self) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class Scene(_Ranked):
         }
 
     def by_task(self) -> dict[str, Any]:
-        """Return the scene as plain values under the name of its task."""
+        """Return the scene as plain values, under the name of its task."""
         return {"scene": self.values_dict()}
 
     def __repr__(self) -> str:
@@ -250,19 +250,19 @@ class Scene(_Ranked):
 
 @dataclass(frozen=True, eq=False)
 class Tags(_Ranked, Sequence[ScoredLabel]):
-    """What sounds anywhere in a recording, best first; any number of labels may be true.
+    """The sounds anywhere in a recording, best first; any number of labels may apply.
 
-    As a sequence it holds the `limit` best; `probabilities` always has every label.
+    As a sequence it contains the `limit` best; `probabilities` always has every label.
 
     Attributes:
-        limit: How many of the labels the sequence holds; None for all.
+        limit: Number of labels in the sequence; None for all.
     """
 
     limit: int | None = None
 
     @property
     def ranked(self) -> tuple[ScoredLabel, ...]:
-        """The labels that the sequence holds."""
+        """The labels of the sequence, best first."""
         return self.top(len(self.labels) if self.limit is None else self.limit)
 
     @overload
@@ -279,7 +279,7 @@ class Tags(_Ranked, Sequence[ScoredLabel]):
         return iter(self.ranked)
 
     def __contains__(self, item: object) -> bool:
-        """Whether the sequence holds a label, given by name or with its probability."""
+        """Return whether the sequence contains a label, given by name or with its probability."""
         if isinstance(item, str):
             return any(scored.label == item for scored in self.ranked)
         return item in self.ranked
@@ -298,15 +298,15 @@ class Tags(_Ranked, Sequence[ScoredLabel]):
 
 @dataclass(frozen=True, eq=False)
 class Events(Result, Sequence[Event]):
-    """Sounds with onset and offset, earliest first, and the curves that they were read from.
+    """Sound events, earliest first, and the framewise probabilities they were detected from.
 
     Attributes:
         items: The events.
         labels: Label of each column of `probabilities`.
         probabilities: (frames, labels), one frame every `hop` seconds.
-        hop: From one frame to the next, in seconds.
-        resolution: True length of a step of the network, in seconds: no onset is more exact.
-        thresholds: Label → probability above which it counted as active.
+        hop: Time between frames, in seconds.
+        resolution: Duration of a step of the network, in seconds: onsets are not more precise.
+        thresholds: Label → probability above which an event is active.
         max_frequency: Highest frequency that the model uses, in Hz.
     """
 
@@ -329,7 +329,7 @@ class Events(Result, Sequence[Event]):
         return len(self.items)
 
     def __contains__(self, item: object) -> bool:
-        """Whether an event, or any event of a label, is among them."""
+        """Return whether an event, or any event of a label, is included."""
         if isinstance(item, str):
             return any(event.label == item for event in self.items)
         return item in self.items
@@ -383,10 +383,10 @@ class Events(Result, Sequence[Event]):
         return self._saved(exporters.sed_scores(self), path)
 
     def to_webvtt(self, path: StrPath | None = None) -> str:
-        """Return WebVTT captions: a cue for each event.
+        """Return WebVTT captions: one cue per event.
 
         Args:
-            path: Write the text to this file, too, with the provenance as a comment.
+            path: Also write the text to this file, with its provenance as a comment.
         """
         return self._with_input(exporters.webvtt, path)
 
@@ -394,16 +394,16 @@ class Events(Result, Sequence[Event]):
         """Return a JAMS 0.3 document with one annotation of the namespace ``tag_open``.
 
         Args:
-            path: Write the text to this file, too, with its provenance.
+            path: Also write the text to this file, with its provenance inside.
         """
         return self._with_input(exporters.jams, path)
 
     def to_label_studio(self, path: StrPath | None = None, *, url: str | None = None) -> str:
-        """Return a Label Studio import: one task whose events are predictions to be corrected.
+        """Return a Label Studio import: one task with the events as predictions to correct.
 
         Args:
-            path: Write the text to this file, too, with its provenance.
-            url: Where Label Studio finds the recording; by default its name as it was read.
+            path: Also write the text to this file, with its provenance inside.
+            url: Address of the recording for Label Studio; by default its name as it was read.
         """
         return self._with_input(lambda events: exporters.label_studio(events, url), path)
 
@@ -436,9 +436,9 @@ class Analysis(Result):
     """Scene, tags and events of one recording; a task that the model lacks is None.
 
     Attributes:
-        scene: Answer of `classify_scene`.
-        tags: Answer of `tag`.
-        events: Answer of `detect_events`.
+        scene: The result of `classify_scene`.
+        tags: The result of `tag`.
+        events: The result of `detect_events`.
     """
 
     scene: Scene | None
@@ -446,7 +446,7 @@ class Analysis(Result):
     events: Events | None
 
     def values_dict(self) -> dict[str, Any]:
-        """Return the three answers as plain values."""
+        """Return scene, tags and events as plain values."""
         return {
             "scene": self.scene.values_dict() if self.scene else None,
             "tags": self.tags.values_dict()["tags"] if self.tags is not None else None,
@@ -473,7 +473,7 @@ class Embedding(Result, Generic[Array]):
     """The backbone's embedding over time.
 
     Attributes:
-        values: (steps, size), a tensor or an array, as the model's runtime has it.
+        values: (steps, size), a tensor or an array, depending on the model's runtime.
         times: Center of each step in seconds, (steps,).
     """
 
@@ -488,7 +488,7 @@ class Embedding(Result, Generic[Array]):
         return {"values": np.asarray(self.values).tolist(), "times": self.times.tolist()}
 
     def to_csv(self, path: StrPath | None = None) -> str:
-        """Return CSV: filename, time, e0, e1, …; a row for each step.
+        """Return CSV: filename, time, e0, e1, …; one row per step.
 
         Args:
             path: Also write the text to this file, with its provenance next to it.
@@ -499,7 +499,7 @@ class Embedding(Result, Generic[Array]):
         return self._saved(exporters.csv_text([self._columns(), *rows]), path)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a pandas table: filename, time, e0, e1, …; a row for each step.
+        """Return a pandas table: filename, time, e0, e1, …; one row per step.
 
         Raises:
             ImportError: pandas is not installed (extra ``pandas``).
@@ -522,24 +522,24 @@ class Embedding(Result, Generic[Array]):
 
 
 def with_recording(made: Provenance, source: str) -> Provenance:
-    """Return a provenance of a recording, which may be a file."""
+    """Return the provenance for a recording, which may be a file."""
     try:
         status = Path(source).stat()
         read = (status.st_size, status.st_mtime_ns)
-    except (OSError, ValueError):  # it is no file
+    except (OSError, ValueError):  # not a file
         read = None
     return replace(made, source=source, read=read)
 
 
 def with_source(result: AnyResult, made: Provenance) -> AnyResult:
-    """Return a result, or what is none, with the provenance of its own recording."""
+    """Return a result with the provenance of its own recording; other values are unchanged."""
     if not isinstance(result, Result):
         return result
     return with_fields(result, provenance=with_recording(made, result.source))
 
 
 def with_fields(result: AnyResult, **values: Any) -> AnyResult:
-    """Return a result, or what is none, with other values of fields, in its parts as well."""
+    """Return a result with changed fields, also in its parts; other values are unchanged."""
     if not isinstance(result, Result):
         return result
     parts: dict[str, Any] = {
@@ -557,6 +557,6 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def freeze(*arrays: NDArray[Any]) -> None:
-    """Make arrays that a result holds read-only."""
+    """Make the arrays of a result read-only."""
     for array in arrays:
         array.flags.writeable = False

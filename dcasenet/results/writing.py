@@ -1,7 +1,7 @@
-"""Write results to files: completely or not at all, and always with their provenance.
+"""Write results to files, atomically and always with their provenance.
 
-Formats with a place for it hold their provenance (JSON, JAMS, Label Studio, WebVTT, HTML, Parquet,
-npz); the others have a file beside them, ``events.csv.provenance.json`` for ``events.csv``.
+Formats that allow it include the provenance (JSON, JAMS, Label Studio, WebVTT, HTML, Parquet, npz);
+the others have a file beside them, ``events.csv.provenance.json`` for ``events.csv``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIDECAR = ".provenance.json"
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return the name of the file that holds another one's provenance.
+    """Return the path of the file with another file's provenance.
 
     Example:
         >>> sidecar_path(Path("events.csv")).name
@@ -38,21 +38,21 @@ def sidecar_path(path: Path) -> Path:
 def write_text(
     path: str | os.PathLike[str], text: str, provenance: Provenance | None = None
 ) -> None:
-    """Write a text file, and beside it the provenance that its format has no place for.
+    """Write a text file, and the provenance to a file beside it.
 
     Args:
-        path: The file to make or replace.
-        text: What is in it.
-        provenance: What it was made with; None where the text says so, or nobody knows.
+        path: The file to create or replace.
+        text: Its content.
+        provenance: The provenance; None if the text includes it, or if it is unknown.
 
     Raises:
         JobError: A file that dcasenet did not write has the provenance's name.
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     path = Path(path)
     if provenance is not None:
         check_sidecar(path)
-    # A file's name may hold bytes that are no text; they are written as escapes.
+    # File names may contain undecodable bytes, which are written as escapes.
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     if provenance is not None:
@@ -63,16 +63,16 @@ def check_sidecar(path: Path) -> None:
     """Refuse to replace a file that is not a provenance, since the user did not name it.
 
     Args:
-        path: What the provenance is to be beside.
+        path: The file that the provenance belongs to.
 
     Raises:
-        JobError: Such a file is there.
+        JobError: There is such a file.
     """
     place = sidecar_path(path)
     if os.path.lexists(place) and not _is_provenance(place):
         raise JobError(
-            f"{place} exists, and dcasenet did not write it; the provenance of {path.name} goes "
-            f"there. Move it, or give another output."
+            f"{place} exists, and dcasenet did not write it. The provenance of {path.name} would "
+            f"be written there. Move it, or give another output."
         )
 
 
@@ -95,24 +95,24 @@ def write_provenance(path: Path, provenance: Provenance) -> None:
 
 
 def with_provenance(values: dict[str, Any], provenance: Provenance | None) -> dict[str, Any]:
-    """Return a JSON document with its provenance, the recording's digest included."""
+    """Return a JSON document with its provenance, including the recording's digest."""
     if provenance is None:
         return values
     return {**values, "provenance": input_stamped(provenance).to_dict()}
 
 
 def stamped(result: AnyResult) -> AnyResult:
-    """Return a result whose provenance holds the digest of the recording's file."""
+    """Return a result whose provenance has the digest of the recording's file."""
     if result.provenance is None:
         return result
     return dataclasses.replace(result, provenance=input_stamped(result.provenance))
 
 
 def input_stamped(provenance: Provenance) -> Provenance:
-    """Return the provenance with the digest of the recording's file, where there is one.
+    """Return the provenance with the digest of the recording's file, if it is a file.
 
-    It is computed when a result is written, since a second read can cost more than inference.
-    A file that has changed since inference has no digest.
+    The digest is computed when a result is written, since reading the file again can take longer
+    than inference. A file that has changed since inference has no digest.
     """
     if provenance.input is not None or provenance.read is None:
         return provenance

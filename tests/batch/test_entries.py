@@ -241,6 +241,6 @@ def test_many_suffixes_are_one_line() -> None:
 def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(
-        AudioError, match=r"There is no recording in .* \(it holds 1 \.txt\)\. Give"
+        AudioError, match=r"There is no recording in .* \(it contains 1 \.txt\)\. Give"
     ):
         find_recordings([tmp_path])

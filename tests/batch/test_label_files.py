@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_written(
     tiny_model: SoundModel, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(JobError, match=r"two\.vtt cannot be written.*give the same command again"):
+    with pytest.raises(JobError, match=r"two\.vtt cannot be written.*run the same command again"):
         write_each(tiny_model.detect_events, folder / "a", tmp_path / "out", "webvtt")
 
 

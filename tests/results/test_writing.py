@@ -129,8 +129,8 @@ def test_names_that_are_no_text_are_written_as_escapes(events: Events, tmp_path:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (None, "no provenance here"),
-        ({"version": "1"}, "no provenance here"),
+        (None, "not a provenance"),
+        ({"version": "1"}, "not a provenance"),
         ({"dcasenet": 99}, "format 99.*reads format 1"),
         ({"dcasenet": 1, "version": "1"}, "incomplete.*model"),
     ],
