@@ -1,4 +1,4 @@
-"""Sound as it happens: where it comes from, and who is told of it.
+"""Process live sound: from a microphone, a pipe or a file, to a stream and an MQTT broker.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Publish what is detected to an MQTT broker, in a form that Home Assistant discovers by itself.
+"""Publish results to an MQTT broker, with automatic discovery by Home Assistant.
 
 Topics, below ``dcasenet/<node>``:
 
@@ -9,8 +9,8 @@ Topics, below ``dcasenet/<node>``:
 ``scene``, ``tag``        the most probable label, and the probabilities           retained
 ========================  ======================================================  ========
 
-Everything is sent with quality of service 1. While the broker is away, final events wait in memory
-and are delivered when it is back, with the latest of what is retained.
+All messages have quality of service 1. While the broker is unreachable, final events wait in memory
+and are delivered after reconnection, together with the latest retained values.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ DISCOVERY = "homeassistant"
 ONLINE, OFFLINE, ON, OFF = "online", "offline", "ON", "OFF"
 PORT, TLS_PORT = 1883, 8883
 CONNECT_SECONDS = 10.0
-# How long a broker that is away at the end is waited for.
+# Time to wait at the end for a broker that is unreachable.
 CLOSE_SECONDS = 10.0
-# A broker that has fallen silent is noticed after one and a half times this.
+# A broker that does not respond is noticed after one and a half times this.
 KEEPALIVE_SECONDS = 15
-# From one try to reach a broker that went away to the next: doubled from the first to the second.
+# Delays between attempts to reconnect: doubled from the first to the second.
 RETRY_SECONDS = (1, 30)
-# A place or sound that stays the same is told again after so long.
+# Interval after which an unchanged scene or set of tags is published again.
 STATE_SECONDS = 10.0
-# How many of the probabilities are sent with a scene or tags.
+# Number of probabilities that are sent with a scene or tags.
 TOP = 10
 
 logger = logging.getLogger("dcasenet")
@@ -53,13 +53,13 @@ logger = logging.getLogger("dcasenet")
 
 @dataclass(frozen=True)
 class Broker:
-    """Where a broker is, and who comes to it.
+    """Address and account of a broker.
 
     Attributes:
-        host: Its name or address.
-        port: Its port.
-        user: A user's name, or None.
-        password: The user's password, or None.
+        host: Host name or address.
+        port: Port.
+        user: User name, or None.
+        password: Password, or None.
         tls: Whether to encrypt.
     """
 
@@ -71,14 +71,14 @@ class Broker:
 
     @classmethod
     def of(cls, address: str, password: str | None = None) -> Broker:
-        """Read an address such as ``host``, ``host:1884`` or ``mqtts://user:password@host``.
+        """Parse an address such as ``host``, ``host:1884`` or ``mqtts://user:password@host``.
 
         Args:
             address: The address.
-            password: The password, where the address holds none.
+            password: The password, if the address has none.
 
         Raises:
-            BrokerError: It is no such address.
+            BrokerError: The address is not valid.
 
         Example:
             >>> Broker.of("homeassistant.local")
@@ -93,7 +93,7 @@ class Broker:
             port = -1
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == -1:
             raise BrokerError(
-                f"{address!r} is no address of a broker. Give host, host:port, or "
+                f"{address!r} is not the address of a broker. Give host, host:port, or "
                 "mqtt://user@host:port (mqtts:// to encrypt)."
             )
         tls = parts.scheme == "mqtts"
@@ -110,15 +110,15 @@ class Broker:
 
 
 class MqttPublisher:
-    """Publish what a stream says; needs the extra ``live``.
+    """Publish the updates of a stream; needs the extra ``live``.
 
     Args:
-        broker: Where to.
-        spec: The model's, whose labels Home Assistant is told.
-        node: Name of this device, in topics and in Home Assistant.
+        broker: The broker.
+        spec: The model's specification, whose labels are sent to Home Assistant.
+        node: Name of this device in topics and in Home Assistant.
 
     Raises:
-        BrokerError: The broker cannot be reached or refuses; later, it is waited for.
+        BrokerError: The broker is unreachable or refuses at the start; later, it is waited for.
         ImportError: paho-mqtt is not installed.
     """
 
@@ -132,9 +132,9 @@ class MqttPublisher:
         for label, state in self._active.items():
             self._retained[f"active/{slug(label)}"] = state
         self._state_sent = dict.fromkeys(("scene", "tag"), ("", -STATE_SECONDS))
-        self._retaining = threading.Lock()  # so that a new connection sends nothing outdated
+        self._retaining = threading.Lock()  # so that a new connection sends no outdated value
         # Messages that the broker has not acknowledged yet. This lock is never held while paho is
-        # called, since paho acknowledges with its own locks held.
+        # called, since paho acknowledges while it holds its own locks.
         self._n_unsent = 0
         self._acknowledged = threading.Condition()
         self._refusal: str | None = None
@@ -142,12 +142,12 @@ class MqttPublisher:
         self._client = self._connect()
 
     def publish(self, update: StreamUpdate, now: float, began: datetime) -> None:
-        """Publish what an update holds.
+        """Publish an update.
 
         Args:
-            update: What `Stream.push` or `Stream.close` gave.
-            now: How much the stream has received, in seconds.
-            began: When the stream began, which events' times count from.
+            update: An update that `Stream.push` or `Stream.close` returned.
+            now: Time that the stream has received, in seconds.
+            began: Time when the stream began, to which the times of events are relative.
         """
         for event in update.events:
             self._send("event", json_text(_described(event, began)))
@@ -158,10 +158,11 @@ class MqttPublisher:
         self._state("tag", early.tags if early else _last(update.tags), now)
 
     def close(self) -> None:
-        """Wait until the broker has everything, and leave.
+        """Wait until all messages are delivered, and disconnect.
 
         Raises:
-            BrokerError: It was away for more than 10 s: the message says how much it has not got.
+            BrokerError: The broker was unreachable for more than 10 s; the message tells how many
+                messages are not delivered.
         """
         self._set_active(set())
         self._retain("status", OFFLINE)
@@ -172,8 +173,8 @@ class MqttPublisher:
         self._client.loop_stop()
         if left:
             raise BrokerError(
-                f"The MQTT broker {self._broker} was away at the end: {left} messages have not "
-                "been delivered."
+                f"The MQTT broker {self._broker} was unreachable at the end: {left} messages have "
+                "not been delivered."
             )
 
     def _set_active(self, labels: set[str]) -> None:
@@ -184,7 +185,7 @@ class MqttPublisher:
                 self._retain(f"active/{slug(label)}", changed)
 
     def _state(self, task: str, scored: Scene | Tags | None, now: float) -> None:
-        """Publish a state when it changes, and else now and then."""
+        """Publish a state when it changes, and otherwise at intervals."""
         if scored is None:
             return
         previous, sent = self._state_sent[task]
@@ -194,7 +195,7 @@ class MqttPublisher:
             self._retain(task, _scored(scored, now))
 
     def _retain(self, name: str, payload: str) -> None:
-        """Publish what the broker keeps; while it is away, the latest of it is enough."""
+        """Publish a retained value; while the broker is unreachable, only the latest is kept."""
         with self._retaining:
             self._retained[name] = payload
             if self._client.is_connected():
@@ -232,7 +233,7 @@ class MqttPublisher:
         if not self._is_connected.wait(CONNECT_SECONDS) or self._refusal:
             client.loop_stop()
             raise BrokerError(
-                f"The MQTT broker {self._broker} does not let this program in: "
+                f"The MQTT broker {self._broker} refuses the connection: "
                 f"{self._refusal or 'no answer'}. Give user and password: --mqtt "
                 "mqtt://user@host, and the password in DCASENET_MQTT_PASSWORD."
             )
@@ -243,7 +244,7 @@ class MqttPublisher:
             self._refusal = str(reason)
         else:
             self._refusal = None
-            # A broker that was started anew may have forgotten what it was told to keep.
+            # A broker that was restarted may have lost its retained values.
             with self._retaining:
                 for name, payload in self._retained.items():
                     self._send(name, payload, retain=True)
@@ -254,7 +255,7 @@ class MqttPublisher:
     ) -> None:
         if reason.is_failure:
             logger.warning(
-                "The MQTT broker %s has gone away (%s); what is detected waits for it.",
+                "The MQTT broker %s is unreachable (%s); results are kept until it is back.",
                 self._broker,
                 reason,
             )
@@ -267,7 +268,7 @@ class MqttPublisher:
     # Home Assistant
 
     def _discovery(self) -> dict[str, str]:
-        """Describe every entity: topic of its description → the description."""
+        """Return the discovery messages of all entities: topic → message."""
         entities: dict[str, Mapping[str, Any]] = {}
         tasks = self._spec.tasks
         if "event" in tasks:
@@ -318,7 +319,7 @@ class MqttPublisher:
 
 
 def slug(name: str) -> str:
-    """Return a name as topics and Home Assistant's ids may hold it; others get a suffix of theirs.
+    """Return a name that topics and Home Assistant ids accept; changed names get a hash as suffix.
 
     Example:
         >>> slug("Door knock"), slug("Türklopfen")

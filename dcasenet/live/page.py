@@ -1,4 +1,4 @@
-"""The page that runs a model in the browser: where its files are, and how they are served."""
+"""Write or serve the page that runs a model in the browser."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MODEL_NAME = "model.onnx"
 
 
 def page_folder() -> Path:
-    """Return the folder of the page: inside an installed package, beside it in a checkout.
+    """Return the folder of the page: inside the installed package, or beside it in a checkout.
 
     Raises:
-        DcasenetError: It is in neither place.
+        DcasenetError: The folder is in neither place.
     """
     package = Path(dcasenet.__file__).parent
     for folder in (package / "web", package.parent / "web"):
@@ -40,18 +40,18 @@ def write_page(model: bytes, folder: Path, *, overwrite: bool = False) -> None:
 
     Args:
         model: Content of the ONNX file.
-        folder: Where to: new or empty.
-        overwrite: Whether the folder may hold something; files of the same names are replaced.
+        folder: A new or empty folder.
+        overwrite: Whether the folder may contain files; those of the same names are replaced.
 
     Raises:
-        DcasenetError: The folder holds something already, or is a file.
-        OSError: It cannot be written.
+        DcasenetError: The folder is not empty, or is a file.
+        OSError: The folder cannot be written.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise DcasenetError(f"{folder} is not a folder. Give --output a folder, or a new name.")
     if folder.exists() and not overwrite and any(folder.iterdir()):
         raise DcasenetError(
-            f"{folder} is not an empty folder. Give --output a new one, or --overwrite to replace "
+            f"{folder} is not empty. Give --output an empty folder, or --overwrite to replace "
             "files of the same names."
         )
     shutil.copytree(page_folder(), folder, dirs_exist_ok=True)
@@ -59,14 +59,14 @@ def write_page(model: bytes, folder: Path, *, overwrite: bool = False) -> None:
 
 
 class PageHandler(SimpleHTTPRequestHandler):
-    """Serve the page's files, and the model beside them.
+    """Serve the page's files and the model.
 
     Args:
         model: Content of the ONNX file.
     """
 
-    # Not left to the system's own table, which may say anything of .js.
-    extensions_map = {  # noqa: RUF012 - the base class has it so
+    # Fixed, since the system's own table may have a wrong type for .js.
+    extensions_map = {  # noqa: RUF012 - as in the base class
         ".css": "text/css",
         ".html": "text/html",
         ".js": "text/javascript",
@@ -79,7 +79,7 @@ class PageHandler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, **options)
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
-        """Send what comes before a file, and return what is in it."""
+        """Send the headers of a file, and return its content."""
         if self.path.partition("?")[0] != f"/{MODEL_NAME}":
             return super().send_head()
         self.send_response(HTTPStatus.OK)
@@ -89,29 +89,29 @@ class PageHandler(SimpleHTTPRequestHandler):
         return io.BytesIO(self._model)
 
     def end_headers(self) -> None:
-        """Add what gives the page threads (memory that they share), and fresh files."""
+        """Add headers that allow threads (shared memory) in the page and disable caching."""
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: a page has a dozen files."""
+        """Do not log requests: the page has a dozen files."""
 
 
 def page_server(
     host: str, port: int, model: bytes, folder: Path | None = None
 ) -> ThreadingHTTPServer:
-    """Return a server of the page, which ``serve_forever`` runs.
+    """Return a server of the page; call its ``serve_forever``.
 
     Args:
         host: Address to serve at.
-        port: Port to serve at; 0 takes any free one.
+        port: Port to serve at; 0 for any free one.
         model: Content of the ONNX file.
-        folder: Where the page is; by default that of this installation.
+        folder: Folder of the page; by default that of this installation.
 
     Raises:
-        DcasenetError: Nothing can be served there, for example since the port is in use.
+        DcasenetError: The address cannot be used, for example since the port is in use.
     """
     handler = partial(PageHandler, model=model, directory=str(folder or page_folder()))
     try:
@@ -120,6 +120,6 @@ def page_server(
         in_use = error.errno == errno.EADDRINUSE
         fault = "it is in use" if in_use else error.strerror or str(error)
         raise DcasenetError(
-            f"Nothing can be served at {host}, port {port}: {fault}. Give another --port, or 0 "
-            "for any that is free."
+            f"The page cannot be served at {host}, port {port}: {fault}. Give another --port, or "
+            "0 for any free one."
         ) from error

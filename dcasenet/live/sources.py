@@ -1,4 +1,4 @@
-"""Where live sound comes from: the microphone, standard input, a file at its own speed."""
+"""Read live sound from a microphone, from standard input, or from a file at playback speed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from dcasenet.errors import AudioError
 from dcasenet.live.wav_stream import SampleFormat, read_exactly, read_wav_header
 
 BLOCK_SECONDS = 0.1
-# A microphone that gives nothing for so long has been taken away.
+# A microphone that gives no samples for so long counts as disconnected.
 SILENT_SECONDS = 5.0
-# What waits while the model is busy; beyond it, the oldest is left out.
+# Sound that waits while the model is busy; beyond it, the oldest is dropped.
 WAITING_SECONDS = 30.0
 
 
 class LiveSource(Protocol):
-    """Blocks of samples as they come in, until the sound ends or is stopped.
+    """A source of blocks of samples, until the sound ends or is stopped.
 
     Attributes:
-        name: What to call it.
+        name: Name in messages.
         sample_rate: In Hz.
     """
 
@@ -38,13 +38,13 @@ class LiveSource(Protocol):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is doubtful about what has come so far."""
+        """Problems of the sound received so far."""
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """Yield blocks, (channels, samples)."""
 
     def __enter__(self) -> LiveSource:
-        """Open it."""
+        """Open the source."""
 
     def __exit__(
         self,
@@ -52,18 +52,18 @@ class LiveSource(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the source."""
 
 
 class _Source:
-    """A source that closes what it opened."""
+    """A base for sources, which closes what they opened."""
 
     def __init__(self) -> None:
         self._closing = ExitStack()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is doubtful about what has come so far."""
+        """Problems of the sound received so far."""
         return ()
 
     def __exit__(
@@ -76,20 +76,20 @@ class _Source:
 
 
 class Microphone(_Source):
-    """A microphone, or any other input that the system has; needs the extra ``live``.
+    """A microphone or another audio input of the system; needs the extra ``live``.
 
-    Blocks that have waited while the model was busy come as one.
+    Blocks that waited while the model was busy are joined to one.
 
     Args:
-        device: Name or number of the input; the system's default if None.
+        device: Name or number of the input; None for the system's default.
 
     Attributes:
-        name: The device's name.
-        sample_rate: The device's own, in Hz.
-        lost_seconds: How much was left out since the model was too slow, in seconds.
+        name: Name of the device.
+        sample_rate: Rate of the device, in Hz.
+        lost_seconds: Duration of sound dropped because the model was too slow, in seconds.
 
     Raises:
-        AudioError: There is no such input.
+        AudioError: The input does not exist.
         ImportError: sounddevice or PortAudio is not installed.
     """
 
@@ -124,12 +124,12 @@ class Microphone(_Source):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Whether anything was left out."""
+        """A message if sound was dropped."""
         if not self.lost_seconds:
             return ()
         return (
-            f"{self.name}: {self.lost_seconds:.1f} s were left out, since the model was slower "
-            "than the sound. Use a faster one, or look less often for early events.",
+            f"{self.name}: {self.lost_seconds:.1f} s were dropped, since the model was slower "
+            "than the sound. Use a faster model, or compute early events less often.",
         )
 
     def __enter__(self) -> Microphone:
@@ -160,17 +160,17 @@ class Microphone(_Source):
         return self
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yield blocks until the input is taken away.
+        """Yield blocks until the input is disconnected.
 
         Raises:
-            AudioError: It has given nothing for 5 s.
+            AudioError: There were no samples for 5 s.
         """
         while True:
             try:
                 blocks = [self._blocks.get(timeout=SILENT_SECONDS)]
             except queue.Empty as error:
                 raise AudioError(
-                    f"The input {self.name} has given nothing for {SILENT_SECONDS:g} s: it has "
+                    f"The input {self.name} gave no samples for {SILENT_SECONDS:g} s: it has "
                     "been unplugged or stopped."
                 ) from error
             while not self._blocks.empty():
@@ -179,15 +179,15 @@ class Microphone(_Source):
 
 
 class StandardInput(_Source):
-    """Sound that another program sends: WAV of any length, or samples alone.
+    """Sound from another program: WAV of any length, or samples without a header.
 
     Args:
-        stream: Where to read, such as ``sys.stdin.buffer``.
-        raw: How the samples are written, where no WAV header says it.
-        clock: Gives the time in seconds.
+        stream: The stream to read, such as ``sys.stdin.buffer``.
+        raw: Format of the samples, if there is no WAV header.
+        clock: Returns the time in seconds.
 
     Raises:
-        AudioError: There is neither a header nor `raw`, or the header is of another kind.
+        AudioError: There is neither a header nor `raw`, or the header's format is not supported.
 
     Example:
         >>> import io
@@ -215,7 +215,7 @@ class StandardInput(_Source):
         else:
             raise AudioError(
                 "Standard input does not begin with a WAV header. Send WAV, such as ffmpeg -i "
-                "INPUT -f wav -, or say how its samples are written, such as --rate 48000 "
+                "INPUT -f wav -, or state the format of the samples, such as --rate 48000 "
                 "--channels 1 --encoding s16"
                 if begin
                 else "Standard input is empty. Send WAV, such as ffmpeg -i INPUT -f wav -"
@@ -227,9 +227,9 @@ class StandardInput(_Source):
         return self
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yield blocks of 0.1 s, longer ones while the model is slower, until the sender ends.
+        """Yield blocks of 0.1 s, or longer ones while the model is slower, until the input ends.
 
-        Half a frame at the end is left out.
+        An incomplete frame at the end is dropped.
         """
         size, kept, seconds = self._format.frame_size, self._begin, BLOCK_SECONDS
         while True:
@@ -240,21 +240,21 @@ class StandardInput(_Source):
                 return
             started = self._clock()
             yield self._format.decode(kept[:whole])
-            # What has come in the meantime is waiting.
+            # Read what arrived in the meantime.
             seconds = max(BLOCK_SECONDS, self._clock() - started)
             kept = kept[whole:]
 
 
 class PacedFile(_Source):
-    """A recording at the speed at which it sounds, as if it happened now.
+    """A recording that is read at playback speed, as if it were live.
 
     Args:
         path: The recording.
-        clock: Gives the time in seconds.
-        sleep: Waits so many seconds.
+        clock: Returns the time in seconds.
+        sleep: Waits for a number of seconds.
 
     Raises:
-        AudioError: It cannot be read.
+        AudioError: The recording cannot be read.
     """
 
     def __init__(
@@ -271,14 +271,14 @@ class PacedFile(_Source):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is doubtful about the recording, complete after the last block."""
+        """Problems of the recording, complete after the last block."""
         return self._reader.warnings
 
     def __enter__(self) -> PacedFile:
         return self
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yield blocks of 0.1 s or more, each when its last sample has sounded."""
+        """Yield blocks of 0.1 s or more, each at the time of its last sample."""
         size = round(BLOCK_SECONDS * self.sample_rate)
         begin, n_samples = self._clock(), 0
         for samples in self._reader:
@@ -299,7 +299,7 @@ def _sounddevice() -> Any:
         raise ImportError(
             "The microphone needs the package sounddevice. Type: pip install 'dcasenet[live]'"
         ) from error
-    except OSError as error:  # the package is there, the library is not
+    except OSError as error:  # the package is installed, the library is not
         raise ImportError(
             "The microphone needs PortAudio, which this system lacks. On Debian and Ubuntu type: "
             "sudo apt install libportaudio2"

@@ -1,4 +1,4 @@
-"""Samples from a byte stream that cannot be rewound and whose header cannot know its length."""
+"""Read samples from a stream that cannot seek, and whose header may not state the length."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from dcasenet.errors import AudioError
 
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
-# Chunks before the samples are small; a longer one is a sign that this is no WAV header.
+# Most bytes of a chunk before the samples; a longer one means that this is not a WAV header.
 LONGEST_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
 class SampleFormat:
-    """How samples are written one after the other, channels interleaved, low byte first.
+    """The format of samples: channels interleaved, little-endian.
 
     Attributes:
         sample_rate: In Hz.
-        n_channels: How many channels a frame has.
+        n_channels: Number of channels.
         encoding: ``"u8"``, ``"s16"``, ``"s24"``, ``"s32"``, ``"f32"`` or ``"f64"``.
     """
 
@@ -36,7 +36,7 @@ class SampleFormat:
         return self.n_channels * int(self.encoding[1:]) // 8
 
     def decode(self, frames: bytes) -> NDArray[Any]:
-        """Return whole frames as an array, (channels, samples)."""
+        """Decode complete frames; return an array (channels, samples)."""
         if self.encoding == "s24":
             wide = np.zeros((len(frames) // 3, 4), np.uint8)
             wide[:, 1:] = np.frombuffer(frames, np.uint8).reshape(-1, 3)
@@ -62,17 +62,18 @@ ENCODINGS = tuple(_ENCODINGS.values())
 def read_wav_header(stream: BinaryIO, source: str) -> SampleFormat:
     """Read a WAV header up to the first sample; the four bytes ``RIFF`` have been read.
 
-    The length of the samples is not looked at: whoever writes to a pipe cannot know it.
+    The stated length of the samples is ignored, since a program that writes to a pipe does not know
+    it.
 
     Args:
-        stream: What to read from.
+        stream: Stream to read.
         source: Name used in messages.
 
     Raises:
-        AudioError: It is no WAV header, or its samples are of another kind.
+        AudioError: This is not a WAV header, or the format of the samples is not supported.
     """
     faulty = AudioError(
-        f"{source} begins like a WAV file and goes on otherwise. Send it as WAV, such as "
+        f"{source} begins like a WAV file, but is not one. Send it as WAV, such as "
         "ffmpeg -i INPUT -f wav -"
     )
     if read_exactly(stream, 8)[4:] != b"WAVE":
@@ -92,21 +93,21 @@ def read_wav_header(stream: BinaryIO, source: str) -> SampleFormat:
 
 def _described(content: bytes, source: str) -> SampleFormat:
     if len(content) < 16:
-        raise AudioError(f"{source} has a WAV header of {len(content)} bytes; 16 are the least.")
+        raise AudioError(f"{source} has a WAV header of {len(content)} bytes; 16 are needed.")
     tag, n_channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", content)
     if tag == EXTENSIBLE and len(content) >= 26:
         (tag,) = struct.unpack_from("<H", content, 24)
     if (tag, bits) not in _ENCODINGS or not n_channels:
         raise AudioError(
             f"{source} is WAV with {n_channels} channels of {bits} bits in format {tag:#06x}. "
-            "Accepted are integers of 8 to 32 bits and floats of 32 and 64: send it as such, "
+            "Accepted are integers of 8 to 32 bits and floats of 32 and 64: convert it, "
             "for example with ffmpeg -i INPUT -c:a pcm_s16le -f wav -"
         )
     return SampleFormat(rate, n_channels, _ENCODINGS[tag, bits])
 
 
 def read_exactly(stream: BinaryIO, size: int) -> bytes:
-    """Read so many bytes, fewer only at the end."""
+    """Read `size` bytes, fewer only at the end."""
     parts = []
     while size and (part := stream.read(size)):
         parts.append(part)

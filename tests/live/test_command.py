@@ -143,7 +143,7 @@ def test_where_output_is_no_terminal_the_table_is_a_line_an_event(
         (("--early",), "--early is for --format json"),
         (("a.wav", "--input", "USB"), "--input is for the microphone"),
         (("-", "--latency", "0.5"), "latency=0.5 is out of range"),
-        (("-", "--mqtt", "http://x"), "no address of a broker"),
+        (("-", "--mqtt", "http://x"), "not the address of a broker"),
         (("-", "--mqtt", "127.0.0.1:9"), "cannot be reached"),
     ],
 )
@@ -190,7 +190,7 @@ def test_an_unplugged_microphone_gives_what_was_received(
     done = run("listen", "--format", "json", "--threshold", 0)
     speaker.join()
     assert done.code == 1
-    assert "error: The input USB has given nothing" in done.err
+    assert "error: The input USB gave no samples" in done.err
     assert lines_of(done.out, "event")
 
 
@@ -275,7 +275,7 @@ def test_a_broker_that_stays_away_is_an_error_at_the_end(
     done = run("listen", wav, "--format", "json", "--threshold", 0, "--mqtt", broker.address)
     stopper.join()
     assert done.code == 1
-    assert re.search(r"was away at the end: \d+ messages have not been delivered", done.err)
+    assert re.search(r"was unreachable at the end: \d+ messages have not been delivered", done.err)
     assert lines_of(done.out, "event")
 
 
