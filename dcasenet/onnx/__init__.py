@@ -1,4 +1,4 @@
-"""Models in ONNX Runtime: the verbs on an exported file, without torch.
+"""Run exported models in ONNX Runtime, without torch.
 
 ::
 

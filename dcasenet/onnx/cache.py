@@ -1,12 +1,12 @@
-"""Models for ONNX Runtime that need no torch: those that ship, and those that `load` exported.
+"""Find models for ONNX Runtime in the package or the cache, and export missing ones.
 
-A checkpoint that ships inside the package may bring ``model.onnx`` and ``model.int8.onnx`` along;
-what `dcasenet.load` exports by itself is kept in the cache::
+A packaged checkpoint may contain ``model.onnx`` and ``model.int8.onnx``; models that
+`dcasenet.load` exports are kept in the cache::
 
-    <cache>/v3-onnx/<key>.<sha256 of this very file>.onnx
+    <cache>/v3-onnx/<key>.<sha256 of this file>.onnx
 
 The key is a hash of the weights, the spec, the precision and the package's version. As for
-weights, a file is trusted because it hashes to its own name.
+weights, a file is trusted because its hash equals its name.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from dcasenet.weights.sources import PACKAGE, Access, describe
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
-# Precision → the file that a checkpoint inside the package may bring along.
+# Precision → name of the file that a packaged checkpoint may contain.
 FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 
 logger = logging.getLogger("dcasenet")
 
 
 def ready(spec: ModelSpec, precision: str, access: Access) -> OnnxSoundModel | None:
-    """Return a checkpoint of the manifest as a file that is there: shipped, else cached.
+    """Return a checkpoint of the manifest from a packaged or cached file.
 
     Args:
-        spec: The checkpoint, as the manifest has it.
+        spec: The checkpoint's entry in the manifest.
         precision: ``"float32"`` or ``"int8"``.
         access: Its cache folder.
 
     Returns:
-        The model, None where there is no file. Nothing is exported, and torch is not imported.
+        The model; None if there is no file. Nothing is exported, and torch is not imported.
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -54,24 +54,24 @@ def ready(spec: ModelSpec, precision: str, access: Access) -> OnnxSoundModel | N
         model = model_of(shipped, str(shipped), spec=spec)
         if model.source == published_digest(spec):
             return model
-        logger.warning("%s was exported from other weights; it is left aside.", shipped)
+        logger.warning("%s was exported from other weights; it is not used.", shipped)
     return _cached(_folder(spec, access), _key(spec, precision, published_digest(spec)))
 
 
 def exported(
     model: SoundModel, precision: str, access: Access, released: ModelSpec | None = None
 ) -> OnnxSoundModel:
-    """Return a model as it runs in ONNX Runtime: from the cache, else exported and kept there.
+    """Return a model for ONNX Runtime from the cache; export it if it is not there.
 
     Args:
         model: The model.
         precision: ``"float32"`` or ``"int8"``.
-        access: Its cache folder. One that cannot be written is named in a log and done without.
-        released: The checkpoint of the manifest that it is, if it is one: `ready` finds it then.
+        access: Its cache folder. If it cannot be written, this is logged, and nothing is cached.
+        released: The manifest's checkpoint that `model` is, if any, so that `ready` finds it.
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
-        WeightsError: int8 has no ranges for these weights.
+        WeightsError: There are no int8 ranges for these weights.
     """
     from dcasenet.atomic import write_bytes
     from dcasenet.onnx import export
@@ -79,7 +79,7 @@ def exported(
     name = f"{describe(model.spec)}, exported"
     folder = _folder(model.spec, access)
     digest = published_digest(released) if released else model.weights_digest
-    # Of the manifest's spec, which `ready` has: curves are in the weights' file alone.
+    # From the manifest's spec, as in `ready`: the file of the weights also has curves.
     key = _key(released or model.spec, precision, digest)
     found = _cached(folder, key)
     if found is not None:
@@ -89,12 +89,12 @@ def exported(
     try:
         write_bytes(path, content)
     except OSError as error:
-        logger.warning("%s cannot be kept in %s: %s.", name, folder, error.strerror or error)
+        logger.warning("%s cannot be cached in %s: %s.", name, folder, error.strerror or error)
     return model_of(content, name)
 
 
 def published_digest(spec: ModelSpec) -> str:
-    """Return the digest of a checkpoint's published file, or of its members' files, as one text.
+    """Return the digest of a checkpoint's published file, or those of its members' files, as text.
 
     Example:
         >>> published_digest(manifest.find("v3", "joint"))[:12]

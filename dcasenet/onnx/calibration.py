@@ -1,7 +1,7 @@
-"""Activation ranges, measured on recordings and valid for the weights they were measured with.
+"""Measure activation ranges on recordings; they are valid only for the weights used.
 
-Those of a checkpoint that ships inside the package lie beside it, so that it becomes int8 without
-any recording at hand; ``python -m recipes.activation_ranges`` measures them.
+The ranges of a packaged checkpoint are in a file beside it, so that it can be quantized without
+recordings; ``python -m recipes.activation_ranges`` measures them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ COMMAND = "python -m recipes.activation_ranges DATA --stage STAGE"
 
 
 def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None) -> Ranges:
-    """Return the activation ranges of a model: measured now, or those that ship with it.
+    """Return the activation ranges of a model: measured on recordings, or the packaged ones.
 
     Args:
         model: The model.
         proto: Its float32 graph.
-        calibrate: Recordings to measure with, or None.
+        calibrate: Recordings to measure on, or None for the packaged ranges.
 
     Raises:
         AudioError: A recording cannot be used.
         ValueError: `calibrate` is empty.
-        WeightsError: There are no recordings, and no ranges ship for these weights.
+        WeightsError: No recordings are given, and the package has no ranges for these weights.
     """
     if calibrate is not None:
         return measure_on(model, proto, calibrate)
@@ -52,7 +52,7 @@ def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None)
     if shipped.is_file():
         stale = (
             f" {shipped} was measured with other weights, not with these ({digest[:19]}…). If they "
-            f"are the checkpoint that ships now, type: {COMMAND}"
+            f"are those of the packaged checkpoint, type: {COMMAND}"
         )
     raise WeightsError(
         f"{describe(model.spec)} has no activation ranges, which int8 needs.{stale} Measure them "
@@ -63,7 +63,7 @@ def ranges_for(model: SoundModel, proto: Any, calibrate: Sequence[Audio] | None)
 
 
 def shipped_ranges(digest: str) -> Ranges | None:
-    """Return the ranges that ship with the weights of a digest, None if none do."""
+    """Return the packaged ranges for the weights of a digest; None if there are none."""
     for path in sorted(PACKAGE.glob(f"data/*/{NAME}")):
         content = json.loads(path.read_text("utf-8"))
         if content["weights"] == digest:
@@ -72,7 +72,7 @@ def shipped_ranges(digest: str) -> Ranges | None:
 
 
 def measure_on(model: SoundModel, proto: Any, recordings: Sequence[Audio]) -> Ranges:
-    """Measure the activation ranges of a model on recordings, of each the first 30 s at most.
+    """Measure the activation ranges of a model on the first 30 s of each recording.
 
     Args:
         model: The model.
@@ -85,18 +85,18 @@ def measure_on(model: SoundModel, proto: Any, recordings: Sequence[Audio]) -> Ra
     """
     if not recordings:
         raise ValueError(
-            "There is no recording to calibrate with; give one or more, best a hundred."
+            "There is no recording to calibrate with. Give at least one; about a hundred are best."
         )
     return measure(proto, _waveforms(model, recordings), len(recordings))
 
 
 def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -> None:
-    """Write measured ranges in the form of the packaged checkpoints.
+    """Write measured ranges in the format of the packaged checkpoints.
 
     Args:
-        path: The file to make or replace.
+        path: The file to write.
         model: The model that they were measured on.
-        ranges: As `measure` gives them.
+        ranges: The result of `measure`.
         protocol: Description of the recordings.
     """
     rounded = {
@@ -108,7 +108,7 @@ def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -
 
 
 def _waveforms(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
-    """Yield each recording as the model takes it."""
+    """Yield the waveforms of each recording as the model reads them."""
     for recording in read_each(recordings, None):
         audio = prepare(recording, model.spec)
         waveform = audio.waveforms[:, : grid_of(model.spec, "tag").size]

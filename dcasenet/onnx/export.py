@@ -1,4 +1,4 @@
-"""A model becomes one ONNX file: waveform in, answers out, and all that it knows about itself.
+"""Export a model to one ONNX file, with its front end and its specification.
 
 `dcasenet.onnx.load` reads the file without torch; any other ONNX runtime can run its graph.
 """
@@ -31,11 +31,11 @@ from dcasenet.weights.hub import refusal
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
-# The first opset with a stable reflecting Pad for any length; runtimes have read it since 2022.
+# The first opset with reflection padding for any length; runtimes have supported it since 2022.
 OPSET = 17
-# Samples and clips that the graph is traced with; it takes any other number of both.
+# Shape (batch, samples) that the graph is traced with; it accepts any other.
 TRACED = (2, 48_000)
-# What a graph can compute its convolutions in.
+# Precisions of the convolutions.
 PRECISIONS = ("float32", "int8")
 
 
@@ -48,25 +48,25 @@ def to_onnx(
     calibrate: Sequence[Audio] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a model as an ONNX file that holds the front end, the network and the spec.
+    """Write a model to an ONNX file with the front end, the network and the specification.
 
-    The graph (opset 17) takes ``waveform``, (batch, samples) at the spec's rate, any batch and any
-    length from 1,026 samples on, and gives ``scene``, ``tag``, ``event`` (logits) and
-    ``embedding`` as in `Outputs`. A model of several networks gives each one's embedding, as
-    ``tag_embedding`` and so on. The spec lies as JSON in the metadata, under ``dcasenet``, beside
-    the digest of the weights and the precision.
+    The graph (opset 17) has the input ``waveform``, (batch, samples) at the spec's rate, for any
+    batch and any length of at least 1,026 samples, and the outputs ``scene``, ``tag``, ``event``
+    (logits) and ``embedding`` as in `Outputs`. A model with one network per task has an embedding
+    of each, such as ``tag_embedding``. The metadata has the spec as JSON, under ``dcasenet``, the
+    digest of the weights and the precision.
 
     Args:
-        model: What to export.
-        path: The file to write; one that this wrote before is replaced.
-        tasks: Whose logits the graph gives; by default all that the model answers. With
-            ``("scene",)`` alone v2 and v3 leave out the GRUs, and the embedding with them.
-        precision: ``"float32"``, or ``"int8"``: the convolutions in 8 bits, a third of the size
+        model: The model to export.
+        path: The file to write; one that this function wrote before is replaced.
+        tasks: Tasks whose logits are outputs; by default all of the model. With ``("scene",)``
+            alone, the GRUs of v2 and v3 are omitted, and so is the embedding.
+        precision: ``"float32"``, or ``"int8"`` for convolutions in 8 bits: a third of the size
             and faster, several times as fast on processors with VNNI.
-        calibrate: Recordings, of the kind that the model will read, that the ranges of int8 are
-            measured with; about a hundred are enough, of which at most 30 s each are used. The
-            stage ``open`` needs none: its ranges ship with it.
-        overwrite: Whether any other file of this name is replaced as well.
+        calibrate: Recordings on which the ranges of int8 are measured, similar to those that the
+            model will be used on; about a hundred are enough, of which at most 30 s each are used.
+            The stage ``open`` needs none, since its ranges are in the package.
+        overwrite: Whether to replace any other file of this name as well.
 
     Returns:
         The path.
@@ -75,10 +75,10 @@ def to_onnx(
         AudioError: A recording to calibrate with cannot be used.
         ImportError: The package onnx, or for int8 onnxruntime, is not installed.
         TaskNotAvailableError: The model does not answer a task.
-        ValueError: `tasks` is empty or names what is no task, the precision is not known, or
+        ValueError: `tasks` is empty or has an unknown task, the precision is not known, or
             `calibrate` is given for float32.
-        WeightsError: The file is not one of these, or cannot be written, or int8 has no ranges for
-            these weights.
+        WeightsError: An existing file was not written by this function, the file cannot be
+            written, or there are no int8 ranges for these weights.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -105,7 +105,7 @@ def _is_exported(path: Path) -> bool:
     onnx = _onnx()
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    # Larger ones cannot be read as a whole, nor are they ours.
+    # Larger files cannot be parsed as a whole, and `to_onnx` does not write them.
     if not path.is_file() or path.stat().st_size >= 1 << 31:
         return False
     try:
@@ -129,7 +129,7 @@ def serialized(
             f"precision={precision!r} cannot be exported; give one of {', '.join(PRECISIONS)}."
         )
     if precision == "float32" and calibrate is not None:
-        raise ValueError("Only int8 is calibrated; give precision='int8', or no recordings.")
+        raise ValueError("Only int8 is calibrated. Give precision='int8', or leave calibrate out.")
     onnx = _onnx()
     proto = traced(model, wanted)
     if precision == "int8":
@@ -156,22 +156,22 @@ def traced(model: SoundModel, tasks: tuple[Task, ...]) -> Any:
     graph = Graph(model, tasks).eval()
     waveform = torch.zeros(TRACED, device=model.device)
     with torch.no_grad():
-        graph(waveform)  # says which outputs there are
+        graph(waveform)  # sets the names of the outputs
     written = io.BytesIO()
     axes: dict[str, dict[int, str]] = {
         name: {0: "batch", 1: "steps"} if name not in ("scene", "tag") else {0: "batch"}
         for name in graph.names
     }
     with warnings.catch_warnings():
-        # This exporter is the one that keeps GRUs whole, for any length; torch warns of its age,
-        # and that Python numbers become part of the graph, as those of the settings are to.
+        # Only this exporter keeps a GRU as one operation for any length. torch warns that it is
+        # deprecated, and that Python numbers become constants, as is intended for the settings.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph,
             (waveform,),
-            written,  # type: ignore[arg-type]  # a file object is taken all the same
+            written,  # type: ignore[arg-type]  # file objects are accepted
             dynamo=False,
-            do_constant_folding=False,  # it would store the kernels; runtimes fold as they load
+            do_constant_folding=False,  # would store the kernels; runtimes fold them on loading
             opset_version=OPSET,
             input_names=[WAVEFORM],
             output_names=graph.names,

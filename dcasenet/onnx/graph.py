@@ -1,4 +1,4 @@
-"""A model as an ONNX graph has it: the front end in plain operations, the network folded."""
+"""Build a model for ONNX export: the front end in supported operations, batch norm folded."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from dcasenet.spec import Task
 if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
-# The Fourier transform is done in two steps, over every 32nd sample and then over the 32 results:
-# a sixth of the arithmetic of one step. 16 and 64 are no faster.
+# The Fourier transform has two steps, over every 32nd sample and then over the 32 results, which
+# takes a sixth of the arithmetic of one step. 16 and 64 are no faster.
 STRIDE = 32
 
 
 class GraphLogMel(nn.Module):
-    """`LogMel` in operations that an ONNX graph has: the Fourier transform is matrix products.
+    """`LogMel` in operations that ONNX has: the Fourier transform is computed as matrix products.
 
     With n = R·a + b and k = p + (N / R)·q, the transform Σ x[n] e^(−2πi·n·k / N) of a frame is
-    Σ_b e^(−2πi·b·q / R) · Σ_a x[n] e^(−2πi·n·p / N): for each b a product with a matrix of the a's
-    and p's, and then one over the b's for all. Of real samples, half of the p's are enough.
+    Σ_b e^(−2πi·b·q / R) · Σ_a x[n] e^(−2πi·n·p / N): for each b a product with a matrix over a and
+    p, and then one over b for all. For real samples, half of the values of p are enough.
 
-    The matrices are computed in the graph, since the file need not hold what it can compute.
+    The matrices are computed in the graph, which keeps the file small.
 
     Args:
-        frontend: The front end to do the same as.
+        frontend: The front end to reproduce.
 
     Shape:
         - Input: (batch, samples), at least ``n_fft // 2 + 2`` samples.
@@ -52,9 +52,9 @@ class GraphLogMel(nn.Module):
         s = frontend.settings
         self.frontend = frontend
         self.stride = gcd(s.n_fft, s.hop_length, STRIDE)
-        self.blocks = -(-s.win_length // s.hop_length)  # of one hop each, that a frame spans
+        self.blocks = -(-s.win_length // s.hop_length)  # number of hops that a frame spans
         size = self.blocks * s.hop_length
-        # Buffers, since what is made of plain numbers is worked out while tracing and stored.
+        # Buffers, since constants from plain numbers are computed while tracing and stored.
         self.register_buffer("samples", torch.arange(size).view(-1, self.stride).T.contiguous())
         self.register_buffer("bins", torch.arange(s.n_fft // self.stride // 2 + 1))
         self.register_buffer("strides", torch.arange(self.stride))
@@ -64,16 +64,16 @@ class GraphLogMel(nn.Module):
         self.to(frontend.window.device)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return the normalized log-mel of each waveform of a batch."""
+        """Return the normalized log-mel of each waveform."""
         return self.frontend.normalize(self.frontend.compress(_doubled(self.mel(waveform))))
 
     def mel(self, waveform: Tensor) -> Tensor:
-        """Return mel power, (batch, n_mels, frames)."""
+        """Return the mel power, (batch, n_mels, frames)."""
         s = self.frontend.settings
         if s.normalization == "level":
             waveform = waveform - waveform.mean(dim=1, keepdim=True)
         emphasised = waveform[:, 1:] - s.pre_emphasis * waveform[:, :-1]
-        # The window is shorter than the transform: what it leaves out need not be padded.
+        # The window is shorter than the transform: padding outside of the window is not needed.
         before = (s.n_fft - s.win_length) // 2
         after = s.n_fft - s.win_length - before
         edges = (s.n_fft // 2 - before, s.n_fft // 2 - after)
@@ -84,11 +84,11 @@ class GraphLogMel(nn.Module):
     def _power(self, padded: Tensor) -> Tensor:
         """Return the power spectrum of every frame, (bins as `_reordered`, batch × frames)."""
         s = self.frontend.settings
-        # Frames end within the samples, but whole blocks may not: what they read is weighted 0.
+        # Frames end within the samples, but their last hop may not; its excess has weight 0.
         n_frames = (padded.shape[1] - s.win_length) // s.hop_length + 1
         needed = (n_frames + self.blocks - 1) * s.hop_length
         padded = nnf.pad(padded, (0, self.blocks * s.hop_length - s.win_length))[:, :needed]
-        # One axis at a time, which runtimes are several times as fast at as at all of them.
+        # One axis at a time: runtimes are several times slower when all are moved at once.
         hops = padded.reshape(-1, s.hop_length).T
         hops = hops.reshape(-1, self.stride, padded.shape[0], needed // s.hop_length)
         hops = hops.transpose(0, 1)  # (stride, part of a hop, batch, hops)
@@ -101,21 +101,21 @@ class GraphLogMel(nn.Module):
     def _first(self) -> Tensor:
         """Return the windowed cosines and sines, (2, stride, bins, samples of a stride)."""
         n_fft = self.frontend.settings.n_fft
-        # Whole turns are taken off while the phase is a whole number, so that none is rounded.
+        # Full turns are removed while the phase is an integer, which avoids rounding.
         turns = (self.bins[:, None] * self.samples[:, None]) % n_fft
         phase = turns.float() * (2 * torch.pi / n_fft)
         window = self.window[:, None]
         return torch.stack((phase.cos() * window, -(phase.sin() * window)))
 
     def _second(self) -> Tensor:
-        """Return the matrix over the strides, (2 × stride, 2 × stride): real parts above."""
+        """Return the matrix over the strides, (2 × stride, 2 × stride), real parts first."""
         turns = (self.strides[:, None] * self.strides) % self.stride
         phase = turns.float() * (2 * torch.pi / self.stride)
         cos, sin = phase.cos(), phase.sin()
         return torch.cat((torch.cat((cos, sin), dim=1), torch.cat((-sin, cos), dim=1)))
 
     def _reordered(self, filters: Tensor) -> Tensor:
-        """Order the columns of a filter bank as `_power` orders the bins; what comes twice is 0."""
+        """Order the columns of a filter bank like the bins of `_power`; repeated ones are 0."""
         n_fft = self.frontend.settings.n_fft
         step = n_fft // self.stride
         bins = (self.strides[:, None] * step + self.bins).flatten()
@@ -127,11 +127,11 @@ class GraphLogMel(nn.Module):
 
 
 class Graph(nn.Module):
-    """Waveform in; the logits of each task and the embeddings out, in the order of `names`.
+    """Map a waveform to the logits of each task and the embeddings, in the order of `names`.
 
     Args:
-        model: The model; it is not changed, and most of its parameters are not copied.
-        tasks: Whose logits to give.
+        model: The model; it is not changed, and most of its parameters are shared.
+        tasks: Tasks whose logits are outputs.
     """
 
     def __init__(self, model: SoundModel, tasks: Sequence[Task]) -> None:
@@ -146,7 +146,7 @@ class Graph(nn.Module):
             self.members.update({task: _whole(networks[task]) for task in tasks})
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
-        """Answer a batch of waveforms."""
+        """Return the outputs for a batch of waveforms."""
         log_mel = self.log_mel(waveform)
         answers: dict[str, Tensor] = {}
         if self.network is not None:
@@ -155,7 +155,7 @@ class Graph(nn.Module):
             if outputs.embedding is not None:
                 answers[EMBEDDING] = outputs.embedding
         for task in self.tasks if self.members else ():
-            # With the events requested too, no network leaves its embedding out.
+            # If events are requested as well, no network omits its embedding.
             outputs = self.members[task](log_mel, tasks=(task, "event"))
             answers[task] = getattr(outputs, task)
             answers[embedding_of(task)] = outputs.embedding
@@ -164,7 +164,7 @@ class Graph(nn.Module):
 
 
 def _whole(network: nn.Module) -> nn.Module:
-    """Return a network as a graph has it: batch norm folded, a batch never cut in pieces."""
+    """Return a network for the graph: batch norm folded, batches never split."""
     fused = fuse(network)
     if fused is network:
         shared = {id(t): t for t in (*network.parameters(), *network.buffers())}
@@ -176,7 +176,7 @@ def _whole(network: nn.Module) -> nn.Module:
 
 
 def _doubled(mel: Tensor) -> Tensor:
-    """Double the frames until there are 40, in a graph that was traced with any number of them."""
+    """Double the frames until there are at least 40, for any number of frames."""
     frames = mel.shape[-1]
     repeats = 1
     for times in (1, 2, 4, 8, 16, 32):

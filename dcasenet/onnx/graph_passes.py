@@ -1,4 +1,4 @@
-"""Changes of a float32 graph, most of them so that 8 bits can compute it, and fast."""
+"""Rewrite a float32 graph, mostly so that it can be computed in 8 bits, and fast."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-# How many times as finely as 8 bits the second channel of `with_finer_input` tells the log-mel.
+# Factor by which the second channel of `with_finer_input` resolves the log-mel more finely.
 FINER = 16
 LEVELS = 255  # steps of 8 bits
 WEIGHT = ".weight"
 
 
 def without_idle_casts(proto: Any) -> Any:
-    """Take out the casts to the type that a tensor already has: 8 bits cannot pass them.
+    """Remove casts to the type that a tensor already has, since they prevent quantization.
 
     Args:
-        proto: A graph as traced; it is changed.
+        proto: A traced graph; it is modified.
 
     Returns:
         The same graph.
@@ -43,10 +43,10 @@ def without_idle_casts(proto: Any) -> Any:
 
 
 def with_own_biases(proto: Any) -> Any:
-    """Copy shared biases: equal ones are traced as one, but each has a scale of its own.
+    """Copy shared biases: equal ones are traced as one, but each needs its own scale.
 
     Args:
-        proto: A graph as traced; it is changed.
+        proto: A traced graph; it is modified.
 
     Returns:
         The same graph.
@@ -66,13 +66,13 @@ def with_own_biases(proto: Any) -> Any:
 
 
 def with_pools_as_convolutions(proto: Any) -> Any:
-    """Make each average pooling between convolutions one more, of every channel by itself.
+    """Replace each average pooling between convolutions by a depthwise convolution.
 
-    It gives the same, and ONNX Runtime computes it in 8 bits nine times as fast. What a GRU or a
-    mean reads as well stays a pooling, whose answer need not become 8 bits.
+    The result is the same, and ONNX Runtime computes it nine times as fast in 8 bits. A pooling
+    that a GRU or a mean also reads is kept, since its output need not be 8 bits.
 
     Args:
-        proto: A graph as traced, whose poolings have no padding; it is changed.
+        proto: A traced graph, whose poolings have no padding; it is modified.
 
     Returns:
         The same graph.
@@ -109,22 +109,21 @@ def with_pools_as_convolutions(proto: Any) -> Any:
 
 
 def is_pool(node: Any) -> bool:
-    """Return whether a node is one that `with_pools_as_convolutions` has made."""
+    """Return whether a node was made by `with_pools_as_convolutions`."""
     groups = [attribute.i for attribute in node.attribute if attribute.name == "group"]
     return node.op_type == "Conv" and groups not in ([], [1])
 
 
 def with_finer_input(proto: Any, ranges: dict[str, tuple[float, float]]) -> Any:
-    """Pass the log-mel more finely than 8 bits can, as two channels that a convolution adds up.
+    """Pass the log-mel with more than 8 bits, as two channels that a convolution adds.
 
-    The first channel is the log-mel on the grid of its 8 bits; the second is what that leaves,
-    enlarged `FINER` times, with weights as many times smaller. One convolution of two channels
-    takes hardly longer than one of one, and a third of the time of one in float32 whose answer
-    has to become 8 bits.
+    The first channel is the log-mel rounded to 8 bits; the second is the remainder times `FINER`,
+    with weights divided by it. One convolution of two channels takes hardly longer than one of a
+    single channel, and a third of the time of one in float32 whose output must become 8 bits.
 
     Args:
-        proto: A graph as traced; it is changed.
-        ranges: Layer, by its weight's name → the lowest and highest value that it reads.
+        proto: A traced graph; it is modified.
+        ranges: Layer, by its weight's name → lowest and highest value of its input.
 
     Returns:
         The same graph.
@@ -141,7 +140,7 @@ def with_finer_input(proto: Any, ranges: dict[str, tuple[float, float]]) -> Any:
 
 
 def _split(proto: Any, node: Any, weight: Any, span: tuple[float, float]) -> Iterator[Any]:
-    """Return the nodes that make two channels of what a convolution reads; it then reads those."""
+    """Yield the nodes that split the input of a convolution into two channels, and connect them."""
     from onnx import helper, numpy_helper
 
     low, high = span

@@ -1,10 +1,9 @@
-"""A float32 graph becomes one that computes its convolutions in 8 bits, by ONNX Runtime's own tool.
+"""Quantize the convolutions of a float32 graph to 8 bits, with ONNX Runtime's own tool.
 
-Weights are signed, with a scale for each output channel at which hardly any processor's sums
-overflow (`weight_limits`); activations are unsigned, with a range each that was measured
-beforehand. Float32 stay the front end, the GRUs and the last layers of the heads; the log-mel, of
-which 8 bits would lose too much, is told in two channels (see ``benchmarks/int8.py`` for what
-moves).
+Weights are signed, with a scale per output channel at which the sums hardly overflow on any
+processor (`weight_limits`); activations are unsigned, with a range each that was measured before.
+The front end, the GRUs and the last layers of the heads stay in float32; the log-mel, which would
+lose too much in 8 bits, is passed as two channels (``benchmarks/int8.py`` measures the effect).
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from dcasenet.onnx.graph_passes import (
 from dcasenet.onnx.runtime import WAVEFORM, session, without_telemetry
 from dcasenet.results import Floats
 
-# Layer, by its weight's name → what it reads and what it gives: each the lowest and highest value.
+# Layer, by its weight's name → ranges (lowest, highest) of its input and its output.
 Range: TypeAlias = "tuple[float, float]"
 Ranges: TypeAlias = "dict[str, tuple[Range, Range]]"
 
-# Values of one tensor that its range is chosen from, over all clips.
+# Number of values of one tensor, over all clips, from which its range is chosen.
 SAMPLES = 400_000
-BINS = 4096  # of the histogram that they are summed up in
-# Shares of the full range that are tried.
+BINS = 4096  # of the histogram of these values
+# Shares of the full range that are compared.
 SHARES = np.geomspace(0.02, 1.0, 80)
-# By how much a sum of two products may overflow, if both activations are at the top of their range.
-# What is lost there is less than what larger steps of all weights would lose.
+# Factor by which a sum of two products may overflow if both activations are at the top of their
+# range. Larger steps of all weights would lose more than what is lost there.
 SLACK = 1.2
 
 
@@ -47,9 +46,9 @@ class Layer:
     """A layer that is computed in 8 bits.
 
     Attributes:
-        nodes: Names of its node, and of its activation's if it has one.
-        outputs: What these nodes give, in that order.
-        input: The tensor that goes in.
+        nodes: Names of its node, and of its activation's node if it has one.
+        outputs: Outputs of these nodes, in that order.
+        input: Its input tensor.
     """
 
     nodes: tuple[str, ...]
@@ -58,12 +57,12 @@ class Layer:
 
     @property
     def output(self) -> str:
-        """The tensor that comes out, after the activation."""
+        """Its output tensor, after the activation."""
         return self.outputs[-1]
 
 
 def preprocessed(proto: Any) -> Any:
-    """Return a copy of a traced graph in which everything that can be is a layer.
+    """Return a copy of a traced graph in which as many nodes as possible are part of a layer.
 
     Args:
         proto: The float32 graph; it is not changed.
@@ -76,10 +75,10 @@ def preprocessed(proto: Any) -> Any:
 
 
 def layers(proto: Any) -> dict[str, Layer]:
-    """Find the layers of a prepared graph, by the names of their weights.
+    """Find the layers of a preprocessed graph, by the names of their weights.
 
     These are the convolutions, and the dense layers before an activation, which are half of a
-    float32 file. Poolings have no ranges of their own: their neighbours' are theirs.
+    float32 file. Poolings use the ranges of their neighbors.
     """
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     readers: dict[str, list[Any]] = {}
@@ -102,15 +101,15 @@ def layers(proto: Any) -> dict[str, Layer]:
 
 
 def measure(proto: Any, waveforms: Iterable[Floats], n_waveforms: int) -> Ranges:
-    """Measure the range of everything that the layers read and give.
+    """Measure the range of each layer's input and output.
 
-    A range is the one that 8 bits lose least of, by the mean square over a sample of the values:
-    rare peaks are cut off, where that makes the steps of all others finer.
+    The chosen range minimizes the mean square error in 8 bits over a sample of the values: rare
+    peaks are clipped if that reduces the error of the others.
 
     Args:
         proto: The float32 graph.
-        waveforms: (batch, samples) each, of sound as the model will read it.
-        n_waveforms: How many there are.
+        waveforms: (batch, samples) each, of sound similar to what the model will be used on.
+        n_waveforms: Number of waveforms.
 
     Returns:
         The ranges.
@@ -136,13 +135,13 @@ def measure(proto: Any, waveforms: Iterable[Floats], n_waveforms: int) -> Ranges
 
 
 def best_range(values: Floats) -> Range:
-    """Return the range in which 256 steps are nearest to the values, by the mean square.
+    """Return the range whose 256 steps approximate the values with the least mean square error.
 
     Args:
         values: A sample of one tensor's values, of any shape.
 
     Returns:
-        The lowest and the highest, 0 always between them.
+        The lowest and the highest value; 0 is always in between.
 
     Example:
         >>> best_range(np.array([0.0, 0.5, 1.0], np.float32))
@@ -156,7 +155,7 @@ def best_range(values: Floats) -> Range:
         return 0.0, 0.0
     counts, edges = np.histogram(values, bins=BINS, range=(lowest, highest))
     centres = (edges[:-1] + edges[1:]) / 2
-    # The outermost bins stand at their outer edges, or the full range would lose of them.
+    # The outermost bins are represented by their outer edges, so that the full range clips nothing.
     centres[0], centres[-1] = lowest, highest
 
     def loss(share: float) -> float:
@@ -174,10 +173,10 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
 
     Args:
         proto: The float32 graph; it is not changed.
-        ranges: As `measure` gives them, for every layer of the graph and maybe more.
+        ranges: The result of `measure`, for at least every layer of the graph.
 
     Returns:
-        The graph, of the standard's own operations (QuantizeLinear, DequantizeLinear).
+        The graph, with standard operations only (QuantizeLinear, DequantizeLinear).
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -189,8 +188,8 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
     missing = found.keys() - ranges.keys()
     if missing:
         raise WeightsError(
-            f"The activation ranges say nothing of {len(missing)} layers, such as "
-            f"{min(missing)!r}: they were measured on another network. Measure them anew."
+            f"The activation ranges lack {len(missing)} layers, such as {min(missing)!r}: they "
+            "were measured on another network. Measure them again."
         )
     with_finer_input(copied, {key: span for key, (span, _) in ranges.items()})
     found = layers(copied)
@@ -223,7 +222,7 @@ def quantized(proto: Any, ranges: Mapping[str, tuple[Range, Range]]) -> Any:
 
 
 def _weight_ranges(proto: Any, found: Mapping[str, Layer]) -> dict[str, list[dict[str, Any]]]:
-    """Return the range of each output channel's weights, by the names of their tensors."""
+    """Return the range of each output channel's weights, by the names of the tensors."""
     from onnx import numpy_helper
 
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
@@ -235,12 +234,12 @@ def _weight_ranges(proto: Any, found: Mapping[str, Layer]) -> dict[str, list[dic
 
 
 def weight_limits(weight: Floats) -> NDArray[np.float64]:
-    """Return the values that 127 steps stand for, so that sums of two products hardly overflow.
+    """Return the values of 127 steps at which sums of two products hardly overflow.
 
-    Processors without VNNI add the products of two neighbors, an unsigned byte by a signed one
-    each, in 16 bits, and cut off what is more. So the weights of two neighbors may add up to
-    `SLACK` times 127 steps. Neighbors are input channels 0 and 1, 2 and 3, and so on, at the same
-    place of the kernel.
+    Processors without VNNI add the products of two neighbors, each of an unsigned and a signed
+    byte, in 16 bits, and saturate. So the weights of two neighbors may add up to `SLACK` times 127
+    steps. Neighbors are input channels 0 and 1, 2 and 3, and so on, at the same position of the
+    kernel.
 
     Args:
         weight: (output channels, input channels, …).

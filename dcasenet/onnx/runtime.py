@@ -1,4 +1,4 @@
-"""The model in ONNX Runtime: the verbs on an exported file, without torch.
+"""Run exported models in ONNX Runtime, without torch.
 
 ::
 
@@ -8,7 +8,7 @@
     model.analyze("recording.wav")
 
 `dcasenet.onnx.export` or ``dcasenet export`` writes the file. `dcasenet.load` with
-``runtime="auto"`` or ``"onnx"`` does without torch, too, where a file ships or is cached.
+``runtime="auto"`` or ``"onnx"`` needs no torch either if the file is in the package or the cache.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from dcasenet.spec import ModelSpec, Task, with_measured
 WAVEFORM, EMBEDDING, SPEC = "waveform", "embedding", "dcasenet"
 # Number of the field of an ONNX file that holds its metadata (onnx.proto, ModelProto).
 METADATA_PROPS = 14
-# The metadata's entries for the digest of the published weights file, in files that ship, and for
-# the digest of the weights and what the file computes in.
+# Metadata entries: the digest of the published weights file (in packaged files), the digest of the
+# weights, and the precision.
 SOURCE, WEIGHTS, PRECISION = "dcasenet_source", "dcasenet_weights", "dcasenet_precision"
-# What ONNX Runtime asks, while it is imported, whether to collect telemetry.
+# Environment variable that ONNX Runtime reads, when it is imported, to disable telemetry.
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 # Methods that only a model in torch has.
 TORCH_ONLY = ("explain", "save_pretrained", "push_to_hub", "refresh")
 
 
 def embedding_of(task: Task) -> str:
-    """Name the embedding of one task's own network, in a model of several."""
+    """Return the name of the embedding of one task's network, in a model with several networks."""
     return f"{task}_{EMBEDDING}"
 
 
 class _Loaded(NamedTuple):
-    """What a session is made from: the arguments of `model_of`."""
+    """Arguments of `model_of` from which a session is made."""
 
     source: Path | bytes
     name: str
@@ -58,16 +58,16 @@ class _Loaded(NamedTuple):
 
 
 class OnnxSoundModel(SoundVerbs[Floats]):
-    """An exported model, ready to use; `load` makes it.
+    """An exported model, created by `load`.
 
-    Its verbs are those of `SoundVerbs`, with the results of the model that was exported;
-    embeddings are arrays. Threads may share it; it can be copied and pickled.
+    It has the methods of `SoundVerbs`, with the results of the model that was exported; embeddings
+    are arrays. It can be shared by threads, copied and pickled.
 
     Attributes:
         spec: Labels, front-end settings, thresholds, license and source, as in the file.
         session: The ONNX Runtime session: ``waveform`` (batch, samples) to logits.
-        source: Digest of the published weights file that it was exported from, where it says so.
-        precision: What it computes in: ``"float32"`` or ``"int8"``, where it says so.
+        source: Digest of the published weights file from which it was exported, if stated.
+        precision: Precision of the convolutions, ``"float32"`` or ``"int8"``, if stated.
     """
 
     runtime: ClassVar[str] = "onnx"
@@ -85,16 +85,16 @@ class OnnxSoundModel(SoundVerbs[Floats]):
 
     @property
     def weights_digest(self) -> str:
-        """``"sha256:…"`` of the weights that were exported, as the exported model has it."""
+        """Digest (``"sha256:…"``) of the exported weights, equal to that of the exported model."""
         return self._weights
 
     def infer(
         self, waveforms: Floats, outputs: Sequence[str], backbone: Task = "tag"
     ) -> Mapping[str, Floats]:
-        """Run the graph on a batch, for the requested outputs alone; see `SoundVerbs.infer`.
+        """Run the graph on a batch and return the requested outputs; see `SoundVerbs.infer`.
 
         Raises:
-            TaskNotAvailableError: The file was exported without what is requested.
+            TaskNotAvailableError: The file was exported without a requested output.
         """
         names = {name: self._embedding(backbone) if name == EMBEDDING else name for name in outputs}
         missing = set(names.values()) - self._outputs
@@ -108,14 +108,14 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         return dict(zip(names, arrays, strict=True))
 
     def as_array(self, values: Floats) -> Floats:
-        """Return an embedding as it is: an array."""
+        """Return an embedding unchanged, as an array."""
         return values
 
     def tag_head(self, embeddings: Floats) -> Floats:
-        """Return the tags' logits of embeddings; see `SoundVerbs.tag_head`.
+        """Return the tags' logits for embeddings; see `SoundVerbs.tag_head`.
 
         Raises:
-            ImportError: onnx, which cuts the head out of the graph, is not installed.
+            ImportError: onnx, which extracts the head from the graph, is not installed.
             TaskNotAvailableError: The file was exported without the tags or the embedding.
         """
         name = self._embedding("tag")
@@ -133,17 +133,17 @@ class OnnxSoundModel(SoundVerbs[Floats]):
             ) from error
         proto = onnx.load_model_from_string(self.content())
         head = session(Extractor(proto).extract_model([name], ["tag"]).SerializeToString())
-        # The mean over the one step that an embedding of a clip is.
+        # The head averages over steps; the embedding of a clip is a single step.
         logits: Floats = head.run(["tag"], {name: embeddings[:, None].astype(np.float32)})[0]
         return logits
 
     def content(self) -> bytes:
-        """Return the exported file, for other runtimes, with the spec that describes it now."""
+        """Return the exported file, for other runtimes, with the current spec."""
         content, described = self._content(), self.session.get_modelmeta().custom_metadata_map
         spec = json.dumps(self.spec.to_dict(), ensure_ascii=False)
         if json.loads(described[SPEC]) == json.loads(spec):
             return content
-        # Two encoded messages one after the other are one, in which the later entry counts.
+        # In protobuf, concatenated messages are merged, and the later entry wins.
         return content + _field(METADATA_PROPS, _field(1, SPEC.encode()) + _field(2, spec.encode()))
 
     def _content(self) -> bytes:
@@ -154,11 +154,11 @@ class OnnxSoundModel(SoundVerbs[Floats]):
         return embedding_of(backbone) if self.spec.members else EMBEDDING
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A session can be neither copied nor sent.
+        # A session can be neither copied nor pickled.
         arguments = (self._content(), self._loaded.name, self._loaded.threads)
         return partial(model_of, spec=self.spec), arguments
 
-    if not TYPE_CHECKING:  # which takes a class with this method to have any attribute
+    if not TYPE_CHECKING:  # a type checker would accept any attribute
 
         def __getattr__(self, name: str) -> NoReturn:
             needs_torch = (
@@ -177,11 +177,11 @@ class OnnxSoundModel(SoundVerbs[Floats]):
 
 
 def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSoundModel:
-    """Load an exported model, to run on the CPU.
+    """Load an exported model for the CPU.
 
     Args:
         path: A file that ``dcasenet export`` or `dcasenet.onnx.export.to_onnx` wrote.
-        threads: How many threads one call uses; by default one for each core that may be used.
+        threads: Number of threads of one call; by default one per available core.
 
     Returns:
         The model.
@@ -210,19 +210,19 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> OnnxSou
 def model_of(
     source: Path | bytes, name: str, threads: int | None = None, *, spec: ModelSpec | None = None
 ) -> OnnxSoundModel:
-    """Make the model of an exported file, or of its content.
+    """Return the model of an exported file or of its content.
 
     Args:
-        source: The file, or what is in it.
-        name: What to call it in messages.
+        source: The file, or its content.
+        name: Name in messages.
         threads: As for `load`.
-        spec: What describes it now; by default what the file says.
+        spec: The model's specification; by default the one in the file.
 
     Raises:
         ImportError: onnxruntime is not installed.
-        WeightsError: It is damaged, or was not exported by this package.
+        WeightsError: The file is damaged, or was not exported by this package.
     """
-    # ONNX Runtime's exceptions have no common base but this one.
+    # ONNX Runtime's exceptions have no more specific common base class.
     try:
         runner = session(source, threads)
     except ImportError:
@@ -232,31 +232,31 @@ def model_of(
     described = runner.get_modelmeta().custom_metadata_map
     if SPEC not in described:
         raise WeightsError(
-            f"{name} is an ONNX file, but says nothing about its labels. Give one that "
+            f"{name} is an ONNX file, but its metadata has no labels. Give a file that "
             f"'dcasenet export' wrote."
         )
     try:
         stored = ModelSpec.from_dict(json.loads(described[SPEC]))
         spec = with_measured(spec, stored) if spec else stored
     except (ValueError, RecursionError, WeightsError) as error:
-        raise WeightsError(f"{name} carries a damaged description of itself: {error}") from error
+        raise WeightsError(f"{name} has a damaged description in its metadata: {error}") from error
     return OnnxSoundModel(spec, runner, _Loaded(source, name, threads))
 
 
 def session(source: Path | bytes, threads: int | None = None) -> Any:
-    """Make an ONNX Runtime session on the CPU.
+    """Return an ONNX Runtime session on the CPU.
 
     Args:
-        source: A file, or what is in it.
-        threads: How many threads one call uses; by default one for each core that may be used.
+        source: A file, or its content.
+        threads: Number of threads of one call; by default one per available core.
 
     Raises:
         ImportError: onnxruntime is not installed.
     """
     runtime = _runtime()
     options = runtime.SessionOptions()
-    # By itself it starts one for each core of the machine and binds it there, which a process that
-    # is kept to fewer must not ask for: its threads would wait for one another.
+    # By default it starts one thread per core of the machine and pins it there. In a process that
+    # is limited to fewer cores, these threads would wait for one another.
     usable = usable_cpus()
     options.intra_op_num_threads = threads or (usable if usable < (os.cpu_count() or 1) else 0)
     return runtime.InferenceSession(
@@ -265,13 +265,13 @@ def session(source: Path | bytes, threads: int | None = None) -> Any:
 
 
 def long_enough(waveforms: Floats, spec: ModelSpec) -> Floats:
-    """Repeat waveforms up to the shortest that the graph's reflection has samples for."""
+    """Repeat waveforms up to the shortest length that the graph's reflection padding accepts."""
     shortest = spec.frontend.n_fft // 2 + 2
     return np.ascontiguousarray(repeated(waveforms, shortest), dtype=np.float32)
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """Encode a field of bytes as protobuf has it: key, length, content."""
+    """Encode a bytes field in protobuf's format: key, length, content."""
     encoded = bytearray()
     for value in (number << 3 | 2, len(content)):
         while value > 127:
@@ -282,7 +282,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _only_requested() -> Any:
-    """Have a run leave out what its outputs do not need: by itself it computes the whole graph."""
+    """Return run options that skip nodes not needed for the outputs; the default runs all."""
     options = _runtime().RunOptions()
     options.only_execute_path_to_fetches = True
     return options
@@ -290,11 +290,11 @@ def _only_requested() -> Any:
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Have ONNX Runtime, if it is imported in here first, collect nothing and write nothing.
+    """Disable the telemetry of ONNX Runtime if it is first imported inside this context.
 
-    It decides so once, while it is imported, by `NO_TELEMETRY` alone: its own
-    ``disable_telemetry_events`` comes after its first files. A value of the user's is kept, and
-    none is left behind.
+    It reads only `NO_TELEMETRY`, once, when it is imported: its own ``disable_telemetry_events``
+    comes after it has written its first files. A value that the user has set is kept, and the
+    variable is removed afterwards if it was not set.
     """
     if NO_TELEMETRY in os.environ or "onnxruntime" in sys.modules:
         yield

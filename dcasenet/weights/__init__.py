@@ -1,1 +1,1 @@
-"""Checkpoints: where they come from, how they are verified, and how they become networks."""
+"""Find, verify and read checkpoints, and build networks from them."""

@@ -1,4 +1,4 @@
-"""A checkpoint's tensors become its front end and its network, checked name by name."""
+"""Build the front end and the network of a checkpoint, and check every tensor by name."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.spec import TASKS, ModelSpec, Task
 from dcasenet.text import shorten_list
 
-# Where a module's tensors are in a weights file: "network.<name in its state dict>".
+# Prefixes of a module's tensors in a weights file: "network.<name in its state dict>".
 NETWORK, FRONTEND = "network.", "frontend."
 
 
 def assemble(
     tensors: Mapping[str, Tensor], spec: ModelSpec, where: str
 ) -> tuple[LogMel, nn.Module]:
-    """Build the front end and the network of a checkpoint around its tensors, without copying.
+    """Build the front end and the network of a checkpoint from its tensors, without copying them.
 
     Args:
-        tensors: As `read` gives them; the network uses these very tensors.
-        spec: What they belong to.
-        where: Which checkpoint and file it is, for messages.
+        tensors: Tensors of `read`; the network shares their memory.
+        spec: Specification of the checkpoint.
+        where: Name of the checkpoint and its file in messages.
 
     Returns:
         The front end and the network, in evaluation mode and without gradients.
@@ -49,20 +49,20 @@ def assemble(
 def empty_network(
     spec: ModelSpec, where: str, tensors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Build a spec's network on the meta device: shapes without memory or random numbers.
+    """Build a spec's network on the meta device, without memory or random numbers.
 
     Args:
-        spec: What the network is.
-        where: Which checkpoint and file it is, for messages.
-        tensors: Its tensors, which say how many outputs the head of a task has that the spec does
-            not answer; without them it has as many as the spec has labels.
+        spec: Specification of the network.
+        where: Name of the checkpoint and its file in messages.
+        tensors: Its tensors, which determine the number of outputs of a head that the spec has no
+            labels for; without them, a head has as many outputs as the spec has labels.
 
     Raises:
         WeightsError: The architecture is unknown.
     """
     if spec.name not in NETWORKS:
         raise WeightsError(
-            f"{where}: its architecture is {spec.name!r}; this version of dcasenet knows "
+            f"{where}: the architecture is {spec.name!r}; this version of dcasenet supports "
             f"{', '.join(NETWORKS)}."
         )
     sizes = {task: _n_outputs(task, spec, tensors or {}) for task in TASKS}
@@ -84,12 +84,12 @@ def _n_outputs(task: Task, spec: ModelSpec, tensors: Mapping[str, Tensor]) -> in
     last = tensors.get(f"{NETWORK}{layer}.bias")
     if last is not None and last.dim() == 1 and task not in spec.tasks:
         return len(last)
-    # A head without labels answers nothing, but a network has three heads all the same.
+    # A network always has three heads; one without labels is not used.
     return len(spec.labels(task)) or 1
 
 
 def tensors_of(frontend: nn.Module, network: nn.Module) -> dict[str, Tensor]:
-    """Return a model's tensors under the names that they have in a file, on the CPU."""
+    """Return a model's tensors under their names in a weights file, on the CPU."""
     parts = ((FRONTEND, frontend), (NETWORK, network))
     return {
         prefix + name: tensor.detach().cpu().contiguous()
@@ -99,10 +99,10 @@ def tensors_of(frontend: nn.Module, network: nn.Module) -> dict[str, Tensor]:
 
 
 def weights_digest(spec: ModelSpec, frontend: nn.Module, network: nn.Module) -> str:
-    """Hash every weight of a front end and a network, and the front end's settings.
+    """Hash all weights of a front end and a network, and the front end's settings.
 
     Returns:
-        ``"sha256:<hexadecimal digest>"``: the same wherever the weights were loaded from.
+        ``"sha256:<hexadecimal digest>"``, whatever file the weights were loaded from.
     """
     state = hashlib.sha256(json.dumps(spec.to_dict()["frontend"], sort_keys=True).encode())
     for name, tensor in sorted(tensors_of(frontend, network).items()):

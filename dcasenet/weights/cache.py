@@ -1,16 +1,16 @@
-"""The cache: verified, converted checkpoints, one folder each, and nothing that is half made.
+"""Store verified, converted checkpoints in the cache, one folder each.
 
 ::
 
-    <cache>/v3-joint-tag/64e1439bb3d1.<sha256 of this very file>.safetensors
-    <cache>/v3-joint-tag/best_lwlrap.pt     only if it was put there by hand
+    <cache>/v3-joint-tag/64e1439bb3d1.<sha256 of this file>.safetensors
+    <cache>/v3-joint-tag/best_lwlrap.pt     only if a user put it there
     <cache>/v3-joint-tag/incomplete/        temporary files of a download or conversion
     <cache>/v3-joint-tag/.lock              held by the process that writes there
-    <cache>/hub/                            repositories, as huggingface_hub keeps them
+    <cache>/hub/                            repositories, in the layout of huggingface_hub
 
-A file is trusted because its content hashes to its own name, which is checked at every load; the
-first twelve digits are those of the published file that it was made from. It gets that name by one
-rename when it is complete. So no crash at any moment leaves anything that is taken for weights.
+A file is trusted because the hash of its content is in its name, which is checked at every load.
+The first twelve digits are those of the published file that it was converted from. It gets its name
+once it is complete, so that a crash never leaves a file that could be taken for weights.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ logger = logging.getLogger("dcasenet")
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the cache folder: the argument, else ``$DCASENET_HOME``, else the platform's.
+    """Return the cache folder: the argument, ``$DCASENET_HOME``, or the platform's default.
 
     Example:
         >>> cache_folder("/data/models").name
@@ -74,20 +74,20 @@ def is_intact(path: Path) -> bool:
 def obtain(spec: ModelSpec, access: Access) -> Path:
     """Return a verified safetensors file of a checkpoint, from the first source that has it.
 
-    Sources, in order: the package, the cache (converted, or the published file put there by
-    hand), the Hugging Face Hub, GitHub. Every byte is hashed each time.
+    The sources are, in order: the package, the cache (converted, or the published file that a user
+    put there), the Hugging Face Hub, GitHub. The whole file is hashed each time.
 
     Args:
         spec: A checkpoint of the manifest, with its `file`.
-        access: Cache folder, whether downloading is allowed, whether it shows.
+        access: Cache folder, whether downloading is allowed, and whether to show a bar.
 
     Returns:
         Path of the file.
 
     Raises:
-        OfflineError: It would have to be downloaded, and may not be.
-        ChecksumError: A local file or a download is not the published one.
-        WeightsError: It has no source, cannot be downloaded, or the cache cannot be written.
+        OfflineError: The file is not available offline, and downloading is off.
+        ChecksumError: A local or downloaded file is not the published one.
+        WeightsError: There is no source, the download fails, or the cache cannot be written.
     """
     file = published(spec)
     packaged = packaged_path(file)
@@ -116,7 +116,7 @@ def lock(folder: Path, timeout: float = -1.0) -> BaseFileLock:
     """Return the lock of a checkpoint's folder, usable by every user who can write there.
 
     Args:
-        folder: The folder, which exists: its permissions decide who may write.
+        folder: The folder, which exists; its permissions determine who may write.
         timeout: Seconds to wait for it; negative for no limit.
     """
     from filelock import FileLock
@@ -125,7 +125,7 @@ def lock(folder: Path, timeout: float = -1.0) -> BaseFileLock:
 
 
 def refuse_links(*paths: Path) -> None:
-    """Refuse links inside the cache, since other users who can write there could have made them.
+    """Refuse links inside the cache, since another user with write permission may have made them.
 
     Raises:
         WeightsError: One of the paths is a link.
@@ -134,23 +134,23 @@ def refuse_links(*paths: Path) -> None:
         if path.is_symlink():
             raise WeightsError(
                 f"{path} is a link, and links inside the cache folder are not followed, since "
-                f"another user may have made it. Delete it, and put its target in its place; "
+                f"another user may have made it. Replace it by its target; "
                 f"the cache folder itself may be a link."
             )
 
 
 def _add(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -> Path:
-    """Bring a checkpoint into the cache, one process and thread at a time."""
+    """Add a checkpoint to the cache, one process and thread at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
         found = _intact(folder, file)
-        if found is not None:  # another process was faster
+        if found is not None:  # another process has added it
             return found
         (folder / WORK).mkdir(exist_ok=True)
         try:
             converted = _convert(spec, file, folder, progress)
         except WeightsError:
-            raise  # what has been downloaded so far is of use to the next attempt
+            raise  # the next attempt continues with the part that was downloaded
         except OSError:
             shutil.rmtree(folder / WORK, ignore_errors=True)  # the disk may be full
             raise
@@ -165,7 +165,7 @@ def _add(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -> Pa
 
 
 def _convert(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -> Path:
-    """Make the converted file from the one put there by hand, else from a download."""
+    """Convert the published file that a user put there, or else a downloaded one."""
     from dcasenet.weights.checkpoint import convert
 
     source = folder / published_name(file)
@@ -179,7 +179,7 @@ def _convert(spec: ModelSpec, file: WeightsFile, folder: Path, progress: bool) -
 
 
 def _download(spec: ModelSpec, file: WeightsFile, work: Path, progress: bool) -> Path:
-    """Try every address in turn."""
+    """Try every URL in turn."""
     from dcasenet.weights.download import Job, download
 
     path = work / published_name(file)
@@ -191,7 +191,7 @@ def _download(spec: ModelSpec, file: WeightsFile, work: Path, progress: bool) ->
             failures.append(error)
         else:
             return path
-    reasons = " ".join(map(str, failures)) or f"{describe(spec)}: the manifest names no address."
+    reasons = " ".join(map(str, failures)) or f"{describe(spec)}: the manifest has no URL."
     kind = type(failures[-1]) if failures else WeightsError
     raise kind(f"{reasons} By hand: put {path.name} at {work.parent / path.name}.") from (
         failures[-1] if failures else None
@@ -199,14 +199,14 @@ def _download(spec: ModelSpec, file: WeightsFile, work: Path, progress: bool) ->
 
 
 def candidates(folder: Path, file: WeightsFile) -> list[Path]:
-    """List the files that were converted from a published one, intact or not."""
+    """List the files that were converted from a published one, including damaged ones."""
     return sorted(folder.glob(f"{_short(file)}.*.safetensors"))
 
 
 def _intact(folder: Path, file: WeightsFile) -> Path | None:
-    """Find a converted file whose content matches the digest in its name."""
+    """Return a converted file whose content matches the digest in its name."""
     for path in candidates(folder, file):
-        # Another process may just be replacing it.
+        # Another process may be replacing the file.
         with contextlib.suppress(FileNotFoundError):
             if is_intact(path) and not path.is_symlink():
                 return path
@@ -218,7 +218,7 @@ def _short(file: WeightsFile) -> str:
 
 
 def _stuck(spec: ModelSpec, file: WeightsFile, folder: Path) -> WeightsError:
-    """Return the error that a checkpoint cannot be had offline, and how to get it there by hand."""
+    """Return the error that a checkpoint is not available offline, with the way to install it."""
     name, addresses = published_name(file), urls(file)
     how = (
         f"Fetch {name} from {' or '.join(addresses) or 'a complete installation'} on another "
@@ -228,8 +228,8 @@ def _stuck(spec: ModelSpec, file: WeightsFile, folder: Path) -> WeightsError:
     damaged = candidates(folder, file)
     if damaged:
         return ChecksumError(
-            f"{describe(spec)}: the cached file {damaged[0]} is damaged: its content does not "
-            f"hash to its name. {how}"
+            f"{describe(spec)}: the cached file {damaged[0]} is damaged: the hash of its content "
+            f"is not in its name. {how}"
         )
     return OfflineError(
         f"{describe(spec)}: {name} is not on this machine, and downloading is switched off "
@@ -246,7 +246,7 @@ class CachedFile:
     """A converted checkpoint in the cache.
 
     Attributes:
-        path: Where it is.
+        path: Path of the file.
         size: Its size in bytes.
         checkpoint: Name and stage, such as ``"v3-joint-tag"``.
     """
@@ -281,7 +281,7 @@ def is_cached(spec: ModelSpec, cache_dir: str | os.PathLike[str] | None = None) 
 
 
 def hub_snapshots(cache_dir: str | os.PathLike[str] | None = None) -> dict[str, Path]:
-    """List the Hugging Face repositories of the cache: ``"org/name@commit"`` → folder."""
+    """Return the Hugging Face repositories in the cache: ``"org/name@commit"`` → folder."""
     found = {}
     for path in sorted((cache_folder(cache_dir) / HUB).glob("models--*/snapshots/*")):
         repo = path.parts[-3].removeprefix("models--").replace("--", "/")
@@ -290,40 +290,40 @@ def hub_snapshots(cache_dir: str | os.PathLike[str] | None = None) -> dict[str, 
 
 
 def clear(cache_dir: str | os.PathLike[str] | None = None) -> int:
-    """Delete everything that this package put into the cache, and the files put there by hand.
+    """Delete everything that this package put into the cache, and the files that users put there.
 
     Returns:
-        How many bytes that frees.
+        Number of bytes freed.
 
     Raises:
-        WeightsError: Something cannot be deleted, or is being downloaded at this moment.
+        WeightsError: Something cannot be deleted, or is being downloaded.
     """
     from filelock import Timeout
 
     root, freed = cache_folder(cache_dir), 0
     try:
-        # Only what is recognizably ours goes: the folder may be a home folder by mistake.
+        # Only folders with names of this package are deleted: the path may be wrong.
         for folder in sorted(path for path in root.glob("*") if OUR_FOLDER.fullmatch(path.name)):
-            if folder.is_symlink():  # what it points to is not ours
+            if folder.is_symlink():  # its target does not belong to this package
                 folder.unlink()
                 continue
             if (folder / LOCK).is_symlink():
                 (folder / LOCK).unlink()
             with lock(folder, timeout=0):
-                # The lock stays: a process that waits for it must not wait for a deleted file.
+                # The lock is kept: another process may be waiting for it.
                 freed += sum(_delete(path) for path in folder.iterdir() if path.name != LOCK)
         return freed + (_delete(root / HUB) if os.path.lexists(root / HUB) else 0)
     except Timeout as error:
         raise WeightsError(
             f"{error.lock_file} is held by another process that is loading this checkpoint. Wait "
-            f"for it, or end it, and clear the cache again."
+            f"until it ends, or end it, and clear the cache again."
         ) from error
     except OSError as error:
         raise WeightsError(f"{error.filename} cannot be deleted: {error.strerror}.") from error
 
 
 def _delete(path: Path) -> int:
-    """Delete a file, a folder or a link and say how many bytes that frees."""
+    """Delete a file, a folder or a link; return the number of bytes freed."""
     if path.is_symlink():
         path.unlink()
         return 0

@@ -1,9 +1,9 @@
-"""Weights files: read, checked against the network they are for, and written.
+"""Read, check and write weights files.
 
-A file of this package is a safetensors file whose metadata hold the whole `ModelSpec` as JSON under
-``spec``, so that it needs nothing else. Its tensors are ``network.<name in the state dict>`` and,
-where the front end normalizes by stored numbers, ``frontend.mean`` and ``frontend.deviation``.
-PyTorch files are read as bare state dicts only, never as pickles that could run code.
+A weights file of this package is a safetensors file whose metadata has the complete `ModelSpec` as
+JSON under ``spec``. Its tensors are ``network.<name in the state dict>`` and, if the front end
+normalizes with stored statistics, ``frontend.mean`` and ``frontend.deviation``. PyTorch files are
+read as plain state dicts only, never as pickles that could run code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dcasenet.weights.metadata import spec_of_metadata
 from dcasenet.weights.sources import refuse_exported
 
 FIRST_WEIGHT = "network.trunk.0.conv1.weight"
-# What torch.load raises for files that are not state dicts, depending on where it stumbles.
+# Errors of torch.load for files that are not state dicts.
 NOT_A_STATE_DICT = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -51,11 +51,11 @@ NOT_A_STATE_DICT = (
 
 
 class Checkpoint(NamedTuple):
-    """A weights file as read: not yet checked against a network.
+    """A weights file as it was read, not yet checked against a network.
 
     Attributes:
-        tensors: Name in this package's files → tensor, floating point always float32.
-        spec: What the file says about itself; None for a bare state dict.
+        tensors: Name in this package's files → tensor; floating-point tensors are float32.
+        spec: The spec in the file; None for a plain state dict.
     """
 
     tensors: dict[str, Tensor]
@@ -88,16 +88,16 @@ def read(path: Path) -> Checkpoint:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Return whether a file is safetensors: by its length field and JSON object, or its name."""
+    """Return whether a file is safetensors, by its length field and JSON object, or its suffix."""
     with path.open("rb") as stream:
         return stream.read(9)[8:] == b"{" or path.suffix == ".safetensors"
 
 
 def spec_for(tensors: Mapping[str, Tensor], name: str, where: str) -> ModelSpec:
-    """Describe a bare state dict: released labels and front end, width by its first layer.
+    """Describe a plain state dict: released labels and front end, width from its first layer.
 
     Raises:
-        WeightsError: The first layer is not there, so that this is no DcaseNet.
+        WeightsError: The first layer is missing, so that this is not a DcaseNet.
     """
     first = tensors.get(FIRST_WEIGHT)
     if first is None or first.dim() != 4:
@@ -112,33 +112,33 @@ def spec_for(tensors: Mapping[str, Tensor], name: str, where: str) -> ModelSpec:
 def write(
     path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec, published: WeightsFile | None = None
 ) -> None:
-    """Write a self-describing safetensors file; whoever looks sees all of it or none.
+    """Write a self-describing safetensors file, atomically.
 
     Args:
-        path: The file to make or replace.
+        path: The file to create or replace.
         tensors: Name → tensor.
-        spec: What the tensors are.
+        spec: Specification of the tensors.
         published: The file that they were converted from, with its digest and sources.
 
     Raises:
-        OSError: The folder does not exist, cannot be written to, or its disk is full.
+        OSError: The folder does not exist, is not writable, or its disk is full.
     """
     values = spec.to_dict()
     if published is not None:
         values["file"] = dataclasses.asdict(published)
-    # One key only: safetensors keeps no order among several, and equal files have equal digests.
+    # A single key: safetensors does not keep the order of keys, and equal files must be identical.
     metadata = {"spec": json.dumps(values, ensure_ascii=False)}
     write_bytes(path, safetensors.torch.save(dict(tensors), metadata))
 
 
 def convert(source: Path, target: Path, spec: ModelSpec | None = None) -> ModelSpec:
-    """Turn a weights file into a self-describing safetensors file.
+    """Convert a weights file to a self-describing safetensors file.
 
     Args:
         source: A state dict in the authors' layout or this package's, or a safetensors file.
-        target: The file to make or replace.
-        spec: What the weights are; by default what the file says, or for a bare state dict in
-            the authors' layout the released labels and front end.
+        target: The file to create or replace.
+        spec: Specification of the weights; by default the one in the file, or for a plain state
+            dict in the authors' layout the released labels and front end.
 
     Returns:
         The spec that was written.
@@ -155,14 +155,14 @@ def convert(source: Path, target: Path, spec: ModelSpec | None = None) -> ModelS
 
 
 def recognize(path: Path, name: str) -> ModelSpec | None:
-    """Return the spec of a bare state dict: that of the released file it is, or of a custom one.
+    """Return the spec of a plain state dict: of the released file if it is one, else a custom one.
 
     Args:
         path: A weights file.
         name: Its architecture, if it is not a released file.
 
     Returns:
-        The spec; None for a safetensors file that carries its own.
+        The spec; None for a safetensors file, which has its own.
 
     Raises:
         WeightsError: The file cannot be read.
@@ -191,14 +191,14 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except NOT_A_STATE_DICT as error:
         raise WeightsError(
-            f"{path} is neither a safetensors file nor a PyTorch state dict that is free of "
-            f"code: {why_refused(error)}."
+            f"{path} is neither a safetensors file nor a PyTorch state dict without code: "
+            f"{why_refused(error)}."
         ) from error
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
         raise WeightsError(
-            f"{path} holds a {type(state).__name__} that is not a flat mapping of names to "
+            f"{path} contains a {type(state).__name__} that is not a flat mapping of names to "
             f"tensors. Save it as torch.save(network.state_dict(), path)."
         )
     return _own_names(rename(state) if is_released_layout(state) else dict(state))

@@ -1,4 +1,4 @@
-"""Proof that a file is the one that is meant: its size and a hash of every byte of it."""
+"""Verify files by their size and a hash of their content."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def file_digest(path: Path, kind: str = "sha256") -> str:
 
     Args:
         path: The file.
-        kind: ``"sha256"``, or ``"git_blob_sha1"``: the name that git gives the file's content,
+        kind: ``"sha256"``, or ``"git_blob_sha1"``: git's name of the file's content,
             which is the SHA-1 of ``b"blob <size>\0"`` and the content.
 
     Returns:
         ``"<kind>:<hexadecimal digest>"``.
 
     Raises:
-        ValueError: `kind` is neither of the two.
+        ValueError: `kind` is not one of these.
         OSError: The file cannot be read.
 
     Example:
@@ -42,7 +42,7 @@ def file_digest(path: Path, kind: str = "sha256") -> str:
     if kind == "sha256":
         state = hashlib.sha256()
     elif kind == "git_blob_sha1":
-        # Not a defence against forgers, but the only name that git gives the authors' files.
+        # No protection against forged files, but the only hash that git has of the authors' files.
         state = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     else:
         raise ValueError(f"No digest is named {kind!r}. Use 'sha256' or 'git_blob_sha1'.")
@@ -54,12 +54,12 @@ def file_digest(path: Path, kind: str = "sha256") -> str:
 
 
 def verify(path: Path, file: WeightsFile, what: str) -> None:
-    """Refuse a file that is not the one that was published.
+    """Check that a file is the published one.
 
     Args:
-        path: The file at hand.
-        file: The file as published: its digest, and its size where known.
-        what: Which checkpoint it is and where it came from, for the message.
+        path: The file.
+        file: The published file: its digest, and its size if known.
+        what: Name of the checkpoint and its source in the message.
 
     Raises:
         ChecksumError: Size or digest differ.

@@ -1,4 +1,4 @@
-"""One file over HTTP: streamed, resumed, retried, and refused unless its digest is right."""
+"""Download one file over HTTP with resumption and retries, and verify its digest."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
     from dcasenet.spec import WeightsFile
 
-# Seconds to wait before each new attempt; its length is the number of attempts after the first.
+# Seconds to wait before each attempt after the first.
 PAUSES = (0.5, 2.0, 5.0)
-# A server that requests a longer wait than this, in seconds, is given up.
+# Longest wait, in seconds, that a server may request.
 LONGEST_PAUSE = 60.0
-# Answers that may be different the next time: time-out, too many requests; any 5xx is as well.
+# Status codes that may change later: timeout and too many requests; so may any 5xx.
 PASSING = (408, 429)
 logger = logging.getLogger("dcasenet")
 
 
 class _UncertainEndError(PassingError):
-    """The content ended, is not the file, and nothing had told how long it should be."""
+    """The content ended and is not the file, but its length was not known."""
 
 
 class Job(NamedTuple):
-    """What is downloaded.
+    """A file to download.
 
     Attributes:
-        url: Where from.
-        path: Where to; if part of the file is there already, only the rest is requested.
-        file: The file as published, whose digest decides.
+        url: URL of the file.
+        path: Where to write it; if part of the file is there already, only the rest is requested.
+        file: The published file, whose digest is verified.
         what: Name of the checkpoint, for messages.
-        largest: A server is stopped at so many bytes, where the size of the file is not known.
-        progress: Whether to show a bar (only ever on a terminal).
+        largest: Most bytes to accept if the size of the file is not known.
+        progress: Whether to show a bar (only on a terminal).
     """
 
     url: str
@@ -56,26 +56,26 @@ class Job(NamedTuple):
 
 
 def download(job: Job) -> None:
-    """Download a file and prove that it is the right one.
+    """Download a file and verify its digest.
 
-    What has arrived stays at ``job.path`` when a connection breaks for good, for the next call to
-    go on from; it is deleted when it turns out to be wrong.
+    If the connection breaks, the part that was received stays at ``job.path``, and the next call
+    continues from there; it is deleted if it turns out to be wrong.
 
     Raises:
-        ChecksumError: The server gave something else than the published file.
-        OfflineError: huggingface_hub, whose client this uses, was told to stay offline.
+        ChecksumError: The server sent something other than the published file.
+        OfflineError: huggingface_hub, whose client is used, is offline.
         WeightsError: The server cannot be reached, refuses, or is too slow.
         OSError: The file cannot be written, for instance because the disk is full.
     """
     resumed = _is_plain(job.path)
     if resumed and file_digest(job.path, job.file.digest.partition(":")[0]) == job.file.digest:
-        return  # an earlier run was killed between this and the conversion
+        return  # an earlier run ended after the download, before the conversion
     _fetch(job)
     try:
         verify(job.path, job.file, f"{job.what}: {job.url}")
     except ChecksumError as error:
         job.path.unlink()
-        if resumed:  # the part that was there may be to blame
+        if resumed:  # the earlier part may be wrong
             logger.info("%s Downloading all of it again.", error)
             download(job)
             return
@@ -86,7 +86,7 @@ def download(job: Job) -> None:
 
 
 def _fetch(job: Job) -> None:
-    """Stream to the end, however many attempts that takes."""
+    """Download to the end, with several attempts if necessary."""
     for pause in PAUSES:
         failure = _attempt(job)
         if failure is None:
@@ -103,7 +103,7 @@ def _fetch(job: Job) -> None:
 
 
 def _attempt(job: Job) -> Exception | None:
-    """Stream once; give the failure if another attempt may do better."""
+    """Download once; return the failure if another attempt may succeed."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     httpx = http_client()
@@ -113,8 +113,8 @@ def _attempt(job: Job) -> Exception | None:
         raise WeightsError(f"{job.what}: {job.url} cannot be used: {error}.") from error
     except OfflineModeIsEnabled as error:
         raise OfflineError(
-            f"{job.what}: huggingface_hub was imported with HF_HUB_OFFLINE=1, and downloads "
-            f"nothing in this process. Start it without."
+            f"{job.what}: huggingface_hub was imported with HF_HUB_OFFLINE=1, so that nothing can "
+            f"be downloaded in this process. Start Python without this variable."
         ) from error
     except (httpx.RequestError, PassingError) as error:
         return error
@@ -122,7 +122,7 @@ def _attempt(job: Job) -> Exception | None:
 
 
 def _stream(job: Job) -> None:
-    """Make one request and append what comes to the file."""
+    """Send one request and append the content to the file."""
     have = job.path.stat().st_size if _is_plain(job.path) else 0
     limit = job.file.size or job.largest
     with contextlib.closing(Transfer(job.url, have)) as transfer:
@@ -141,20 +141,19 @@ def _stream(job: Job) -> None:
     if have > limit:
         job.path.unlink()
         raise ChecksumError(
-            f"{job.what}: {job.url} sends more than the {limit} bytes that the file can have."
+            f"{job.what}: {job.url} sends more than the {limit} bytes that the file may have."
         )
     if job.file.size is not None and have < job.file.size:
         raise PassingError(f"the connection ended after {have} of {job.file.size} bytes")
     if total is None and "Transfer-Encoding" not in answer.headers:
-        # Only the end of the connection marks the end: it may have broken, and only the digest
-        # can tell.
+        # The length is not known: if the connection broke too early, only the digest shows it.
         kind = job.file.digest.partition(":")[0]
         if file_digest(job.path, kind) != job.file.digest:
             raise _UncertainEndError(f"the connection ended after {have} bytes, too early")
 
 
 def _accept(job: Job, answer: Answer, have: int) -> bool:
-    """Return whether the answer goes on where the file ends; raise if it is not the file at all."""
+    """Return whether the server resumes at the end of the file; raise if it does not send it."""
     status = answer.status
     if status == 206:
         if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -164,11 +163,11 @@ def _accept(job: Job, answer: Answer, have: int) -> bool:
     if status == 200:
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise WeightsError(
-                f"{job.what}: {job.url} answered with a web page instead of the file: a proxy or "
-                f"a login page is in the way. Try from another network, or fetch it by hand."
+                f"{job.what}: {job.url} returned a web page instead of the file, as a proxy or a "
+                f"login page does. Try from another network, or download it by hand."
             )
         return False
-    if status == 416:  # the part at hand is as long as the file, or longer, and is not the file
+    if status == 416:  # the part is at least as long as the file, but is not the file
         job.path.unlink(missing_ok=True)
         raise PassingError("the server has no more than the part that is here")
     reason = f"HTTP {status} {answer.reason}".rstrip()
@@ -176,7 +175,7 @@ def _accept(job: Job, answer: Answer, have: int) -> bool:
         wait = _retry_after(answer.headers.get("Retry-After", ""))
         if wait > LONGEST_PAUSE:
             raise WeightsError(
-                f"{job.what}: {job.url} is busy ({reason}) and asks to come back in {wait:.0f} s. "
+                f"{job.what}: {job.url} is busy ({reason}) and requests a wait of {wait:.0f} s. "
                 f"Try again then."
             )
         raise PassingError(reason, wait)
@@ -187,7 +186,7 @@ def _accept(job: Job, answer: Answer, have: int) -> bool:
 
 
 def _retry_after(value: str) -> float:
-    """Read the header of that name: seconds, or a date; 0 for anything else.
+    """Parse the header ``Retry-After``: seconds, or a date; 0 for anything else.
 
     Example:
         >>> _retry_after("30"), _retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), _retry_after("soon")
@@ -205,9 +204,9 @@ def _retry_after(value: str) -> float:
 
 
 def _is_plain(path: Path) -> bool:
-    """Return whether a file may be written to: it is no link, and has no other name.
+    """Return whether a file may be written to: it is not a link, and has no other hard link.
 
-    In a cache that others can write to, such a file may be anybody's.
+    In a cache that other users can write to, it could otherwise be somebody else's file.
     """
     with contextlib.suppress(OSError):
         status = path.lstat()
@@ -216,18 +215,18 @@ def _is_plain(path: Path) -> bool:
 
 
 def _part(path: Path, append: bool) -> BinaryIO:
-    """Open the file that a download is written to, in the place of anything planted there."""
+    """Open the file for a download; replace links that another user may have put there."""
     if not _is_plain(path):
         path.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
-    # These two do not exist on Windows, whose links need a privilege.
+    # These two do not exist on Windows, where making links needs a privilege.
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, 0o666), "ab" if append else "wb")
 
 
 @contextlib.contextmanager
 def _bar(job: Job, total: int | None, have: int) -> Iterator[Progress]:
-    """Show how far a download is, on a terminal only, where the bar goes when it is done."""
+    """Show a progress bar for a download, on a terminal only; it is removed at the end."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -1,9 +1,9 @@
-"""Models as folders and as Hugging Face repositories, through `huggingface_hub` and its rules.
+"""Save models as folders and Hugging Face repositories, and read them, with `huggingface_hub`.
 
-A folder is ``config.json``, the weights, and a card for people. A model of one network is
-``model.safetensors``; one that is composed of several has a file per task, ``scene.safetensors``
-and so on. The configuration holds the spec, which is the one that counts, and the digest of every
-weights file, so that a folder that was half copied or half written over is refused.
+A folder has ``config.json``, the weights, and a model card. A model with one network has
+``model.safetensors``; one with a network per task has a file for each, ``scene.safetensors`` and so
+on. The configuration has the authoritative spec and the digest of every weights file, so that a
+folder that was only partly copied or overwritten is refused.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     from dcasenet.inference.model import SoundModel
 
 
-# Bytes: that of a checkpoint with a thousand labels has 0.1 MB.
+# Most bytes of a configuration; one with a thousand labels has 0.1 MB.
 LARGEST_CONFIG = 16 << 20
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
 @dataclass(frozen=True)
 class Config:
-    """What ``config.json`` says.
+    """The content of ``config.json``.
 
     Attributes:
-        spec: What the model is.
+        spec: Specification of the model.
         digests: Name of a weights file → its digest, ``"sha256:…"``.
     """
 
@@ -55,44 +55,44 @@ class Config:
 
     @property
     def weights(self) -> dict[Task | None, str]:
-        """Task → name of its weights file; None → that of a model of one network."""
+        """Task → name of its weights file; None → that of a model with one network."""
         if not self.spec.members:
             return {None: WEIGHTS}
-        # Nothing else that the file says is taken for a path.
+        # Nothing else in the file is used as a path.
         return {task: f"{task}.safetensors" for task in TASKS if task in self.spec.members}
 
 
 def save_folder(
     model: SoundModel, folder: Path, address: str | None = None, *, overwrite: bool = False
 ) -> None:
-    """Write a model into a folder that `dcasenet.load` reads.
+    """Write a model to a folder that `dcasenet.load` reads.
 
     Args:
         model: The model.
-        folder: Made if it does not exist; files that this wrote before are replaced.
-        address: What `dcasenet.load` will find it by, for the card; by default the folder's name.
-        overwrite: Whether other files of the same names are replaced as well.
+        folder: Created if it does not exist; files that this function wrote before are replaced.
+        address: Argument of `dcasenet.load` in the card; by default the folder's name.
+        overwrite: Whether to replace other files of the same names as well.
 
     Raises:
-        WeightsError: The folder holds other files of these names, or cannot be written, or a
+        WeightsError: The folder has other files of these names, it cannot be written, or a
             member cannot be loaded.
     """
     names = [*Config(model.spec).weights.values(), CARD, CONFIG]
     try:
         check_folder(folder, names, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        # All of it beside the model that may be there, which stays whole if the disk is full.
+        # Written beside an existing model, which stays complete if the disk is full.
         with TemporaryDirectory(dir=folder, prefix=".saving-") as draft:
             _write(model, Path(draft), address or f"{folder.name}/")
-            # The configuration last, since it vouches for the weights.
+            # The configuration is moved last, since it has the digests of the weights.
             for name in names:
                 Path(draft, name).replace(folder / name)
     except WeightsError:
         raise
     except OSError as error:
         raise WeightsError(
-            f"The model cannot be written to {folder}: {error.strerror or error}. What was there "
-            f"before is as it was."
+            f"The model cannot be written to {folder}: {error.strerror or error}. Existing files "
+            f"were not changed."
         ) from error
 
 
@@ -106,7 +106,7 @@ def _write(model: SoundModel, folder: Path, address: str) -> None:
     config = {
         "library_name": "dcasenet",
         "spec": spec.to_dict(),
-        # The card's as well: one that somebody has edited since is not replaced.
+        # Includes the card's digest, so that an edited card is not replaced.
         "digests": {
             name: file_digest(folder / name) for name in (*Config(spec).weights.values(), CARD)
         },
@@ -118,17 +118,17 @@ def _write(model: SoundModel, folder: Path, address: str) -> None:
 def check_folder(
     folder: Path, names: Sequence[str] = (WEIGHTS, CARD, CONFIG), overwrite: bool = False
 ) -> None:
-    """Refuse to replace files of a folder that `save_folder` did not write, or not as they are now.
+    """Refuse to replace files that `save_folder` did not write, or that were changed since.
 
     Args:
         folder: The folder, which need not exist.
-        names: The files that are to be written there.
-        overwrite: Whether to replace them all the same.
+        names: Names of the files to be written.
+        overwrite: Whether to replace them anyway.
 
     Raises:
-        WeightsError: There is one from another source.
+        WeightsError: A file is from another source.
         ValueError: `overwrite` is neither True nor False.
-        OSError: One cannot be read.
+        OSError: A file cannot be read.
     """
     check_flags(overwrite=overwrite)
     taken = [name for name in names if os.path.lexists(folder / name)]
@@ -148,15 +148,15 @@ def check_folder(
 
 
 def refusal(path: Path) -> WeightsError:
-    """Return the error of a file that is not replaced."""
+    """Return the error for a file that is not replaced."""
     return WeightsError(
-        f"{path} exists, and is nothing that dcasenet wrote there, or has been changed since. Give "
+        f"{path} exists, and dcasenet did not write it, or it has been changed since. Give "
         f"another name, or overwrite=True (--overwrite) to replace it."
     )
 
 
 def member_spec(spec: ModelSpec, task: Task) -> ModelSpec:
-    """Return the spec of one member of a composed model, which its own file carries."""
+    """Return the spec of one member of a composed model, as stored in its own file."""
     metrics: dict[str, Mapping[str, float]] = {}
     if task in spec.metrics:
         metrics[task] = spec.metrics[task]
@@ -171,17 +171,17 @@ def member_spec(spec: ModelSpec, task: Task) -> ModelSpec:
 
 
 def read_config(folder: Path) -> Config | None:
-    """Read a folder's configuration; None if it has none but does have a weights file.
+    """Read a folder's configuration; None if it has no configuration but a weights file.
 
     Raises:
-        WeightsError: It has neither, or the configuration is damaged.
+        WeightsError: The folder has neither, or the configuration is damaged.
     """
     path = folder / CONFIG
     if not path.is_file():
         if (folder / WEIGHTS).is_file():
             return None
         raise WeightsError(
-            f"{folder} holds no model: it has neither {CONFIG} nor {WEIGHTS}. Give a folder "
+            f"{folder} has no model: it has neither {CONFIG} nor {WEIGHTS}. Give a folder "
             f"written by save_pretrained."
         )
     try:
@@ -200,15 +200,15 @@ def read_config(folder: Path) -> Config | None:
 
 
 def verified(folder: Path, config: Config, name: str) -> Path:
-    """Return the path of a weights file whose content the configuration vouches for.
+    """Return the path of a weights file, after verifying its digest in the configuration.
 
     Raises:
-        ChecksumError: Its content is another.
-        WeightsError: It is missing.
+        ChecksumError: The digest differs.
+        WeightsError: The file is missing.
     """
     path = folder / name
     if not path.is_file():
-        raise WeightsError(f"{path} is missing; {folder / CONFIG} says that it is there.")
+        raise WeightsError(f"{path} is missing, although {folder / CONFIG} lists it.")
     if name not in config.digests:
         raise WeightsError(f"{folder / CONFIG} has no digest of {name} under 'digests'.")
     verify(path, WeightsFile(digest=config.digests[name]), f"{folder / CONFIG}")
@@ -218,18 +218,18 @@ def verified(folder: Path, config: Config, name: str) -> Path:
 def save_pretrained(
     model: SoundModel, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> Path:
-    """Write a model as a folder that `dcasenet.load` reads back.
+    """Write a model to a folder that `dcasenet.load` reads.
 
     Args:
         model: The model; members of a composed one that were never used are loaded.
-        folder: Made if it does not exist; files that this wrote before are replaced.
-        overwrite: Whether other files of the same names are replaced as well.
+        folder: Created if it does not exist; files that this function wrote before are replaced.
+        overwrite: Whether to replace other files of the same names as well.
 
     Returns:
-        The folder: ``config.json``, the weights as safetensors, a model card ``README.md``.
+        The folder, with ``config.json``, the weights as safetensors and a model card ``README.md``.
 
     Raises:
-        WeightsError: The folder holds other files of these names, or cannot be written.
+        WeightsError: The folder has other files of these names, or cannot be written.
     """
     path = Path(folder).expanduser()
     save_folder(model, path, overwrite=overwrite)
@@ -237,7 +237,7 @@ def save_pretrained(
 
 
 class PushOptions(TypedDict, total=False):
-    """Options of an upload, as `Push` has them."""
+    """Options of an upload; see `Push`."""
 
     commit_message: str | None
     private: bool | None
@@ -248,7 +248,7 @@ class PushOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Push:
-    """How a model is uploaded; see `SoundModel.push_to_hub`."""
+    """An upload of a model; see `SoundModel.push_to_hub`."""
 
     repo_id: str
     commit_message: str | None = None
@@ -267,7 +267,7 @@ def push_to_hub(model: SoundModel, push: Push) -> str:
     """Upload a model to the Hugging Face Hub, in one commit; see `SoundModel.push_to_hub`.
 
     Raises:
-        WeightsError: The Hub refuses or cannot be reached.
+        WeightsError: The Hub refuses the upload or cannot be reached.
     """
     from huggingface_hub import HfApi
 
@@ -298,18 +298,18 @@ def push_to_hub(model: SoundModel, push: Push) -> str:
 
 
 def download_repository(address: str, access: Access) -> Path:
-    """Bring a repository written by `push_to_hub` into the cache.
+    """Download a repository written by `push_to_hub` to the cache.
 
     Args:
         address: ``"org/name"`` or ``"org/name@revision"``: a branch, a tag or a commit.
         access: Cache folder, and whether downloading is allowed.
 
     Returns:
-        The folder that holds it, as `read_config` takes.
+        The folder, as `read_config` accepts it.
 
     Raises:
         OfflineError: A file is not in the cache, and downloading is off.
-        ChecksumError: A file is not the one that the repository's configuration names.
+        ChecksumError: A file does not have the digest in the repository's configuration.
         WeightsError: The repository does not exist, is not a model of this package, or cannot be
             reached.
     """
@@ -318,7 +318,7 @@ def download_repository(address: str, access: Access) -> Path:
     config = read_config(folder)
     if config is None:
         raise WeightsError(f"{address} has no {CONFIG}. Was it written by push_to_hub?")
-    # The configuration's own commit, in case somebody pushes at this moment.
+    # The configuration's own commit, in case the repository changes meanwhile.
     commit = folder.name
     for name in config.weights.values():
         _file(repo, commit, name, access)
@@ -332,7 +332,7 @@ def download_repository(address: str, access: Access) -> Path:
 
 
 def _file(repo: str, revision: str | None, name: str, access: Access, again: bool = False) -> Path:
-    """Download one file of a repository, or find it in the cache."""
+    """Return one file of a repository, from the cache or downloaded."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -356,8 +356,8 @@ def _file(repo: str, revision: str | None, name: str, access: Access, again: boo
         if access.offline:
             raise OfflineError(
                 f"{address}: {name} is not on this machine, and downloading is switched off. "
-                f"Looked in {root}. Load it once where there is a network, or fetch {url} and "
-                f"its neighbours into a folder and load that."
+                f"Looked in {root}. Load it once where there is a network, or download {url} and "
+                f"the other files to a folder and load that."
             ) from error
         raise WeightsError(f"{address}: {url} cannot be reached: {error}") from error
     except _hub_errors() as error:
@@ -369,7 +369,7 @@ def _file(repo: str, revision: str | None, name: str, access: Access, again: boo
 
 @contextlib.contextmanager
 def _quiet(progress: bool) -> Iterator[None]:
-    """Keep the bars of `huggingface_hub` from where ours would not show either."""
+    """Hide the bars of `huggingface_hub` where this package would not show one either."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -388,7 +388,7 @@ def _quiet(progress: bool) -> Iterator[None]:
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:
-    """List what `huggingface_hub` raises for a bad name, a refusal, or a broken connection."""
+    """Return the errors of `huggingface_hub` for a bad name, a refusal, or a broken connection."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     return HfHubHTTPError, HFValidationError, http_client().HTTPError, OSError

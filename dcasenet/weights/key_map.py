@@ -1,4 +1,4 @@
-"""The authors' released state dicts, and how their names map to those of `DcaseNetV3`.
+"""Map the names in the authors' released state dicts to those of `DcaseNetV3`.
 
 Source: Jungjee/DcaseNet at 8232e24, ``models/DcaseNet.py``. The tensors are the same, unchanged.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-# The authors' name (left) begins or contains the pattern; ours takes its place. Read in order.
+# (pattern in the authors' names, replacement), applied in order.
 NAMES: tuple[tuple[str, str], ...] = (
     (r"^conv_block1\.", "trunk.0."),
     (r"^conv_block2\.", "trunk.1."),
@@ -29,7 +29,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"\.se\.fc\.2\.", ".attention.excite."),
     (r"\.downsample\.", ".shortcut."),
 )
-# These two exist in every release and in no other network that is likely to be handed in.
+# These two are in every release and hardly in any other network.
 FINGERPRINT = frozenset({"conv_block4_2.conv1.weight", "fc_ASC.weight"})
 
 
@@ -44,10 +44,10 @@ def is_released_layout(state: Mapping[str, object]) -> bool:
 
 
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a released state dict under the names of `DcaseNetV3`, tensors untouched.
+    """Return a released state dict under the names of `DcaseNetV3`, with the same tensors.
 
     Args:
-        state: The authors' state dict; names that the table does not know pass unchanged.
+        state: The authors' state dict; names that are not in the table are kept.
 
     Example:
         >>> list(rename({"layer_ASC.0.se.fc.2.weight": None}))

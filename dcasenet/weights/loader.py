@@ -1,4 +1,4 @@
-"""A name, a file, a folder or a Hugging Face repository becomes a front end and a network."""
+"""Load a front end and a network by name, or from a file, a folder or a Hugging Face repository."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dcasenet.weights.sources import Access
 
 # "org/name" or "org/name@revision" (a branch, tag or commit).
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-# How other libraries and browsers write such an address.
+# Prefixes of such an address in other libraries and in browsers.
 PREFIXES = re.compile(r"(hf-hub:|hf://(models/)?|https://(www\.)?(huggingface\.co|hf\.co)/)")
 TREE = re.compile(r"/tree/(?P<revision>[^/]+)/?$")
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -31,31 +31,31 @@ ModelParts: TypeAlias = "tuple[ModelSpec, LogMel, nn.Module]"
 
 
 def read_model(name: StrPath, stage: str, weights: StrPath | None, access: Access) -> ModelParts:
-    """Find out what a name is, and read it.
+    """Resolve a name and read its model.
 
     Args:
         name: As for `dcasenet.load`.
-        stage: Of a name in the manifest.
+        stage: Stage of a name in the manifest.
         weights: A file or folder to read instead.
-        access: How files may be reached.
+        access: Cache folder, and whether downloading is allowed.
 
     Returns:
         The spec, the front end and the network, on the CPU.
 
     Raises:
         UnknownModelError: No model or stage has this name.
-        OfflineError: A file would have to be downloaded, and may not be.
-        ChecksumError: A file is not the one that was published.
-        WeightsError: A file is missing, damaged, unreachable, or fits no network.
+        OfflineError: A file is not available offline, and downloading is off.
+        ChecksumError: A file is not the published one.
+        WeightsError: A file is missing, damaged, unreachable, or does not fit its network.
     """
-    # In the caller's inference mode, its weights could never be trained; on the caller's default
-    # device, the front end may have no values.
+    # In the caller's inference mode, the weights could never be trained; on the caller's default
+    # device (such as meta), the front end may have no values.
     with torch.inference_mode(mode=False), torch.device("cpu"):
         return _read(name, stage, weights, access)
 
 
 def _read(name: StrPath, stage: str, weights: StrPath | None, access: Access) -> ModelParts:
-    """Read from a file, a release, a directory or the Hub."""
+    """Read from a file, the manifest, a folder or the Hub."""
     if weights is not None:
         return _from_weights(str(name), Path(weights), access)
     if isinstance(name, str) and name in manifest.ARCHITECTURES:
@@ -117,14 +117,14 @@ def _from_weights(name: str, path: Path, access: Access) -> ModelParts:
     parts = _from_folder(path) if path.is_dir() else _from_file(path, name)
     if parts[0].name != name:
         raise WeightsError(
-            f"{path} holds a {parts[0].name}, not a {name}. Load it as "
+            f"{path} contains a {parts[0].name}, not a {name}. Load it as "
             f"dcasenet.load({parts[0].name!r}, weights=…) or dcasenet.load({str(path)!r})."
         )
     return parts
 
 
 def _from_file(path: Path, name: str) -> ModelParts:
-    """Load one file; `name` is the architecture of those that do not say."""
+    """Load one file; `name` is the architecture for files that do not state it."""
     tensors, spec = checkpoint.read(path)
     spec = spec or checkpoint.spec_for(tensors, name, str(path))
     return spec, *assemble(tensors, spec, f"{sources.describe(spec)}: {path}")

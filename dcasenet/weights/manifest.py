@@ -1,7 +1,7 @@
-"""The checkpoints that have a name: what ``weights_manifest.json`` lists.
+"""Look up the named checkpoints in ``weights_manifest.json``.
 
-The manifest is one file at the top of the repository, which a wheel holds inside the package. It
-gives each label set once, by name; here every entry becomes a complete `ModelSpec`.
+The manifest is a file at the top of the repository, and inside the package in a wheel. It has each
+label set once, by name; here every entry becomes a complete `ModelSpec`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from dcasenet.spec import ModelSpec
 from dcasenet.weights.metadata import measured
 
 FILE_NAME = "weights_manifest.json"
-# Architectures that exist as code, in `dcasenet.models.dcasenet`, which would import torch.
+# Architectures in `dcasenet.models.dcasenet`, listed here since that module imports torch.
 ARCHITECTURES = ("v1", "v2", "v3")
-# The stage that a name alone stands for, and those that ship with the package, the best first.
+# Stage of a name without a stage, and the packaged stages, the best first.
 RELEASED_STAGE, DEFAULT_STAGES = "joint", ("distilled", "open")
 LABEL_FIELDS = {"scene": "scenes", "tag": "tags", "event": "events"}
 
 
 def manifest_path() -> Path:
-    """Return the path of the manifest: inside an installed package, else at a checkout's top.
+    """Return the path of the manifest: inside an installed package, or at the top of a checkout.
 
     Raises:
-        WeightsError: It is in neither place.
+        WeightsError: The manifest is in neither place.
 
     Example:
         >>> manifest_path().name
@@ -44,14 +44,14 @@ def manifest_path() -> Path:
 
 
 def available_models() -> list[ModelSpec]:
-    """List every checkpoint that `dcasenet.load` knows by name and stage.
+    """List every checkpoint that `dcasenet.load` finds by name and stage.
 
     Returns:
-        One spec per checkpoint, in the manifest's order. Those of checkpoints that ship with the
-        package are complete, as a loaded model's; nothing is downloaded for the others.
+        One spec per checkpoint, in the manifest's order. Those of packaged checkpoints are
+        complete, as a loaded model's; nothing is downloaded for the others.
 
     Raises:
-        WeightsError: The manifest, or a checkpoint that ships, is missing or damaged.
+        WeightsError: The manifest, or a packaged checkpoint, is missing or damaged.
 
     Example:
         >>> "finetuned-asc" in [spec.stage for spec in available_models()]
@@ -61,7 +61,7 @@ def available_models() -> list[ModelSpec]:
 
 
 def entries() -> list[ModelSpec]:
-    """List the checkpoints as the manifest alone describes them, without opening their files.
+    """List the checkpoints from the manifest alone, without opening their files.
 
     Raises:
         WeightsError: The manifest is missing or damaged.
@@ -72,10 +72,10 @@ def entries() -> list[ModelSpec]:
 
 
 def default_checkpoint() -> tuple[str, str]:
-    """Return name and stage of the checkpoint that is loaded by default: the best that ships.
+    """Return name and stage of the default checkpoint: the best one in the package.
 
     Raises:
-        WeightsError: The manifest is missing or damaged, or nothing ships.
+        WeightsError: The manifest is missing or damaged, or no checkpoint is in the package.
 
     Example:
         >>> default_checkpoint()[0]
@@ -89,12 +89,12 @@ def default_checkpoint() -> tuple[str, str]:
 
 
 def resolve(name: str | None = None, stage: str | None = None) -> tuple[str, str]:
-    """Return which checkpoint is meant by a name and a stage that may be left out.
+    """Return the full name and stage of a checkpoint, of which either may be omitted.
 
-    Without either it is the default; a name alone means its released joint network.
+    Without both, it is the default checkpoint; with a name alone, its released joint network.
 
     Raises:
-        WeightsError: The manifest is missing or damaged, or nothing ships.
+        WeightsError: The manifest is missing or damaged, or no checkpoint is in the package.
 
     Example:
         >>> resolve("v3"), resolve(stage="open")
@@ -107,17 +107,17 @@ def resolve(name: str | None = None, stage: str | None = None) -> tuple[str, str
 
 
 def find(name: str, stage: str) -> ModelSpec:
-    """Look a checkpoint up.
+    """Look up a checkpoint.
 
     Args:
         name: Architecture, such as ``"v3"``.
         stage: Stage, such as ``"open"`` or ``"finetuned"``; ``"joint"`` is ``"joint-tag"``.
 
     Returns:
-        Its spec, which carries the stage's own name.
+        Its spec, with the full name of the stage.
 
     Raises:
-        UnknownModelError: Nothing has this name, it was never released, or it has no such stage.
+        UnknownModelError: The name is not known, has no published weights, or has no such stage.
         WeightsError: The manifest is missing or damaged.
 
     Example:
@@ -146,11 +146,11 @@ def find(name: str, stage: str) -> ModelSpec:
 
 
 def unknown_model(name: str, more: str = "") -> UnknownModelError:
-    """Return the error that no model has a name, which tells where a stage's name belongs.
+    """Return the error for an unknown name; if it is a stage, the message shows how to use it.
 
     Args:
-        name: The name that was not found.
-        more: A further sentence, for a name that is not a stage's.
+        name: The unknown name.
+        more: A further sentence, for a name that is not a stage.
 
     Example:
         >>> print(unknown_model("open"))  # doctest: +ELLIPSIS
@@ -170,17 +170,17 @@ def unknown_model(name: str, more: str = "") -> UnknownModelError:
 
 
 def released_spec(name: str, width: float) -> ModelSpec:
-    """Return the spec that a bare state dict is read with: the released labels and front end.
+    """Return the spec for a plain state dict: the released labels and front end.
 
     Args:
-        name: Architecture that the state dict belongs to.
+        name: Architecture of the state dict.
         width: Factor on its layer widths.
 
     Returns:
-        A spec of all three tasks that claims nothing about training, metrics or license.
+        A spec of all three tasks, without values for training, metrics or license.
 
     Raises:
-        UnknownModelError: The manifest lists no released checkpoint.
+        UnknownModelError: The manifest has no released checkpoint.
         WeightsError: The manifest is missing or damaged.
 
     Example:
@@ -202,7 +202,7 @@ def released_spec(name: str, width: float) -> ModelSpec:
 
 
 def with_digest(digest: str) -> ModelSpec | None:
-    """Find the checkpoint whose published file has this digest, if there is one.
+    """Return the checkpoint whose published file has this digest, or None.
 
     Example:
         >>> with_digest("git_blob_sha1:64e1439bb3d1d3bc2ec291d2043c1461084ffc19").stage
@@ -215,7 +215,7 @@ def read_manifest() -> dict[str, Any]:
     """Read the manifest as JSON values.
 
     Raises:
-        WeightsError: It is missing or not a JSON object.
+        WeightsError: The manifest is missing or not a JSON object.
     """
     path = manifest_path()
     try:
@@ -228,12 +228,12 @@ def read_manifest() -> dict[str, Any]:
 
 
 def spec_of_entry(entry: Mapping[str, Any], label_sets: Mapping[str, list[str]]) -> ModelSpec:
-    """Complete one entry of the manifest.
+    """Return the spec of an entry of the manifest.
 
     Args:
-        entry: The fields of a `ModelSpec`, but ``labels`` (task → name of a label set, or the
-            labels themselves) for its three label fields, and ``thresholds`` that may be one
-            number for every event.
+        entry: The fields of a `ModelSpec`, with two differences: ``labels`` (task → name of a label
+            set, or the labels themselves) replaces the three label fields, and ``thresholds`` may
+            be a single number.
         label_sets: Name → labels.
 
     Raises:

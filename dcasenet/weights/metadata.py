@@ -1,7 +1,7 @@
-"""What a safetensors file says about itself, where neither torch nor safetensors is installed.
+"""Read the spec in a safetensors file, without torch and the safetensors library.
 
-Such a file begins with the length of its header, 8 bytes, the least significant first; the header
-is a JSON object, whose ``__metadata__`` maps strings to strings.
+A safetensors file begins with the length of its header, 8 bytes, little-endian; the header is a
+JSON object, whose ``__metadata__`` maps strings to strings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST_HEADER = 100_000_000
 
 
 def read_spec(path: Path) -> ModelSpec | None:
-    """Read the description in a safetensors file.
+    """Read the spec in a safetensors file.
 
     Args:
         path: The file.
@@ -28,7 +28,7 @@ def read_spec(path: Path) -> ModelSpec | None:
         The spec; None for a file without one.
 
     Raises:
-        WeightsError: The file is not a safetensors file, or its description is damaged.
+        WeightsError: The file is not a safetensors file, or its spec is damaged.
     """
     try:
         with path.open("rb") as stream:
@@ -44,21 +44,21 @@ def read_spec(path: Path) -> ModelSpec | None:
 
 
 def spec_of_metadata(metadata: Mapping[str, str] | None, path: Path) -> ModelSpec | None:
-    """Read the spec in a file's metadata, None if there is none."""
+    """Return the spec in a file's metadata; None if there is none."""
     try:
         text = (metadata or {}).get("spec")
         if text is None:
             return None
         return ModelSpec.from_dict(json.loads(text))
     except (ValueError, TypeError, AttributeError, RecursionError, WeightsError) as error:
-        raise WeightsError(f"{path} carries a damaged description of itself: {error}") from error
+        raise WeightsError(f"{path} has a damaged spec in its metadata: {error}") from error
 
 
 def measured(spec: ModelSpec) -> ModelSpec:
-    """Complete a checkpoint of the manifest by the curves and statistics in its packaged file.
+    """Return a manifest's spec with the curves and statistics of the packaged file.
 
     Args:
-        spec: As the manifest has it. One whose file is not in the package is returned unchanged.
+        spec: The spec in the manifest. If its file is not in the package, it is returned unchanged.
 
     Raises:
         WeightsError: The packaged file is damaged.

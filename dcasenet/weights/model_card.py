@@ -1,4 +1,4 @@
-"""The model card: what a checkpoint is, for the people who come across it."""
+"""Write the model card of a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dcasenet.text import json_text, markdown, one_line
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-# Identifiers of the Hugging Face Hub for the licenses that weights are likely to have.
+# The Hugging Face Hub's identifiers of licenses that weights are likely to have.
 HUB_LICENSES = frozenset(
     {"mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "isc", "mpl-2.0", "unlicense", "openrail"}
     | {"gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "agpl-3.0", "wtfpl", "zlib", "0bsd"}
@@ -32,7 +32,7 @@ TASK_NAMES: Mapping[str, str] = {
     "tag": "Audio tagging",
     "event": "Sound event detection",
 }
-# What a figure's name begins with → the split that it was measured on.
+# Prefix of a figure's name → the split that it was measured on.
 SPLITS = (("validation_", "validation"), ("test_", "test"))
 HUB_TAGS: Mapping[Task, str] = {
     "scene": "acoustic-scene-classification",
@@ -42,11 +42,11 @@ HUB_TAGS: Mapping[Task, str] = {
 
 
 def model_card(spec: ModelSpec, address: str) -> str:
-    """Write the ``README.md`` of a model.
+    """Return the ``README.md`` of a model.
 
     Args:
-        spec: What the model is.
-        address: What `dcasenet.load` finds it by: a folder, or ``"org/name"``.
+        spec: Specification of the model.
+        address: Argument of `dcasenet.load`: a folder, or ``"org/name"``.
 
     Returns:
         Markdown with the Hub's YAML header.
@@ -86,7 +86,7 @@ def license_id(name: str) -> str | None:
 
 
 def _header(spec: ModelSpec) -> str:
-    """Return the metadata that the Hub reads: license, data sets, figures by task."""
+    """Return the metadata for the Hub: license, data sets, figures by task."""
     from huggingface_hub import ModelCardData
 
     known = license_id(spec.license)
@@ -105,7 +105,7 @@ def _header(spec: ModelSpec) -> str:
 
 
 def _results(spec: ModelSpec) -> list[EvalResult]:
-    """Return the figures, each with its task, its data and the split that it was measured on."""
+    """Return the figures, each with its task, its data and its split."""
     from huggingface_hub import EvalResult
 
     results = []
@@ -132,7 +132,7 @@ def _results(spec: ModelSpec) -> list[EvalResult]:
 
 
 def slug(name: str) -> str:
-    """Return a name as the Hub's identifiers are spelled.
+    """Return a name in the form of the Hub's identifiers.
 
     Example:
         >>> slug("TAU Urban Acoustic Scenes 2020 Mobile, development set")
@@ -155,7 +155,7 @@ def _labels(spec: ModelSpec, task: Task) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text as inline code; what Markdown would not take for it is escaped as HTML."""
+    """Return text as inline code, with HTML escapes where Markdown code cannot represent it."""
     text = one_line(text)
     if set(text).isdisjoint("`<>&|"):
         return f"`{text}`"
@@ -163,7 +163,7 @@ def _code(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return text as a string of JSON, which YAML and Python read as well, without HTML in it."""
+    """Return text as a JSON string, which is valid in YAML and Python too, without HTML in it."""
     return json_text(text).replace("<", "\\u003c")
 
 

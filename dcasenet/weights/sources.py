@@ -1,4 +1,4 @@
-"""Where a checkpoint's file can come from: the package, the Hugging Face Hub, GitHub."""
+"""List the sources of a checkpoint's file: the package, the Hugging Face Hub, GitHub."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dcasenet.types import check_flags
 PACKAGE = Path(__file__).parents[1]
 GITHUB = "https://raw.githubusercontent.com"
 HUGGING_FACE = "https://huggingface.co"
-# Bytes of an architecture's float32 parameters at width 1; see `expected_size`.
+# Size in bytes of an architecture's float32 parameters at width 1; see `expected_size`.
 PARAMETERS = {"v1": 36_606_704, "v2": 37_406_968, "v3": 55_568_680}
 OFFLINE_VARIABLES = ("DCASENET_OFFLINE", "HF_HUB_OFFLINE")
 
 
 @dataclass(frozen=True)
 class Access:
-    """How files may be reached.
+    """How files are found and downloaded.
 
     Attributes:
-        cache_dir: Cache folder, in place of ``$DCASENET_HOME`` and the platform's.
-        offline: Whether to fail rather than to download.
+        cache_dir: Cache folder, instead of ``$DCASENET_HOME`` and the platform's default.
+        offline: Whether to raise an error instead of downloading.
         progress: Whether to show a bar while downloading, on a terminal.
         token: Access token of the Hugging Face Hub; by default the one that ``hf auth login``
             stored.
-        again: Whether repositories are downloaded again although they are in the cache.
+        again: Whether to download repositories again even if they are in the cache.
     """
 
     cache_dir: str | os.PathLike[str] | None = None
@@ -52,7 +52,7 @@ def is_offline(local_files_only: bool = False) -> bool:
 
 
 def offline_reason(local_files_only: bool = False) -> str | None:
-    """Return what switched downloading off, None if nothing did.
+    """Return what disabled downloading; None if nothing did.
 
     Raises:
         ValueError: The argument is neither True nor False.
@@ -68,7 +68,7 @@ def offline_reason(local_files_only: bool = False) -> str | None:
 
 
 def is_exported(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path names a model that was exported for ONNX Runtime, by its suffix.
+    """Return whether a path is an exported ONNX model, by its suffix.
 
     Example:
         >>> is_exported("mine.onnx"), is_exported("mine.safetensors")
@@ -81,18 +81,18 @@ def refuse_exported(path: str | os.PathLike[str]) -> None:
     """Refuse an exported model where a network in torch is needed.
 
     Raises:
-        WeightsError: It is one.
+        WeightsError: The path is an exported model.
     """
     if is_exported(path):
         raise WeightsError(
             f"{os.fspath(path)} is an exported ONNX file, which does not run in torch. Load it "
-            f"with runtime='onnx' (--runtime onnx); what needs torch takes the model that it was "
-            f"exported from."
+            f"with runtime='onnx' (--runtime onnx); for what needs torch, use the model that it "
+            f"was exported from."
         )
 
 
 def describe(spec: ModelSpec) -> str:
-    """Name a checkpoint in a message."""
+    """Return the name of a checkpoint in messages."""
     return f"{spec.name}, stage {spec.stage}"
 
 
@@ -100,7 +100,7 @@ def published(spec: ModelSpec) -> WeightsFile:
     """Return the published file of a checkpoint.
 
     Raises:
-        WeightsError: It is made of other checkpoints, or the manifest names no file.
+        WeightsError: It is composed of other checkpoints, or the manifest has no file.
     """
     if spec.file is None:
         raise WeightsError(f"{describe(spec)} has no weights file of its own.")
@@ -108,7 +108,7 @@ def published(spec: ModelSpec) -> WeightsFile:
 
 
 def packaged_path(file: WeightsFile) -> Path | None:
-    """Return the path of a file that ships with the package, None if it does not."""
+    """Return the path of a file in the package; None if it is not packaged."""
     path = PACKAGE / file.package if file.package else None
     return path if path is not None and path.is_file() else None
 
@@ -119,7 +119,7 @@ def published_name(file: WeightsFile) -> str:
 
 
 def urls(file: WeightsFile) -> list[str]:
-    """Return the addresses that have a file, in the order to try: the Hub, then GitHub.
+    """Return the URLs of a file in the order to try: the Hub, then GitHub.
 
     Example:
         >>> urls(WeightsFile("sha256:0", github="owner/repository/commit/file.pt"))
@@ -138,9 +138,9 @@ def urls(file: WeightsFile) -> list[str]:
 
 
 def expected_size(spec: ModelSpec) -> int:
-    """Return about how many bytes a checkpoint's file has: those of its float32 parameters.
+    """Return the approximate size of a checkpoint's file: that of its float32 parameters, in bytes.
 
-    They grow with the square of the width, those of narrow networks more slowly.
+    It grows with the square of the width, more slowly for narrow networks.
 
     Example:
         >>> expected_size(ModelSpec("v3", "joint-tag")) // 1_000_000
@@ -151,10 +151,10 @@ def expected_size(spec: ModelSpec) -> int:
 
 
 def largest_size(spec: ModelSpec) -> int:
-    """Return the most bytes that a checkpoint's file can have, where its size is not known.
+    """Return the most bytes that a checkpoint's file may have if its size is not known.
 
-    Twice its parameters and a mebibyte: room for any labels and names, none for a server without
-    end.
+    This is twice its parameters and one mebibyte: enough for any labels and names, but a limit for
+    a server that never stops.
 
     Example:
         >>> largest_size(ModelSpec("v3", "joint-tag")) // 1_000_000

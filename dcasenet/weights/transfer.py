@@ -1,4 +1,4 @@
-"""One HTTP request that cannot hold its caller, through the client of huggingface_hub."""
+"""Send one HTTP request that cannot block its caller, with the client of huggingface_hub."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-# Seconds: to reach the server, and to wait for its next bytes.
+# Timeouts in seconds: to reach the server, and for its next bytes.
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
-# An attempt may take GRACE seconds, and one second more for so many bytes that have arrived.
+# An attempt may take GRACE seconds, and one more second for so many bytes received.
 GRACE, LOWEST_SPEED = 30.0, 10_000
-# Blocks that may wait to be written: so much a server can be ahead of the disk.
+# Most received blocks that wait to be written.
 AHEAD = 16
 
 
 class PassingError(Exception):
-    """An answer that may be different at the next attempt.
+    """An error that may not occur at the next attempt.
 
     Attributes:
-        wait: Seconds that the server wants the client to wait before it.
+        wait: Seconds that the server requests to wait before it.
     """
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
@@ -30,7 +30,7 @@ class PassingError(Exception):
 
 
 class Answer(NamedTuple):
-    """What a server says before the content; the names of its headers in any case."""
+    """Status, reason and headers of a response; names of headers are not case-sensitive."""
 
     status: int
     reason: str
@@ -38,21 +38,21 @@ class Answer(NamedTuple):
 
 
 def http_client() -> Any:
-    """Return the module of the HTTP client that this version of huggingface_hub uses."""
+    """Return the module of the HTTP client in this version of huggingface_hub."""
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
     return httpx
 
 
 class Transfer:
-    """One request, made in a thread of its own.
+    """One request, made in a separate thread.
 
-    So no server can hold the caller, whatever it is slow with: the connection, the headers or the
-    content. A thread that is left behind ends with its connection, or with the process.
+    So no server can block the caller, whether the connection, the headers or the content are slow.
+    An abandoned thread ends with its connection, or with the process.
 
     Args:
-        url: What to request.
-        have: How many bytes of it are not needed any more.
+        url: URL to request.
+        have: Number of bytes at the start that are not needed.
     """
 
     def __init__(self, url: str, have: int) -> None:
@@ -67,18 +67,18 @@ class Transfer:
         threading.Thread(target=self._run, args=(url, headers), daemon=True).start()
 
     def answer(self) -> Answer:
-        """Wait for the status and the headers."""
+        """Wait for status and headers."""
         answer: Answer = self._next()
         return answer
 
     def chunks(self) -> Iterator[bytes]:
-        """Wait for the content, block after block."""
+        """Yield the content, block by block."""
         while (chunk := self._next()) is not None:
             self.received += len(chunk)
             yield chunk
 
     def close(self) -> None:
-        """Leave the rest."""
+        """Stop the transfer; the rest is not read."""
         self.given_up.set()
 
     def _next(self) -> Any:
@@ -109,11 +109,11 @@ class Transfer:
                         return
                     wanted = self._put(chunk)
             self._put(None)
-        except Exception as error:  # raised again where the answer is waited for
+        except Exception as error:  # raised again in the caller's thread
             self._put(error)
 
     def _put(self, item: Answer | bytes | Exception | None) -> bool:
-        """Hand something over; tell whether anybody still waits for it."""
+        """Pass an item to the caller; return whether it is still wanted."""
         while not self.given_up.is_set():
             with contextlib.suppress(queue.Full):
                 self.queue.put(item, timeout=0.1)

@@ -86,7 +86,7 @@ def test_a_cache_that_cannot_be_written(
     (tmp_path / "taken").write_text("a file, no folder")
     with caplog.at_level(logging.WARNING, logger="dcasenet"):
         model = load(folder, runtime="onnx", cache_dir=tmp_path / "taken")
-    assert "cannot be kept in" in caplog.text
+    assert "cannot be cached in" in caplog.text
     assert len(model.tag(noise(RATE), RATE).probabilities) == 5
 
 

@@ -154,7 +154,7 @@ def test_files_that_are_no_model(file: Path, tmp_path: Path) -> None:
     proto = onnx.load(file)
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "bare.onnx")
-    with pytest.raises(WeightsError, match="says nothing about its labels"):
+    with pytest.raises(WeightsError, match="its metadata has no labels"):
         runtime.load(tmp_path / "bare.onnx")
 
 

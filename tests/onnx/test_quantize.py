@@ -179,7 +179,7 @@ def test_a_range_is_the_best_of_its_kind() -> None:
 def test_the_shipped_ranges_fit_the_shipped_checkpoint(stage: str) -> None:
     model = load("v3", stage=stage)
     found = shipped_ranges(model.weights_digest)
-    assert found is not None, f"Measure them anew: {calibration.COMMAND}"
+    assert found is not None, f"Measure them again: {calibration.COMMAND}"
     assert found.keys() == layers(preprocessed(traced(model, model.spec.tasks))).keys()
     assert all(math.isfinite(x) for pairs in found.values() for pair in pairs for x in pair)
 
@@ -213,7 +213,7 @@ def test_the_digest_is_of_the_weights_wherever_they_lie(
 
 
 def test_ranges_that_lack_a_layer(tiny_model: SoundModel) -> None:
-    with pytest.raises(WeightsError, match=r"say nothing of \d+ layers, such as 'network\."):
+    with pytest.raises(WeightsError, match=r"lack \d+ layers, such as 'network\."):
         quantized(traced(tiny_model, tiny_model.spec.tasks), {})
 
 

@@ -171,10 +171,10 @@ def test_a_state_dict_of_something_else(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"spec": "{"}, "damaged description"),
-        ({"spec": "[]"}, "damaged description"),
-        ({"spec": '{"name": "v3"}'}, "damaged description"),
-        ({"spec": "5"}, "damaged description"),
+        ({"spec": "{"}, "damaged spec"),
+        ({"spec": "[]"}, "damaged spec"),
+        ({"spec": '{"name": "v3"}'}, "damaged spec"),
+        ({"spec": "5"}, "damaged spec"),
         ({"spec": json.dumps({"name": "v9", "stage": "x"})}, "architecture is 'v9'"),
         ({"spec": json.dumps({"name": [], "stage": "x"})}, "unusable name"),
         ({"spec": json.dumps({"name": "v3", "stage": "x", "width": 1e9})}, "unusable width"),

@@ -196,7 +196,7 @@ def test_retry_after_is_obeyed(server, job):
 )
 def test_a_server_that_wants_more_than_a_minute_is_left_alone(server, job, wait):
     server.faults = [busy(wait)]
-    with pytest.raises(WeightsError, match=r"is busy \(HTTP 503.* asks to come back in \d+ s"):
+    with pytest.raises(WeightsError, match=r"is busy \(HTTP 503.* requests a wait of \d+ s"):
         download(job)
     assert len(server.requests) == 1
 

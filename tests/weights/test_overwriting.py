@@ -17,7 +17,7 @@ from dcasenet.cli import app
 from dcasenet.onnx.export import to_onnx
 from dcasenet.train import untrained
 
-REFUSED = r"exists, and is nothing that dcasenet wrote there, or has been changed since.*overwrite"
+REFUSED = r"exists, and dcasenet did not write it, or it has been changed since.*overwrite"
 
 
 @pytest.fixture
