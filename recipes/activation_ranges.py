@@ -20,7 +20,7 @@ from dcasenet.loading import load
 from dcasenet.onnx.calibration import NAME, measure_on, write_ranges
 from dcasenet.onnx.export import traced
 from dcasenet.weights.sources import PACKAGE
-from recipes.recordings import Recording, read_recordings
+from recipes.recordings import LabeledClip, read_recordings
 
 log = logging.getLogger("recipes.activation_ranges")  # also as a command
 
@@ -54,17 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("Wrote %s: %d layers, %d clips.", output, len(ranges), len(clips))
 
 
-def training_clips(data: Path) -> list[Recording]:
+def training_clips(data: Path) -> list[LabeledClip]:
     """Return the clips of ESC-50 that the checkpoints may have been trained on."""
     clips = read_recordings(data, (FOLDER,))
     return [clip for clip in clips if clip.open and clip.split == "train"]
 
 
-def spread(clips: Sequence[Recording], count: int) -> list[Recording]:
+def spread(clips: Sequence[LabeledClip], count: int) -> list[LabeledClip]:
     """Choose clips at equal distances in the order of their labels.
 
     Example:
-        >>> clips = [Recording(f"esc50/{x}.ogg", x, x, "train", "CC0", "", "") for x in "badc"]
+        >>> clips = [LabeledClip(f"esc50/{x}.ogg", x, x, "train", "CC0", "", "") for x in "badc"]
         >>> [clip.label for clip in spread(clips, 2)]
         ['a', 'c']
     """

@@ -26,7 +26,7 @@ from dcasenet.atomic import replacing
 from dcasenet.train.data.bursts import bursts, levels
 from dcasenet.train.data.dataset import Split
 from recipes.labels import LabelSets, background, continuous, group
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Decoded:
         bursts: (start, stop) of its isolated sounds, in samples.
     """
 
-    recording: Recording
+    recording: LabeledClip
     waveform: NDArray[np.int16]
     level: float
     bursts: tuple[tuple[int, int], ...]
@@ -67,7 +67,7 @@ def in_split(clips: Iterable[Decoded], split: Split) -> list[Decoded]:
     return [clip for clip in clips if clip.recording.split == split and clip.recording.open]
 
 
-def decode(recording: Recording, root: Path) -> Decoded | None:
+def decode(recording: LabeledClip, root: Path) -> Decoded | None:
     """Decode one recording; None, with a warning, where that fails or nothing is left."""
     try:
         samples, rate = soundfile.read(recording.path(root), dtype="float32", always_2d=True)
@@ -80,7 +80,7 @@ def decode(recording: Recording, root: Path) -> Decoded | None:
     return describe(recording, soxr.resample(mono, rate, SAMPLE_RATE))
 
 
-def decode_whole(recording: Recording, root: Path) -> NDArray[np.int16]:
+def decode_whole(recording: LabeledClip, root: Path) -> NDArray[np.int16]:
     """Decode a mono recording as it is, at 24 kHz, full scale is 32,767."""
     samples, rate = soundfile.read(recording.path(root), dtype="float32")
     return pcm_of(soxr.resample(samples, rate, SAMPLE_RATE))
@@ -92,7 +92,7 @@ def pcm_of(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     return pcm
 
 
-def describe(recording: Recording, mono: NDArray[np.float32]) -> Decoded | None:
+def describe(recording: LabeledClip, mono: NDArray[np.float32]) -> Decoded | None:
     """Trim, scale and measure a decoded waveform at 24 kHz."""
     peak = float(np.abs(mono).max(initial=0.0))
     (sounding,) = np.nonzero(np.abs(mono) > 1e-3 * peak)
@@ -112,7 +112,7 @@ def describe(recording: Recording, mono: NDArray[np.float32]) -> Decoded | None:
     return Decoded(recording, pcm, rms, tuple(inside))
 
 
-def decode_all(recordings: Sequence[Recording], root: Path, cache: Path) -> list[Decoded]:
+def decode_all(recordings: Sequence[LabeledClip], root: Path, cache: Path) -> list[Decoded]:
     """Decode recordings on all cores, or read what an earlier run has decoded.
 
     Args:
@@ -152,7 +152,7 @@ def save(path: Path, clips: Sequence[Decoded], tried: Sequence[str]) -> None:
         )
 
 
-def load(path: Path, by_key: dict[str, Recording]) -> list[Decoded]:
+def load(path: Path, by_key: dict[str, LabeledClip]) -> list[Decoded]:
     """Read what `save` wrote, of the recordings that are requested."""
     with np.load(path) as file:
         keys, lengths, level = file["key"], file["length"], file["level"]
@@ -299,7 +299,7 @@ def _rms(waveform: NDArray[np.int16]) -> float:
     return float(np.sqrt(np.mean(np.square(waveform / 32_768.0))))
 
 
-def _even(labels: Sequence[object], recordings: Sequence[Recording]) -> Tensor:
+def _even(labels: Sequence[object], recordings: Sequence[LabeledClip]) -> Tensor:
     """Weigh labels evenly, then the sources of a label, then the files of a source.
 
     Where a label has few sources it is drawn less: by the root of their number.

@@ -29,14 +29,14 @@ from recipes.bank import Decoded, in_split, make_bank, pcm_of
 from recipes.distilled.teacher import load_teacher
 from recipes.esc.folds import N_FOLDS, FineTuning, clips_of, evaluate
 from recipes.labels import LabelSets, named_tags
-from recipes.mixtures import Mixer
+from recipes.mixtures import MixtureSampler
 from recipes.pack import describe_all, read_pack
 from recipes.package import save_student
 from recipes.places import N_MIXTURES, N_SMOKE, fit_places
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 from recipes.students import Lecturer, Student, StudentSettings
 from recipes.train import settings
-from recipes.training import Schedule, Training
+from recipes.training import Schedule, StudentTrainer
 from recipes.watch import watch
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def _training(
     labels: LabelSets,
     options: argparse.Namespace,
     half: torch.dtype | None,
-) -> Training:
+) -> StudentTrainer:
     train = [
         clip
         for clip in in_split(clips, "train")
@@ -169,10 +169,10 @@ def _training(
     torch.manual_seed(0)
     minutes = 0.05 if options.smoke else options.minutes * phase.share
     batch = 8 if options.smoke else options.batch
-    return Training(
+    return StudentTrainer(
         [Student(settings, n_labels, named) for settings in phase.students],
         lecturer,
-        Mixer(bank),
+        MixtureSampler(bank),
         Schedule(minutes=minutes, batch=batch, learning_rate=options.rate),
         half=half,
         compiled=options.compile,
@@ -181,7 +181,7 @@ def _training(
 
 def _folds(
     students: dict[str, Student],
-    clips: Sequence[tuple[Recording, NDArray[np.float32]]],
+    clips: Sequence[tuple[LabeledClip, NDArray[np.float32]]],
     device: torch.device,
     half: torch.dtype | None,
     options: argparse.Namespace,

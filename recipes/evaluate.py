@@ -58,11 +58,11 @@ SEGMENT = 1.0
 
 
 # Figures of a model: where they are from → name → value and interval, or a number.
-Table = dict[str, dict[str, object]]
+MetricTable = dict[str, dict[str, object]]
 
 
-class Answers(NamedTuple):
-    """What a model says of test recordings.
+class Predictions(NamedTuple):
+    """Probabilities that a model predicts for test recordings.
 
     Attributes:
         tag: Probabilities over the AudioSet classes, (recordings, 527); 0 of those that it lacks.
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             Lecturer(load_teacher(options.teacher)), split.clips
         )
     fitted = baseline.choose(split.decoded, split.labels)
-    answers["baseline"] = Answers(*fitted.answer(split.clips))
+    answers["baseline"] = Predictions(*fitted.answer(split.clips))
     tables = clip_tables(answers, split)
     for stage, model in models.items():
         if model.spec.events == split.labels.events:
@@ -128,13 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.output.write_text(json.dumps(tables, indent=1))
 
 
-def evaluate(model: SoundVerbs[Any], split: EvaluationSet) -> Table:
+def evaluate(model: SoundVerbs[Any], split: EvaluationSet) -> MetricTable:
     """Return every figure of a checkpoint that has the split's labels."""
     table = {"test": clip_figures(predict(model, split), split.clips, split.labels)}
     return table | event_tables(detector(model), split)
 
 
-def clip_tables(answers: Mapping[str, Answers], split: EvaluationSet) -> dict[str, Table]:
+def clip_tables(answers: Mapping[str, Predictions], split: EvaluationSet) -> dict[str, MetricTable]:
     """Return figures of tags and environments of several models.
 
     A tag that a model lacks it never names. Where one lacks some, tags are also compared over the
@@ -142,7 +142,7 @@ def clip_tables(answers: Mapping[str, Answers], split: EvaluationSet) -> dict[st
     """
     known = {name: np.asarray(own.tag.any(axis=0)) for name, own in answers.items()}
     labeled = frequent_classes(labeled_classes([c.recording for c in split.clips], split.labels))
-    tables: dict[str, Table] = {
+    tables: dict[str, MetricTable] = {
         name: {"test": clip_figures(own, split.clips, split.labels)}
         for name, own in answers.items()
     }
@@ -162,7 +162,7 @@ def detector(model: SoundVerbs[Any]) -> Detector:
     return lambda scape: model.detect_events(scape.waveform, SAMPLE_RATE)
 
 
-def event_tables(detect: Detector, split: EvaluationSet) -> Table:
+def event_tables(detect: Detector, split: EvaluationSet) -> MetricTable:
     """Return the figures of each kind of soundscape."""
     return {
         name: event_table(detect, scapes, split.labels)
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def predict(model: SoundVerbs[Any], split: EvaluationSet) -> Answers:
+def predict(model: SoundVerbs[Any], split: EvaluationSet) -> Predictions:
     """Evaluate a model on recordings, by its verbs; its tags in the columns of AudioSet's."""
     tag_rows, scene_rows = [], []
     for clip in split.clips:
@@ -195,7 +195,7 @@ def predict(model: SoundVerbs[Any], split: EvaluationSet) -> Answers:
         if column is not None:
             tag[:, column] = np.maximum(tag[:, column], np.array(tag_rows)[:, own])
     same = model.spec.scenes == split.labels.environments
-    return Answers(tag, np.array(scene_rows) if same else None)
+    return Predictions(tag, np.array(scene_rows) if same else None)
 
 
 def audioset_columns(tags: Sequence[str]) -> list[int | None]:
@@ -215,7 +215,7 @@ def audioset_columns(tags: Sequence[str]) -> list[int | None]:
 @torch.no_grad()
 def predict_by_teacher(
     lecturer: Lecturer, clips: Sequence[Decoded], seconds: float = 10.0
-) -> Answers:
+) -> Predictions:
     """Evaluate the teacher: the highest probability over windows of 10 s."""
     rows = []
     size = round(seconds * SAMPLE_RATE)
@@ -225,7 +225,7 @@ def predict_by_teacher(
         windows = [waveform[start : start + size] for start in starts]
         padded = np.stack([np.pad(w, (0, max(0, size - len(w)))) for w in windows])
         rows.append(lecturer(torch.from_numpy(padded)).tag.amax(dim=0).numpy())
-    return Answers(np.array(rows), None)
+    return Predictions(np.array(rows), None)
 
 
 def frequent_classes(labeled: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -234,7 +234,7 @@ def frequent_classes(labeled: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def clip_figures(
-    answers: Answers,
+    answers: Predictions,
     clips: Sequence[Decoded],
     labels: LabelSets,
     within: NDArray[np.bool_] | None = None,
@@ -342,7 +342,7 @@ def _with_intervals(found: Mapping[str, Figure], n_recordings: int) -> dict[str,
     }
 
 
-def render(tables: Mapping[str, Table]) -> str:
+def render(tables: Mapping[str, MetricTable]) -> str:
     """Return figures as Markdown, a column each model."""
     lines = ["| | figure | " + " | ".join(tables) + " |", "|--|--|" + "--:|" * len(tables)]
     rows = {(where, name): None for t in tables.values() for where in t for name in t[where]}

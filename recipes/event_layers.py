@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dcasenet.models.blocks import BiGru
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.fused import fuse
-from recipes.mixtures import Mixer, MixtureSettings
+from recipes.mixtures import MixtureSampler, MixtureSettings
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,9 @@ class EventLayers(NamedTuple):
 
 
 @torch.no_grad()
-def read_soundscapes(frontend: LogMel, network: nn.Module, mixer: Mixer, n: int) -> Sequences:
+def read_soundscapes(
+    frontend: LogMel, network: nn.Module, mixer: MixtureSampler, n: int
+) -> Sequences:
     """Run the convolutions on `n` soundscapes of 10 s."""
     features: list[Tensor] = []
     active: list[Tensor] = []

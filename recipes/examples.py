@@ -42,7 +42,7 @@ from dcasenet.results import Analysis, Event
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
-from recipes.recordings import Recording, read_recordings
+from recipes.recordings import LabeledClip, read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
 
 log = logging.getLogger(__name__)
@@ -71,14 +71,14 @@ class Candidate:
     """
 
     waveform: NDArray[np.float32]
-    recordings: tuple[Recording, ...]
+    recordings: tuple[LabeledClip, ...]
     holds: str
     is_right: Callable[[Analysis], bool]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says of a candidate.
+class Prediction:
+    """A model's result for a candidate.
 
     Attributes:
         candidate: The candidate.
@@ -124,12 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("\n%s\n\n%s", "\n".join(rows), "\n".join(credit))
 
 
-def analyze_all(model: SoundModel, candidates: Iterable[Candidate]) -> list[Answer]:
+def analyze_all(model: SoundModel, candidates: Iterable[Candidate]) -> list[Prediction]:
     """Analyze candidates, in their order."""
     answers = []
     for candidate in candidates:
         content = encode(candidate.waveform)
-        answers.append(Answer(candidate, content, model.analyze(content)))
+        answers.append(Prediction(candidate, content, model.analyze(content)))
     return answers
 
 

@@ -50,7 +50,7 @@ from recipes.event_layers import (
     read_soundscapes,
 )
 from recipes.labels import LabelSets, named_tags
-from recipes.mixtures import Mixer
+from recipes.mixtures import MixtureSampler
 from recipes.pack import label_sets
 from recipes.package import WINDOW, read_description, window_of
 from recipes.places import fit_places
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *(embed_clips(backbone, lecturer, of_split["train"], labels, named, seed=s) for s in (0, 1))
     )
     log.info("%d recordings are embedded, and %d to choose on", len(own[0]), len(watched[0]))
-    mixer = Mixer(banks["train"], seed=1)
+    mixer = MixtureSampler(banks["train"], seed=1)
     n_tags, n_scenes = named.shape[1], len(labels.environments)
     train = _joined(own, embed_mixtures(backbone, lecturer, mixer, n_tags, n_scenes))
     network.tag_head = fit_tags(network.tag_head, train, watched, kept)
@@ -133,7 +133,7 @@ def learned_events(model: SoundModel, banks: Mapping[str, Bank], n_train: int) -
     """Return the events' layers, fitted to soundscapes of the training split."""
     network: Any = model.network
     train, watched = (
-        read_soundscapes(model.frontend, network, Mixer(banks[split], SETTINGS, seed=5), n)
+        read_soundscapes(model.frontend, network, MixtureSampler(banks[split], SETTINGS, seed=5), n)
         for split, n in (("train", n_train), ("validation", N_WATCHED))
     )
     return fit_events(EventLayers(network.event_gru, network.event_head), train, watched)
@@ -195,7 +195,7 @@ def embed_clips(
 def embed_mixtures(
     backbone: Backbone,
     lecturer: Lecturer | None,
-    mixer: Mixer,
+    mixer: MixtureSampler,
     n_tags: int,
     n_scenes: int,
     batch: int = 16,

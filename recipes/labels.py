@@ -1,7 +1,7 @@
 """What the recordings are said to hold: sounds, events and environments, from their file names.
 
 A sound has the AudioSet display name of what it is, where there is one (the ontology is CC BY 4.0,
-see NOTICE). Patterns are matched against `Recording.label`: ``esc50/dog``, ``ambience/rain``,
+see NOTICE). Patterns are matched against `LabeledClip.label`: ``esc50/dog``, ``ambience/rain``,
 ``library/event/door_slam``. Labels were given by those who published the recordings, not by
 listening; a pattern takes what its words clearly mean and leaves the rest unnamed.
 """
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 
 from dcasenet.labels import audioset_classes
 from dcasenet.train.data.dataset import SPLITS, Split
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A named sound.
+class SoundClass:
+    """A class of sounds, and the recordings that belong to it.
 
     Attributes:
         name: Label for people.
-        patterns: What `Recording.label` looks like, as one regular expression, matched whole.
+        patterns: What `LabeledClip.label` looks like, as one regular expression, matched whole.
         audioset: Display name of the AudioSet class that means the same, where there is one.
         event: Whether its recordings are isolated sounds with onsets of their own.
     """
@@ -39,8 +39,10 @@ class Sound:
     event: bool = True
 
 
-def _sound(name: str, *patterns: str, audioset: str | None = None, event: bool = True) -> Sound:
-    return Sound(name, "|".join(patterns), audioset, event)
+def _sound(
+    name: str, *patterns: str, audioset: str | None = None, event: bool = True
+) -> SoundClass:
+    return SoundClass(name, "|".join(patterns), audioset, event)
 
 
 def _event(*words: str) -> str:
@@ -48,7 +50,7 @@ def _event(*words: str) -> str:
     return r"library/event/(?:" + "|".join(words) + r")(?:_?\d?[a-d])?"
 
 
-SOUNDS: tuple[Sound, ...] = (
+SOUNDS: tuple[SoundClass, ...] = (
     # People
     _sound(
         "speech", r"events_extra/speech", r"dcase2016_task2/speech", r"library/speech/speech",
@@ -413,7 +415,7 @@ class Group:
 
     shares: Mapping[str, float]
 
-    def __call__(self, recording: Recording) -> str:
+    def __call__(self, recording: LabeledClip) -> str:
         """Return the group that a recording is in."""
         if recording.folder in ("esc50", "ambience"):
             return recording.folder
@@ -430,18 +432,18 @@ group = Group(
 )
 
 
-def background(recording: Recording) -> bool:
+def background(recording: LabeledClip) -> bool:
     """Return whether a recording may lie under a soundscape."""
     return re.fullmatch(BACKGROUNDS, recording.label) is not None
 
 
-def continuous(recording: Recording) -> bool:
+def continuous(recording: LabeledClip) -> bool:
     """Return whether a recording may be looped."""
     return re.fullmatch(CONTINUOUS, recording.label) is not None
 
 
 @cache
-def _sounds_of(label: str) -> tuple[Sound, ...]:
+def _sounds_of(label: str) -> tuple[SoundClass, ...]:
     return tuple(sound for sound in SOUNDS if re.fullmatch(sound.patterns, label))
 
 
@@ -468,24 +470,24 @@ class LabelSets:
     events: tuple[str, ...]
     environments: tuple[str, ...]
 
-    def tags_of(self, recording: Recording) -> tuple[int, ...] | None:
+    def tags_of(self, recording: LabeledClip) -> tuple[int, ...] | None:
         """Return the tags of a recording; None where its label names nothing."""
         names = {sound.name for sound in _sounds_of(recording.label)}
         return tuple(i for i, tag in enumerate(self.tags) if tag in names) or None
 
-    def event_of(self, recording: Recording) -> int | None:
+    def event_of(self, recording: LabeledClip) -> int | None:
         """Return the event that a recording holds alone, if it does."""
         for sound in _sounds_of(recording.label):
             if sound.event and sound.name in self.events:
                 return self.events.index(sound.name)
         return None
 
-    def environment_of(self, recording: Recording) -> int | None:
+    def environment_of(self, recording: LabeledClip) -> int | None:
         """Return the environment of a recording, if it is known."""
         name = _environment(recording.label)
         return self.environments.index(name) if name in self.environments else None
 
-    def learned_environment_of(self, recording: Recording) -> int | None:
+    def learned_environment_of(self, recording: LabeledClip) -> int | None:
         """Return the environment that is learned from: of a training recording, a likely one."""
         known = self.environment_of(recording)
         if known is not None or recording.split != "train":
@@ -514,7 +516,7 @@ def named_tags(tags: Sequence[str]) -> list[list[float]]:
     return [[float(class_of[tag] == name) for name in taught_tags()] for tag in tags]
 
 
-def labeled_classes(recordings: Sequence[Recording], labels: LabelSets) -> NDArray[np.bool_]:
+def labeled_classes(recordings: Sequence[LabeledClip], labels: LabelSets) -> NDArray[np.bool_]:
     """Return which AudioSet classes each recording is labeled with, (recordings, 527)."""
     named = np.array(named_tags(labels.tags)) > 0
     own = [list(labels.tags_of(recording) or ()) for recording in recordings]
@@ -522,13 +524,13 @@ def labeled_classes(recordings: Sequence[Recording], labels: LabelSets) -> NDArr
 
 
 def count_sources(
-    recordings: Sequence[Recording], name_of: Mapping[str, str | None]
+    recordings: Sequence[LabeledClip], name_of: Mapping[str, str | None]
 ) -> dict[str, dict[Split, int]]:
     """Count the sources of each label on each Split.
 
     Args:
         recordings: The recordings.
-        name_of: `Recording.label` → label, or None.
+        name_of: `LabeledClip.label` → label, or None.
     """
     sources: dict[str, dict[Split, set[str]]] = defaultdict(lambda: {s: set() for s in SPLITS})
     for recording in recordings:
@@ -539,12 +541,12 @@ def count_sources(
     }
 
 
-def choose(recordings: Sequence[Recording], isolated: Mapping[str, int]) -> LabelSets:
+def choose(recordings: Sequence[LabeledClip], isolated: Mapping[str, int]) -> LabelSets:
     """Keep the labels that the recordings support.
 
     Args:
         recordings: All that may train.
-        isolated: `Recording.key` → number of isolated sounds that were found in it.
+        isolated: `LabeledClip.key` → number of isolated sounds that were found in it.
 
     Returns:
         Tags: every sound with sources in train and validation. Events: every sound with

@@ -107,7 +107,7 @@ class _Rows:
     tag_known: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-class Mixer:
+class MixtureSampler:
     """Draws batches of mixtures from a bank.
 
     Args:

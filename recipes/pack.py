@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, decode_whole, describe
 from recipes.labels import LabelSets, choose
-from recipes.recordings import Recording, read_recordings
+from recipes.recordings import LabeledClip, read_recordings
 
 log = logging.getLogger(__name__)
 
@@ -92,14 +92,14 @@ def write_pack(
     log.info("%d recordings, %d streams, %.1f MiB", len(table), n_streams + 1, size / 2**20)
 
 
-def _without_credit(recording: Recording) -> Recording:
+def _without_credit(recording: LabeledClip) -> LabeledClip:
     """Leave out what training does not read; credits are written from the data's own tables."""
     return dataclasses.replace(recording, license="", author="", title="", url="")
 
 
 def _packed(
     decoded: Sequence[Decoded], root: Path
-) -> Iterator[tuple[Recording, NDArray[np.int16]]]:
+) -> Iterator[tuple[LabeledClip, NDArray[np.int16]]]:
     """Choose what is packed: ESC-50 as it is, trimmed recordings of the others."""
     watched = speech = 0.0
     # Every seventh recording first, so that what is watched is of all kinds.
@@ -139,7 +139,7 @@ def _encode(
 
 def read_pack(
     folder: Path, streams: int | None = None
-) -> tuple[list[tuple[Recording, NDArray[np.float32]]], LabelSets]:
+) -> tuple[list[tuple[LabeledClip, NDArray[np.float32]]], LabelSets]:
     """Decode a pack: every recording with its waveform at 24 kHz, and the labels.
 
     Args:
@@ -160,7 +160,7 @@ def read_pack(
         if row["stream"] < n_streams:
             start = row["start"]
             waveform = decoded[row["stream"]][start : start + row["length"]]
-            found.append((Recording(**row["recording"]), waveform))
+            found.append((LabeledClip(**row["recording"]), waveform))
     return found, labels
 
 
@@ -169,7 +169,7 @@ def _decode_stream(path: Path) -> NDArray[np.float32]:
     return np.asarray(samples, np.float32)
 
 
-def describe_all(clips: Sequence[tuple[Recording, NDArray[np.float32]]]) -> list[Decoded]:
+def describe_all(clips: Sequence[tuple[LabeledClip, NDArray[np.float32]]]) -> list[Decoded]:
     """Trim and measure the recordings of a pack, as `bank.decode` does with files."""
     with ProcessPoolExecutor() as pool:
         recordings, waveforms = zip(*clips, strict=True)

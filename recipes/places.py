@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recipes.bank import Bank, Decoded
 from recipes.labels import LabelSets
-from recipes.mixtures import Mixer, MixtureSettings
+from recipes.mixtures import MixtureSampler, MixtureSettings
 from recipes.package import window_of
 from recipes.students import Lecturer, Places
 
@@ -55,7 +55,7 @@ def fit_places(
             window = torch.from_numpy(window_of(clip, rng)).to(device)
             embeddings.append(lecturer(window).embedding.mean(dim=1))
             places.append(torch.tensor([place], device=device))
-    mixer = Mixer(bank, SETTINGS, seed=7)
+    mixer = MixtureSampler(bank, SETTINGS, seed=7)
     for _ in range(-(-n_mixtures // DRAWN)):
         mixed = mixer.draw(DRAWN, SECONDS)
         known = mixed.scene >= 0

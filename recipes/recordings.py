@@ -26,7 +26,7 @@ FORMER = "library/mod-sounds__sounds_robot_01.opus"
 
 
 @dataclass(frozen=True)
-class Recording:
+class LabeledClip:
     """One file: its label, the recording it was cut from, whom to credit.
 
     Attributes:
@@ -74,7 +74,7 @@ class Recording:
         return root / self.folder / "audio" / self.filename
 
 
-def read_recordings(root: Path, folders: Sequence[str] = FOLDERS) -> list[Recording]:
+def read_recordings(root: Path, folders: Sequence[str] = FOLDERS) -> list[LabeledClip]:
     """List every recording below the folder of the data, in the order of its tables.
 
     Args:
@@ -90,7 +90,7 @@ def read_recordings(root: Path, folders: Sequence[str] = FOLDERS) -> list[Record
             f"These tables are missing: {', '.join(missing)}. DATA is the folder that holds "
             f"{', '.join(folders)}; docs/recipes.md says where the recordings come from."
         )
-    found: list[Recording] = []
+    found: list[LabeledClip] = []
     for folder in folders:
         with (root / folder / "meta.csv").open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
@@ -119,11 +119,11 @@ def split_of_fold(fold: int) -> Split:
     return "train" if fold <= 3 else "validation" if fold == 4 else "test"
 
 
-def _esc50(rows: Iterable[Mapping[str, str]]) -> Iterator[Recording]:
+def _esc50(rows: Iterable[Mapping[str, str]]) -> Iterator[LabeledClip]:
     for row in rows:
         if row["filename"] in IN_TWO_FOLDS:
             continue
-        yield Recording(
+        yield LabeledClip(
             key=f"esc50/{row['filename']}",
             label=f"esc50/{row['category']}",
             source=f"fs{row['source_id']}",
@@ -137,8 +137,8 @@ def _esc50(rows: Iterable[Mapping[str, str]]) -> Iterator[Recording]:
         )
 
 
-def _dcase2016(row: Mapping[str, str]) -> Recording:
-    return Recording(
+def _dcase2016(row: Mapping[str, str]) -> LabeledClip:
+    return LabeledClip(
         key=f"dcase2016_task2/{row['filename']}",
         label=f"dcase2016_task2/{row['event_label']}",
         source=f"dcase2016:{row['filename']}",
@@ -150,13 +150,13 @@ def _dcase2016(row: Mapping[str, str]) -> Recording:
     )
 
 
-def _hashed(folder: str, row: Mapping[str, str]) -> Recording:
+def _hashed(folder: str, row: Mapping[str, str]) -> LabeledClip:
     """Read a row of `ambience`, `events_extra` or `library`."""
     if folder == "library":
         label, title = f"{row['kind']}/{row['label']}", row["original_path"]
     else:
         label, title = row["label"], f"{row['source_repository']}: {row['original_path']}"
-    return Recording(
+    return LabeledClip(
         key=f"{folder}/{row['filename']}",
         label=f"{folder}/{label}",
         source=row["recording_id"],

@@ -39,8 +39,8 @@ WANTED = 0.98  # recall of the shipped setting, on validation
 
 
 @dataclass(frozen=True)
-class Row:
-    """One setting.
+class RedactionScores:
+    """Recall and loss at one setting.
 
     Attributes:
         threshold: Probability above which speech is silenced.
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     decoded = decode_all(read_recordings(options.data), options.data, options.cache)
     labels = label_sets(decoded)
     model = dcasenet.load("v3", stage=options.stage, weights=options.weights)
-    table: dict[str, list[Row]] = {}
+    table: dict[str, list[RedactionScores]] = {}
     for name, folder in (("soundscapes", None), ("office soundscapes", "dcase2016_task2")):
         scapes = make_soundscapes(decoded, labels, "test", options.soundscapes, folder=folder)
         table[name] = measure(model, scapes, labels.events)
@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure(model: SoundModel, scapes: Sequence[Scape], names: Sequence[str]) -> list[Row]:
+def measure(
+    model: SoundModel, scapes: Sequence[Scape], names: Sequence[str]
+) -> list[RedactionScores]:
     """Return recall and loss at every threshold, without padding and with that of the command.
 
     Args:
@@ -124,7 +126,7 @@ def measure(model: SoundModel, scapes: Sequence[Scape], names: Sequence[str]) ->
             cells = {
                 name: (once[name], *(float(end) for end in spread.get(name, ()))) for name in once
             }
-            rows.append(Row(threshold, pad, cells["recall"], cells["loss"]))
+            rows.append(RedactionScores(threshold, pad, cells["recall"], cells["loss"]))
     return rows
 
 
@@ -148,7 +150,7 @@ def _frames(spans: Sequence[tuple[float, float]], n_samples: int) -> NDArray[np.
     return inside
 
 
-def render(table: dict[str, list[Row]]) -> str:
+def render(table: dict[str, list[RedactionScores]]) -> str:
     """Return the table as Markdown."""
     lines = [
         "| what | threshold | pad (s) | speech silenced | 95 % | other sound lost | 95 % |",

@@ -41,7 +41,7 @@ from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
 from recipes.evaluate import (
     ONSET_COLLAR,
     EvaluationSet,
-    Table,
+    MetricTable,
     evaluate,
     event_rows,
     render,
@@ -49,7 +49,7 @@ from recipes.evaluate import (
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.package import WINDOW, one_grid, read_description
-from recipes.recordings import FORMER, Recording, read_recordings
+from recipes.recordings import FORMER, LabeledClip, read_recordings
 from recipes.soundscapes import Scape, make_soundscapes
 from recipes.students import N_TAUGHT_TAGS
 
@@ -199,7 +199,7 @@ def training_description(spec: ModelSpec, training: Sequence[Decoded]) -> dict[s
     }
 
 
-def metrics_of(table: Table) -> dict[str, dict[str, float]]:
+def metrics_of(table: MetricTable) -> dict[str, dict[str, float]]:
     """Return the figures that the checkpoint carries: task → name → value."""
     metrics: dict[str, dict[str, float]] = defaultdict(dict)
     for name, value in table["test"].items():
@@ -276,7 +276,7 @@ def card_of(spec: ModelSpec, figures: str) -> str:
 
 def credits_of(clips: Sequence[Decoded]) -> str:
     """Name everybody whose recordings were trained on, by author."""
-    by_author: dict[tuple[str, str], list[Recording]] = defaultdict(list)
+    by_author: dict[tuple[str, str], list[LabeledClip]] = defaultdict(list)
     for clip in clips:
         by_author[clip.recording.author or "unknown", clip.recording.license].append(clip.recording)
     lines = [

@@ -12,7 +12,7 @@ from dcasenet.train.data.dataset import Split
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer
 from recipes.bank import SAMPLE_RATE, Decoded, in_split, waveform_of
 from recipes.labels import LabelSets, background
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Scape:
 
     waveform: NDArray[np.float32]
     events: tuple[PlacedEvent, ...]
-    recordings: tuple[Recording, ...]
+    recordings: tuple[LabeledClip, ...]
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,13 @@ from dcasenet.train.engine.precision import has_fast_bfloat16
 from recipes.bank import decode_all, in_split, make_bank
 from recipes.distilled.teacher import load_teacher
 from recipes.labels import named_tags
-from recipes.mixtures import Mixer
+from recipes.mixtures import MixtureSampler
 from recipes.pack import label_sets
 from recipes.package import read_description, save_student
 from recipes.places import N_MIXTURES, N_SMOKE, fit_places
 from recipes.recordings import FOLDERS, read_recordings
 from recipes.students import Lecturer, Student, StudentSettings
-from recipes.training import Schedule, Training
+from recipes.training import Schedule, StudentTrainer
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     half = torch.bfloat16 if has_fast_bfloat16(device.type) else None
     log.info("trains in %s", half or torch.float32)
-    training = Training(
+    training = StudentTrainer(
         students,
         lecturer,
-        Mixer(bank, seed=options.seed),
+        MixtureSampler(bank, seed=options.seed),
         Schedule(
             minutes=0.1 if options.smoke else options.minutes,
             batch=4 if options.smoke else options.batch,

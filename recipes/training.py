@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from dcasenet.atomic import replacing
 from dcasenet.errors import DcasenetError
-from recipes.mixtures import Mixer, Mixtures
+from recipes.mixtures import Mixtures, MixtureSampler
 from recipes.students import Lecturer, Lesson, LossWeights, Student
 
 log = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ class Learner:
         self.average.load_state_dict(state["average"])
 
 
-class Training:
-    """Students, one teacher and a mixer on one device, for some minutes.
+class StudentTrainer:
+    """Trains students on mixtures, with at most one teacher, for a number of minutes.
 
     Args:
         students: Who learns.
@@ -141,7 +141,7 @@ class Training:
         self,
         students: Sequence[Student],
         lecturer: Lecturer | None,
-        mixer: Mixer,
+        mixer: MixtureSampler,
         schedule: Schedule,
         *,
         weights: LossWeights | None = None,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recipes.bank import Bank
-from recipes.mixtures import Mixer
+from recipes.mixtures import MixtureSampler
 from recipes.students import Lecturer, Student
 
 BATCH = 64
@@ -23,7 +23,7 @@ def watch(
     `teacher_top1`: share of the mixtures whose likeliest tag is the teacher's. `frame_f1`: of the
     events at 0.5, per step. `scene`: share of the known environments that are found.
     """
-    mixer = Mixer(bank, seed=seed)
+    mixer = MixtureSampler(bank, seed=seed)
     sums: dict[str, Tensor] = {s.settings.name: torch.zeros(7) for s in students}
     for first in range(0, n, BATCH):
         mixtures = mixer.draw(min(BATCH, n - first), 10.0)

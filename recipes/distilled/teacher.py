@@ -101,7 +101,7 @@ def _kaldi_filters() -> Tensor:
     return filters.float()
 
 
-class SqueezeExcitation(nn.Module):
+class ChannelSqueezeExcitation(nn.Module):
     """Channel weights from the mean over the map."""
 
     def __init__(self, channels: int, inner: int) -> None:
@@ -155,7 +155,7 @@ class _ConcurrentSqueeze(nn.Module):
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.conc_se_layers = nn.ModuleList([SqueezeExcitation(channels, inner)])
+        self.conc_se_layers = nn.ModuleList([ChannelSqueezeExcitation(channels, inner)])
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.conc_se_layers:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 import dcasenet
 from dcasenet.models.frontend import LogMel
 from recipes.bank import decode_whole
-from recipes.recordings import Recording, read_recordings
+from recipes.recordings import LabeledClip, read_recordings
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,6 @@ RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 SCALES = tuple(2.0 ** (index / 2) for index in range(13))
 
 SMOOTHING = 0.1  # of the labels, without which a layer that is always right grows for ever
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -132,14 +130,14 @@ class LinearLayer:
         bias: (classes,).
     """
 
-    weight: Array
-    bias: Array
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the logits of embeddings, (clips, size)."""
         return x @ self.weight + self.bias
 
-    def accuracy(self, x: Array, target: NDArray[np.int64]) -> float:
+    def accuracy(self, x: NDArray[np.float64], target: NDArray[np.int64]) -> float:
         """Return the share of embeddings whose highest logit is their class's."""
         return float((self(x).argmax(axis=1) == target).mean())
 
@@ -164,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def clips_of(
-    recordings: Iterable[tuple[Recording, NDArray[np.int16]]], device: torch.device
+    recordings: Iterable[tuple[LabeledClip, NDArray[np.int16]]], device: torch.device
 ) -> EscClips:
     """Put recordings of ESC-50, each with its 5 s at 24 kHz, on the device."""
     pairs = list(recordings)
@@ -259,7 +257,7 @@ def fit_probe(embedding: Tensor, clips: EscClips, held_out: int) -> LinearLayer:
     return LinearLayer(scale * layer.weight, scale * layer.bias)
 
 
-def _fit_ridge(x: Array, target: NDArray[np.int64], ridge: float) -> LinearLayer:
+def _fit_ridge(x: NDArray[np.float64], target: NDArray[np.int64], ridge: float) -> LinearLayer:
     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
     scaled = (x - mean) / deviation
     truth = np.eye(N_CLASSES)[target] - 1.0 / N_CLASSES

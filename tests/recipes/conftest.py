@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from dcasenet.train.data.dataset import SPLITS
 from recipes.bank import SAMPLE_RATE, Bank, Decoded, describe, make_bank
 from recipes.labels import LabelSets
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 
 LABELS = LabelSets(
     tags=("dog", "rain", "sea waves"), events=("dog",), environments=("rain", "sea shore")
 )
 
 
-def recording(label: str, index: int) -> Recording:
-    return Recording(
+def recording(label: str, index: int) -> LabeledClip:
+    return LabeledClip(
         key=f"{label}-{index}.ogg", label=label, source=f"{label}:{index}", split="train",
         license="CC0", author="somebody", title="",
     )  # fmt: skip

@@ -9,15 +9,15 @@ import soundfile
 
 from recipes import bank
 from recipes.bank import SAMPLE_RATE, decode_all
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> tuple[Path, list[Recording]]:
+def data(tmp_path: Path) -> tuple[Path, list[LabeledClip]]:
     """Two recordings and one that cannot be decoded."""
     folder = tmp_path / "esc50" / "audio"
     folder.mkdir(parents=True)
-    made = Recording("esc50/a.wav", "esc50/dog", "a", "train", "CC0", author="", title="")
+    made = LabeledClip("esc50/a.wav", "esc50/dog", "a", "train", "CC0", author="", title="")
     recordings = [replace(made, key=f"esc50/{name}.wav") for name in "abc"]
     random = np.random.default_rng(0)
     for each in recordings[:2]:
@@ -31,7 +31,7 @@ def keys(decoded: list[bank.Decoded]) -> list[str]:
     return [clip.recording.key for clip in decoded]
 
 
-def test_what_a_smaller_run_left_is_completed(data: tuple[Path, list[Recording]]) -> None:
+def test_what_a_smaller_run_left_is_completed(data: tuple[Path, list[LabeledClip]]) -> None:
     root, recordings = data
     cache = root / "decoded.npz"
     assert keys(decode_all(recordings[:1], root, cache)) == ["esc50/a.wav"]
@@ -39,7 +39,7 @@ def test_what_a_smaller_run_left_is_completed(data: tuple[Path, list[Recording]]
 
 
 def test_what_was_decoded_is_read_and_not_decoded_again(
-    data: tuple[Path, list[Recording]], monkeypatch: pytest.MonkeyPatch
+    data: tuple[Path, list[LabeledClip]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, recordings = data
     cache = root / "decoded.npz"

@@ -13,7 +13,7 @@ from dcasenet.spec import ModelSpec
 from recipes import baseline, evaluate
 from recipes.bank import SAMPLE_RATE, Decoded
 from recipes.baseline import Baseline
-from recipes.evaluate import Answers, EvaluationSet, Table
+from recipes.evaluate import EvaluationSet, MetricTable, Predictions
 from recipes.labels import LabelSets, labeled_classes, taught_tags
 from recipes.soundscapes import make_soundscapes
 
@@ -32,15 +32,15 @@ def fitted(split: EvaluationSet) -> Baseline:
 
 
 @pytest.fixture(scope="module")
-def table(split: EvaluationSet, fitted: Baseline) -> Table:
-    answers = {"baseline": Answers(*fitted.answer(split.clips))}
+def table(split: EvaluationSet, fitted: Baseline) -> MetricTable:
+    answers = {"baseline": Predictions(*fitted.answer(split.clips))}
     found = evaluate.clip_tables(answers, split)["baseline"]
     scapes = make_soundscapes(split.decoded, split.labels, "test", split.n_soundscapes)
     detected = evaluate.event_table(lambda s: fitted.detect(s.waveform), scapes, split.labels)
     return found | {"soundscapes": detected}
 
 
-def test_the_baseline_learns_what_can_be_told_apart(table: Table) -> None:
+def test_the_baseline_learns_what_can_be_told_apart(table: MetricTable) -> None:
     for name in ("scene_accuracy", "lwlrap", "map", "top1_accuracy"):
         value = table["test"][name]
         assert isinstance(value, list)
@@ -73,14 +73,14 @@ def test_rows_of_events_are_about_the_second_around() -> None:
     np.testing.assert_allclose(loud[18:], loud[0], atol=1e-3)
 
 
-def right_answers(split: EvaluationSet) -> Answers:
+def right_answers(split: EvaluationSet) -> Predictions:
     own = labeled_classes([clip.recording for clip in split.clips], split.labels)
     assert [taught_tags()[i] for i in np.flatnonzero(own.any(axis=0))] == [
         "Dog",
         "Rain",
         "Waves, surf",
     ]
-    return Answers(own.astype(np.float64), None)
+    return Predictions(own.astype(np.float64), None)
 
 
 def test_the_truth_is_right(split: EvaluationSet) -> None:
@@ -122,7 +122,7 @@ def test_a_models_own_tags_are_read_in_audiosets_columns(split: EvaluationSet) -
     assert tag[0].max() == 0.75
 
 
-def test_models_stand_beside_one_another(table: Table) -> None:
+def test_models_stand_beside_one_another(table: MetricTable) -> None:
     text = evaluate.render({"baseline": table, "nothing": {"test": {"map": [0.25, 0.125, 0.5]}}})
     lines = text.splitlines()
     assert lines[0] == "| | figure | baseline | nothing |"

@@ -19,7 +19,7 @@ from dcasenet.results import Analysis, Event, Events, Scene, Tags
 from recipes import examples
 from recipes.bank import SAMPLE_RATE, Decoded, describe
 from recipes.labels import LabelSets
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LABELS = LabelSets(
@@ -64,7 +64,7 @@ def made_up(label: str, n: int, split: Any = "test") -> list[Decoded]:
     random = np.random.default_rng(0)
     found = []
     for index in range(n):
-        recording = Recording(
+        recording = LabeledClip(
             key=f"{label}-{index}.ogg", label=label, source=f"{label}:{split}:{index}",
             split=split, license="CC0", author="somebody", title=f"{label} {index}",
         )  # fmt: skip

@@ -14,7 +14,7 @@ from recipes import event_layers, heads
 from recipes.bank import Bank
 from recipes.event_layers import SETTINGS, EventLayers, Sequences
 from recipes.heads import Examples
-from recipes.mixtures import Mixer
+from recipes.mixtures import MixtureSampler
 from recipes.students import LABEL_WEIGHT
 
 N_TAGS, SIZE, N_SCENES = 12, 16, 3
@@ -129,9 +129,9 @@ def test_event_layers_that_are_no_better_are_not_taken(layers: EventLayers) -> N
 @pytest.mark.slow
 def test_soundscapes_are_read_up_to_the_grus(bank: Bank) -> None:
     network = create("v3", n_events=1, width=1 / 16, time_pooling=1).eval()
-    mixer = Mixer(bank, SETTINGS, seed=1)
+    mixer = MixtureSampler(bank, SETTINGS, seed=1)
     read = event_layers.read_soundscapes(LogMel(FrontEndSettings()), network, mixer, 18)
     assert read.features.shape == (18, 62, 2 * network.event_gru.hidden_size * 2)
     assert read.active.shape == (18, 62, 1)
-    again = Mixer(bank, SETTINGS, seed=1).draw(16, 10.0)
+    again = MixtureSampler(bank, SETTINGS, seed=1).draw(16, 10.0)
     assert bool((read.active[:16] == (again.event[:, :62] > 0.5)).all())

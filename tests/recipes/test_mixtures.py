@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from recipes.bank import SAMPLE_RATE, Bank, describe
-from recipes.mixtures import Mixer, MixtureSettings
-from recipes.recordings import Recording
+from recipes.mixtures import MixtureSampler, MixtureSettings
+from recipes.recordings import LabeledClip
 
 PLAIN = MixtureSettings(
     speed_share=0.0, equalizer_share=0.0, room_share=0.0, low_pass_share=0.0, noise_share=0.0
@@ -15,12 +15,12 @@ PLAIN = MixtureSettings(
 
 
 def test_a_recording_of_silence_is_left_out() -> None:
-    recording = Recording("a.ogg", "esc50/dog", "a", "train", "CC0", author="", title="")
+    recording = LabeledClip("a.ogg", "esc50/dog", "a", "train", "CC0", author="", title="")
     assert describe(recording, np.zeros(SAMPLE_RATE, np.float32)) is None
 
 
 def test_shapes_and_ranges(bank: Bank) -> None:
-    mixtures = Mixer(bank, seed=1).draw(24, 4.0)
+    mixtures = MixtureSampler(bank, seed=1).draw(24, 4.0)
     assert mixtures.clean.shape == mixtures.degraded.shape == (24, 4 * SAMPLE_RATE)
     assert mixtures.event.shape == (24, 25, 1)
     assert mixtures.tag.shape == (24, 3)
@@ -29,20 +29,20 @@ def test_shapes_and_ranges(bank: Bank) -> None:
 
 
 def test_a_seed_gives_the_same_batch_and_another_another(bank: Bank) -> None:
-    first, again, other = (Mixer(bank, seed=s).draw(8, 2.0).degraded for s in (3, 3, 4))
+    first, again, other = (MixtureSampler(bank, seed=s).draw(8, 2.0).degraded for s in (3, 3, 4))
     torch.testing.assert_close(first, again)
     assert not torch.allclose(first, other)
 
 
 def test_small_batches_have_no_more_noise_than_large_ones(bank: Bank) -> None:
     settings = dataclasses.replace(PLAIN, synthetic=0.05, soundscapes=0.0, environments=0.0)
-    mixer = Mixer(bank, settings, seed=1)
+    mixer = MixtureSampler(bank, settings, seed=1)
     synthetic = sum(int(mixer.draw(4, 0.5).event_known.sum()) for _ in range(100))
     assert 10 <= synthetic <= 30  # 20 of 400 rows
 
 
 def test_without_degradation_both_networks_read_the_same(bank: Bank) -> None:
-    mixer = Mixer(bank, PLAIN, seed=2)
+    mixer = MixtureSampler(bank, PLAIN, seed=2)
     mixtures = mixer.draw(40, 2.0)
     same = (mixtures.clean - mixtures.degraded).abs().amax(dim=1) < 1e-4
     assert int(same.sum()) >= 30  # a tenth has an offset
@@ -52,7 +52,7 @@ def test_events_are_loud_where_the_targets_put_them(bank: Bank) -> None:
     settings = dataclasses.replace(
         PLAIN, synthetic=0.01, soundscapes=0.95, environments=0.0, event_level=(30.0, 30.0)
     )
-    mixtures = Mixer(bank, settings, seed=5).draw(16, 8.0)
+    mixtures = MixtureSampler(bank, settings, seed=5).draw(16, 8.0)
     rows = mixtures.event_known & mixtures.event.any(dim=1)[:, 0]
     step = round(0.16 * SAMPLE_RATE)
     power = mixtures.clean[rows].unfold(1, step, step).square().mean(dim=2)
@@ -65,7 +65,7 @@ def test_events_are_loud_where_the_targets_put_them(bank: Bank) -> None:
 
 def test_rows_without_known_events_say_so(bank: Bank) -> None:
     settings = dataclasses.replace(PLAIN, synthetic=1 / 32, soundscapes=0.0, environments=0.96)
-    mixtures = Mixer(bank, settings, seed=6).draw(32, 2.0)
+    mixtures = MixtureSampler(bank, settings, seed=6).draw(32, 2.0)
     assert int(mixtures.event_known.sum()) == 1  # the synthetic row
     assert set(mixtures.scene.tolist()) <= {-1, 0, 1}
     known = mixtures.scene >= 0
@@ -87,7 +87,7 @@ def test_an_event_that_is_too_long_fades_where_its_label_ends(bank: Bank) -> Non
         PLAIN, speeds=(-4.0, -4.0), speed_share=1.0, synthetic=0.0, soundscapes=1.0,
         environments=0.0, events=1, event_level=(40.0, 40.0),
     )  # fmt: skip
-    mixtures = Mixer(long, settings, seed=1).draw(32, 12.0)
+    mixtures = MixtureSampler(long, settings, seed=1).draw(32, 12.0)
     step = round(0.16 * SAMPLE_RATE)
     power = mixtures.clean.unfold(1, step, step).square().mean(dim=2)
     active = mixtures.event[:, : power.shape[1], 0] > 0

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recipes.bank import Bank, Decoded, make_bank, waveform_of
 from recipes.labels import LabelSets
-from recipes.mixtures import Mixer
+from recipes.mixtures import MixtureSampler
 from recipes.places import fit_layer, fit_places
 from recipes.students import Lesson, Student, StudentSettings
 
@@ -58,7 +58,7 @@ def test_a_student_follows_what_the_teacher_tells_of_places(bank: Bank, told: in
     with torch.random.fork_rng():
         torch.manual_seed(0)
         student = Student(StudentSettings("distilled", 1 / 16, taught=True), (2, 3, 1), NAMED)
-    mixtures = Mixer(bank, seed=1).draw(4, 5.0)
+    mixtures = MixtureSampler(bank, seed=1).draw(4, 5.0)
     log_mel = student.frontend(mixtures.degraded)
     lesson = Lesson(
         torch.zeros(4, 527), torch.zeros(4, 15, 527), torch.zeros(4, 15, 384),

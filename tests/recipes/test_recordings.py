@@ -14,7 +14,7 @@ from dcasenet.errors import DcasenetError
 from dcasenet.train.data.dataset import SPLITS
 from recipes import labels as label_rules
 from recipes.labels import LabelSets, choose
-from recipes.recordings import FOLDERS, IN_TWO_FOLDS, Recording, read_recordings, split_of
+from recipes.recordings import FOLDERS, IN_TWO_FOLDS, LabeledClip, read_recordings, split_of
 from tests.recipes.conftest import recording
 
 
@@ -31,11 +31,11 @@ def tables(open_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def real(real_data: Path) -> list[Recording]:
+def real(real_data: Path) -> list[LabeledClip]:
     return read_recordings(real_data)
 
 
-def torn(recordings: list[Recording]) -> list[str]:
+def torn(recordings: list[LabeledClip]) -> list[str]:
     """Sources that are in more than one split."""
     splits = defaultdict(set)
     for r in recordings:
@@ -59,7 +59,7 @@ def test_no_source_is_in_two_splits(tables: Path) -> None:
     assert "5-209698-A-37.ogg" in {r.filename for r in found}
 
 
-def test_the_real_tables_keep_these_rules(real: list[Recording]) -> None:
+def test_the_real_tables_keep_these_rules(real: list[LabeledClip]) -> None:
     assert torn(real) == []
     allowed = re.compile(r"CC0|CC BY|public.domain|Apache", re.IGNORECASE)
     forbidden = re.compile(r"NC|SA|ND|Sampling")
@@ -77,7 +77,7 @@ def test_the_real_tables_keep_these_rules(real: list[Recording]) -> None:
     }
 
 
-def test_what_leaves_out_the_clips_of_esc50_leaves_out_its_sources(real: list[Recording]) -> None:
+def test_what_leaves_out_the_clips_of_esc50_leaves_out_its_sources(real: list[LabeledClip]) -> None:
     sources = {r.source for r in real if r.folder == "esc50"}
     assert not [r for r in real if r.folder != "esc50" and r.source in sources]
 
@@ -91,7 +91,7 @@ def test_missing_tables_are_named(tmp_path: Path) -> None:
         read_recordings(tmp_path)
 
 
-def recordings(label: str, *counts: int) -> list[Recording]:
+def recordings(label: str, *counts: int) -> list[LabeledClip]:
     """So many sources in train, validation and test, two recordings of each."""
     return [
         replace(recording(label, 2 * index + take), source=f"{label} {split} {index}", split=split)
@@ -122,7 +122,7 @@ def test_labels_need_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_where_people_sneeze_is_likely_in_training_and_unknown_in_the_figures() -> None:
     labels = LabelSets(tags=(), events=(), environments=("farmyard", "people indoors"))
-    made = Recording("a.ogg", "esc50/sneezing", "a", "train", "CC0", author="", title="")
+    made = LabeledClip("a.ogg", "esc50/sneezing", "a", "train", "CC0", author="", title="")
     recordings = [replace(made, split=split) for split in SPLITS]
     assert [labels.learned_environment_of(r) for r in recordings] == [1, None, None]
     assert [labels.environment_of(r) for r in recordings] == [None] * 3

@@ -9,7 +9,7 @@ import pytest
 
 from dcasenet.results import Events
 from dcasenet.spec import ModelSpec
-from recipes.redaction import THRESHOLDS, Row, measure, render
+from recipes.redaction import THRESHOLDS, RedactionScores, measure, render
 from recipes.soundscapes import PlacedEvent, Scape
 
 RATE = 24_000
@@ -36,7 +36,7 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def rows() -> dict[tuple[float, float], Row]:
+def rows() -> dict[tuple[float, float], RedactionScores]:
     silence = np.zeros(10 * RATE, np.float32)
     spoken = Scape(silence, (PlacedEvent(1, 2.0, 5.0), PlacedEvent(0, 6.0, 9.0)), ())
     model: Any = Listener()
@@ -55,14 +55,18 @@ def rows() -> dict[tuple[float, float], Row]:
     ],
 )
 def test_recall_and_loss(
-    rows: dict[tuple[float, float], Row], threshold: float, pad: float, recall: float, loss: float
+    rows: dict[tuple[float, float], RedactionScores],
+    threshold: float,
+    pad: float,
+    recall: float,
+    loss: float,
 ) -> None:
     row = rows[threshold, pad]
     assert row.recall[0] == pytest.approx(recall, abs=0.005)
     assert row.loss[0] == pytest.approx(loss, abs=0.005)
 
 
-def test_the_table_has_every_setting(rows: dict[tuple[float, float], Row]) -> None:
+def test_the_table_has_every_setting(rows: dict[tuple[float, float], RedactionScores]) -> None:
     assert {threshold for threshold, _ in rows} == set(THRESHOLDS)
     text = render({"soundscapes": list(rows.values())})
     assert text.count("\n") == 1 + 2 * len(THRESHOLDS)

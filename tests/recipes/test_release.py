@@ -20,7 +20,7 @@ from recipes import familiarity, release
 from recipes.bank import SAMPLE_RATE, Decoded
 from recipes.labels import LabelSets
 from recipes.package import save_student
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 from recipes.release import HIGHEST_THRESHOLD, HYSTERESES, LOWEST_THRESHOLD
 from recipes.soundscapes import PlacedEvent, Scape
 from recipes.students import Student, StudentSettings
@@ -134,7 +134,7 @@ def spec(labels: LabelSets) -> ModelSpec:
 def test_authors_are_credited_on_one_line_each_whatever_they_are_called(
     decoded: Sequence[Decoded],
 ) -> None:
-    made: Recording = replace(decoded[0].recording, author="a <b>\n| c", title="x\ny")
+    made: LabeledClip = replace(decoded[0].recording, author="a <b>\n| c", title="x\ny")
     credited = release.credits_of([replace(decoded[0], recording=made)])
     assert "## a &lt;b> / c (CC0)" in credited
     assert f"- {made.key}: x y" in credited

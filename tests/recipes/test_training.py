@@ -16,12 +16,12 @@ from dcasenet.weights.checkpoint import write
 from recipes import train
 from recipes.bank import SAMPLE_RATE, Bank, describe, make_bank
 from recipes.labels import LabelSets
-from recipes.mixtures import Mixer
+from recipes.mixtures import MixtureSampler
 from recipes.package import save_student
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 from recipes.students import Student, StudentSettings
 from recipes.train import load_student
-from recipes.training import Schedule, Training
+from recipes.training import Schedule, StudentTrainer
 
 LABELS = LabelSets(tags=("dog", "rain"), events=("dog",), environments=("rain", "sea shore"))
 NAMED = torch.zeros(2, 527)
@@ -45,7 +45,7 @@ def bank() -> Bank:
             if label == "esc50/dog":
                 waveform[: SAMPLE_RATE // 2] = 0
                 waveform[SAMPLE_RATE:] = 0
-            recording = Recording(
+            recording = LabeledClip(
                 key=f"{label}-{index}", label=label, source=f"{label}:{index}", split="train",
                 license="CC0", author="", title="",
             )  # fmt: skip
@@ -53,10 +53,10 @@ def bank() -> Bank:
     return make_bank([clip for clip in clips if clip is not None], LABELS)
 
 
-def training(bank: Bank, minutes: float, seed: int = 0) -> Training:
+def training(bank: Bank, minutes: float, seed: int = 0) -> StudentTrainer:
     torch.manual_seed(seed)
     student = Student(StudentSettings("open", 1 / 16, taught=False), (2, 2, 1), NAMED)
-    return Training([student], None, Mixer(bank), Schedule(minutes=minutes, batch=2))
+    return StudentTrainer([student], None, MixtureSampler(bank), Schedule(minutes=minutes, batch=2))
 
 
 def test_ends_in_its_minutes_with_a_checkpoint_that_can_be_loaded(
@@ -103,9 +103,9 @@ def test_another_training_is_not_gone_on_with(
     changed = Bank(**{**vars(bank), "start": bank.start + int(change.get("clips", 0))})
     student = Student(StudentSettings("open", 1 / 16, taught=False), (2, 2, 1), NAMED)
     schedule = Schedule(minutes=0.02, batch=2, learning_rate=change.get("rate", 1.5e-3))
-    mixer = Mixer(changed, seed=int(change.get("seed", 0)))
+    mixer = MixtureSampler(changed, seed=int(change.get("seed", 0)))
     with pytest.raises(DcasenetError, match=f"another training: {what} differ"):
-        Training([student], None, mixer, schedule).run(tmp_path)
+        StudentTrainer([student], None, mixer, schedule).run(tmp_path)
 
 
 def test_stops_where_a_loss_is_not_a_number_and_keeps_the_last_good_state(

@@ -7,10 +7,10 @@ import pytest
 from dcasenet.errors import DcasenetError
 from dcasenet.train.data.soundscapes import Burst, Mix, Mixer, loop
 from dcasenet.train.data.store import WaveformStore
-from recipes.recordings import Recording
+from recipes.recordings import LabeledClip
 
 RATE = 24_000
-MakeClip = Callable[..., Recording]
+MakeClip = Callable[..., LabeledClip]
 MakeStore = Callable[..., WaveformStore]
 
 
