@@ -21,7 +21,7 @@ def test_what_a_cpu_is_measured_to_be_faster_in(
     assert has_fast_bfloat16("cpu") == (chosen == "bf16-mixed")
 
 
-def test_gpus_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_have_their_own_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert precision("cuda") == "bf16-mixed"
     assert precision("mps") == "32-true"
