@@ -62,6 +62,7 @@ log = logging.getLogger(__name__)
 # How sure a label of a whole recording is; in training, where it may be drowned, it is less.
 LABELED = 0.95
 WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of labels against what only the teacher says
+SHIFTS = tuple(0.1 * step for step in range(-40, 21))  # of the logits of labeled tags
 DECAYS = (0.01, 1.0)  # of the environments' layer
 SHARES = (0.0, 0.1, 0.5)  # of a recording whose place the teacher tells, beside one that is labeled
 EPOCHS, BATCH, RATE = 24, 128, 5e-4
@@ -223,7 +224,7 @@ def fit_tags(head: nn.Sequential, train: Examples, watched: Examples, kept: floa
         watched: To choose by.
         kept: How much a label counted in training.
     """
-    best, chosen, chosen_weight = _score(head, watched), head, kept
+    best, chosen = _score(head, watched), head
     train = Examples(*(column[train.known] for column in train))
     log.info("as it was: mAP %.3f, top-1 %.3f", *best)
     for weight in WEIGHTS:
@@ -241,20 +242,38 @@ def fit_tags(head: nn.Sequential, train: Examples, watched: Examples, kept: floa
                 optimizer.step()
             score = _score(own.eval(), watched)
             if sum(score) > sum(best):
-                best, chosen, chosen_weight = score, copy.deepcopy(own), weight
+                best, chosen = score, copy.deepcopy(own)
                 log.info("weight %.0f, epoch %d: mAP %.3f, top-1 %.3f", weight, epoch, *score)
-    shift_labeled(chosen, train.labeled.any(dim=0), chosen_weight / kept)
+    shift_labeled(chosen, train.labeled.any(dim=0), watched, kept)
     return chosen.requires_grad_(requires_grad=False)
 
 
 @torch.no_grad()
-def shift_labeled(head: nn.Sequential, is_labeled: Tensor, weight: float) -> None:
-    """Bring the odds of labeled classes to what the weight of training would have made them.
+def shift_labeled(
+    head: nn.Sequential, is_labeled: Tensor, watched: Examples, weight: float
+) -> None:
+    """Bring the odds of labeled classes to where the loss on what is watched is least.
 
-    A positive that counts `weight` times as much has as many times its odds; the order of the
-    labeled classes stays as it is.
+    A class that was fitted with a greater weight is too likely beside those that only the teacher
+    knows. One shift serves all labeled classes, so that their order stays as it is.
+
+    Args:
+        head: Layers of the tags, whose last bias changes.
+        is_labeled: Which tags are labeled, (tags,).
+        watched: Examples to choose by.
+        weight: How much a label counts.
     """
-    head[-1].bias -= is_labeled * np.log(max(1.0, weight))
+    watched = Examples(*(column[watched.known] for column in watched))
+    logits: Tensor = head(watched.embedding)
+    share = 1.0 + (weight - 1.0) * watched.labeled
+
+    def loss(shift: float) -> float:
+        shifted = logits + shift * is_labeled
+        return float(nnf.binary_cross_entropy_with_logits(shifted, watched.truth, share))
+
+    shift = min(SHIFTS, key=loss)
+    log.info("labeled tags are shifted by %.1f", shift)
+    head[-1].bias += shift * is_labeled
 
 
 def fit_scenes(head: nn.Linear, train: Examples, watched: Examples) -> nn.Linear:

@@ -46,7 +46,7 @@ def top1(layers: nn.Sequential, of: Examples) -> float:
 
 def test_tags_follow_labels(head: nn.Sequential) -> None:
     watched, test = examples(120, 2), examples(200, 3)
-    fitted = heads.fit_tags(head, examples(600, 1), watched, LABEL_WEIGHT)
+    fitted = heads.fit_tags(head, examples(4_000, 1), watched, LABEL_WEIGHT)
     assert top1(head, test) < 0.6
     assert top1(fitted, test) > 0.9
     assert not any(parameter.requires_grad for parameter in fitted.parameters())
@@ -54,7 +54,7 @@ def test_tags_follow_labels(head: nn.Sequential) -> None:
 
 def test_what_is_no_gain_is_not_taken(head: nn.Sequential) -> None:
     watched = examples(120, 2)
-    good = heads.fit_tags(head, examples(600, 1), watched, LABEL_WEIGHT)
+    good = heads.fit_tags(head, examples(4_000, 1), watched, LABEL_WEIGHT)
     assert heads.fit_tags(good, examples(300, 1, labeled=False), watched, LABEL_WEIGHT) is good
 
 
@@ -135,3 +135,14 @@ def test_soundscapes_are_read_up_to_the_grus(bank: Bank) -> None:
     assert read.active.shape == (18, 62, 1)
     again = MixtureSampler(bank, SETTINGS, seed=1).draw(16, 10.0)
     assert bool((read.active[:16] == (again.event[:, :62] > 0.5)).all())
+
+
+def test_labeled_tags_are_as_likely_as_the_watched_say(head: nn.Sequential) -> None:
+    watched = examples(400, 2)
+    is_labeled = watched.labeled.any(dim=0)
+    fitted = heads.fit_tags(head, examples(4_000, 1), watched, LABEL_WEIGHT)
+    before = fitted[-1].bias.clone()
+    with torch.no_grad():
+        fitted[-1].bias -= 1.5 * is_labeled
+    heads.shift_labeled(fitted, is_labeled, watched, LABEL_WEIGHT)
+    torch.testing.assert_close(fitted[-1].bias, before, atol=0.11, rtol=0.0)
