@@ -24,7 +24,7 @@ def test_equals_the_authors_network(name: str) -> None:
     with torch.no_grad():
         log_mel = teacher.frontend(golden["wave32k"][None])
         outputs = teacher.infer(log_mel)
-    torch.testing.assert_close(log_mel[0], golden["log_mel"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(log_mel[0], golden["log_mel"], rtol=0, atol=1e-4)
     torch.testing.assert_close(outputs.tag[0], golden["logits"], rtol=0, atol=1e-4)
     torch.testing.assert_close(outputs.embedding[0], golden["embedding"], rtol=0, atol=1e-5)
 
