@@ -273,7 +273,8 @@ def shift_labeled(
 
     shift = min(SHIFTS, key=loss)
     log.info("labeled tags are shifted by %.1f", shift)
-    head[-1].bias += shift * is_labeled
+    last: Any = head[-1]
+    last.bias += shift * is_labeled
 
 
 def fit_scenes(head: nn.Linear, train: Examples, watched: Examples) -> nn.Linear:
