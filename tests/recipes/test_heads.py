@@ -146,3 +146,16 @@ def test_labeled_tags_are_as_likely_as_the_watched_say(head: nn.Sequential) -> N
         fitted[-1].bias -= 1.5 * is_labeled
     heads.shift_labeled(fitted, is_labeled, watched, LABEL_WEIGHT)
     torch.testing.assert_close(fitted[-1].bias, before, atol=0.11, rtol=0.0)
+
+
+def test_a_tag_of_most_recordings_does_not_come_before_all_others(head: nn.Sequential) -> None:
+    watched = examples(400, 2)
+    fitted = heads.fit_tags(head, examples(4_000, 1), watched, LABEL_WEIGHT)
+    usual = int(watched.labeled.sum(dim=0).argmax())
+    with torch.no_grad():
+        fitted[-1].bias[usual] += 2.0
+    many = [i for i, tag in enumerate(watched.labeled.argmax(dim=1)) if tag == usual] * 3
+    rows = torch.tensor([*range(400), *many])
+    before = top1(fitted, watched)
+    heads.shift_frequent(fitted, Examples(*(column[rows] for column in watched)))
+    assert top1(fitted, watched) > before
