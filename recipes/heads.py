@@ -285,18 +285,18 @@ def shift_frequent(head: nn.Sequential, watched: Examples) -> None:
 
     A third of the recordings is speech, of a few collections; beside it, others would come second.
     """
-    labeled = watched.labeled[watched.labeled.any(dim=1)]
-    logits: Tensor = head(watched.embedding)[watched.labeled.any(dim=1)]
+    rows = watched.labeled.any(dim=1)
+    labeled, logits = watched.labeled[rows], head(watched.embedding[rows])
     last: Any = head[-1]
     for tag in (labeled.mean(dim=0) > FREQUENT).nonzero().flatten().tolist():
-        hits = []
-        for shift in sorted(SHIFTS, key=abs):
+
+        def top1(shift: float, tag: int = tag) -> float:
             shifted = logits.clone()
             shifted[:, tag] += shift
-            first = shifted.argmax(dim=1, keepdim=True)
-            hits.append((float(labeled.gather(1, first).mean()), -abs(shift), shift))
-        accuracy, _, shift = max(hits)
-        log.info("tag %d is shifted by %.1f: top-1 of all tags %.3f", tag, shift, accuracy)
+            return float(labeled.gather(1, shifted.argmax(dim=1, keepdim=True)).mean())
+
+        shift = max(sorted(SHIFTS, key=abs), key=top1)  # of equals the smallest
+        log.info("tag %d is shifted by %.1f: top-1 of all tags %.3f", tag, shift, top1(shift))
         last.bias[tag] += shift
 
 
