@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dcasenet.errors import DcasenetError
 from dcasenet.inference.explain import Explanation, explain
-from dcasenet.inference.process import first_process, refuse_fork
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.models.base import Outputs
 from dcasenet.models.frontend import LogMel
@@ -80,7 +82,7 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
             )
         super().__init__()
         if torch.get_num_threads() > 1:  # some have been at work on the weights
-            first_process()
+            _first_process()
         self.refresh()
         self.spec = spec
         self.frontend = frontend
@@ -187,10 +189,10 @@ class SoundModel(SoundVerbs[Tensor], nn.Module):
         """Featurize a batch and run the network on it; see `SoundVerbs.infer`.
 
         Raises:
-            DcasenetError: The process was forked after a model had been loaded; see `refuse_fork`.
+            DcasenetError: The process, with several threads, was forked after a model was loaded.
         """
         if torch.get_num_threads() > 1:
-            refuse_fork(first_process(), "torch.set_num_threads(1) in each")
+            _refuse_fork()
         by_task: dict[Task | None, list[str]] = {}
         for name in outputs:
             task: Any = {"embedding": backbone, "fine_event": "event"}.get(name, name)
@@ -416,3 +418,19 @@ def _outputs(network: Any, log_mel: Tensor, names: Sequence[str]) -> dict[str, T
     if "fine_event" in names:
         values["fine_event"] = network.fine_events(log_mel)
     return values
+
+
+@cache
+def _first_process() -> int:
+    """Return the process that called this first: this one, or the one that it was forked from."""
+    return os.getpid()
+
+
+def _refuse_fork() -> None:
+    """Refuse to wait for threads that only the process has that this one was forked from."""
+    if _first_process() != os.getpid():
+        raise DcasenetError(
+            "This process was forked from one that had loaded a model, and the threads that "
+            "compute stayed there: the call would never end. Start processes with "
+            "multiprocessing.get_context('spawn'), or type torch.set_num_threads(1) in each first."
+        )

@@ -109,7 +109,7 @@ def write_ranges(path: Path, model: SoundModel, ranges: Ranges, protocol: str) -
 
 def _waveforms(model: SoundModel, recordings: Sequence[Audio]) -> Iterator[Floats]:
     """Yield the waveforms of each recording as the model reads them."""
+    longest = grid_of(model.spec, "tag").size
     for recording in read_each(recordings, None):
         audio = prepare(recording, model.spec)
-        waveform = audio.waveforms[:, : grid_of(model.spec, "tag").size]
-        yield long_enough(waveform, model.spec)
+        yield long_enough(audio.waveforms[:, :longest], model.spec)

@@ -139,11 +139,13 @@ class Graph(nn.Module):
         self.log_mel = GraphLogMel(model.frontend)
         self.tasks = tuple(tasks)
         self.names: list[str] = []
-        networks = model.networks
-        self.network = _whole(networks[None]) if None in networks else None
-        self.members = nn.ModuleDict()
-        if self.network is None:
-            self.members.update({task: _whole(networks[task]) for task in tasks})
+        networks = {
+            task: _whole(network)
+            for task, network in model.networks.items()
+            if task in (None, *tasks)
+        }
+        self.network = networks.get(None)
+        self.members = nn.ModuleDict({task: own for task, own in networks.items() if task})
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         """Return the outputs for a batch of waveforms."""

@@ -36,8 +36,8 @@ def assemble(
     Raises:
         WeightsError: The architecture is unknown, or tensors are missing, extra or misshapen.
     """
-    frontend = LogMel(spec.frontend)
     network = empty_network(spec, where, tensors)
+    frontend = LogMel(spec.frontend)
     expected = {FRONTEND + name: tensor for name, tensor in frontend.state_dict().items()}
     expected |= {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
     _check(tensors, expected, where)

@@ -59,7 +59,7 @@ def _read(name: StrPath, stage: str, weights: StrPath | None, access: Access) ->
     if weights is not None:
         return _from_weights(str(name), Path(weights), access)
     if isinstance(name, str) and name in manifest.ARCHITECTURES:
-        return _from_manifest(manifest.find(name, stage), access)
+        return _from_manifest(name, stage, access)
     if isinstance(name, str):
         name = repository_of(name)
     text, path = os.fspath(name), Path(name).expanduser()
@@ -93,21 +93,22 @@ def repository_of(text: str) -> str:
     return TREE.sub(r"@\g<revision>", text[found.end() :]).rstrip("/")
 
 
-def _from_manifest(spec: ModelSpec, access: Access) -> ModelParts:
-    if spec.members:
-        loaders = {
-            task: partial(_network_of_stage, spec.name, stage, access)
-            for task, stage in spec.members.items()
-        }
-        return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
-    path = cache.obtain(spec, access)
-    tensors, stored = checkpoint.read(path)
-    parts = assemble(tensors, spec, f"{sources.describe(spec)}: {path}")
-    return with_measured(spec, stored), *parts
+def _from_manifest(name: str, stage: str, access: Access) -> ModelParts:
+    spec = manifest.find(name, stage)
+    if not spec.members:
+        path = cache.obtain(spec, access)
+        tensors, stored = checkpoint.read(path)
+        parts = assemble(tensors, spec, f"{sources.describe(spec)}: {path}")
+        return with_measured(spec, stored), *parts
+    loaders = {
+        task: partial(_network_of_stage, name, stage, access)
+        for task, stage in spec.members.items()
+    }
+    return spec, LogMel(spec.frontend).eval(), ComposedNetwork(loaders)
 
 
 def _network_of_stage(name: str, stage: str, access: Access) -> nn.Module:
-    return _from_manifest(manifest.find(name, stage), access)[2]
+    return _from_manifest(name, stage, access)[2]
 
 
 def _from_weights(name: str, path: Path, access: Access) -> ModelParts:
