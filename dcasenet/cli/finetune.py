@@ -69,6 +69,14 @@ def finetune(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="What in a file's name says which recording it was cut from, such as '^[^_]+': "
+            "no recording is then both trained on and held out.",
+        ),
+    ] = None,
     work_dir: Annotated[
         Path | None, typer.Option(help="Folder for decoded audio and checkpoints, to resume from.")
     ] = None,
@@ -93,6 +101,7 @@ def finetune(
             "mixup": mixup,
             "validation": validation,
             "seed": seed,
+            "group": group,
             "work_dir": work_dir,
         }
         report = None

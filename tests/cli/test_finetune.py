@@ -62,6 +62,23 @@ def test_finetune_writes_a_model_and_says_how_to_use_it(
     assert dcasenet.load(output).spec.tasks == ("tag",)
 
 
+def test_files_of_one_recording_stay_together(base: Path, sounds: Path, tmp_path: Path) -> None:
+    for file in sorted(sounds.glob("*/*.wav")):
+        file.rename(file.with_name(f"{file.parent.name}{int(file.stem) // 2}_{file.name}"))
+    rest = ["-o", str(tmp_path / "out"), "--model", str(base), "--group", "^[a-z]+[0-9]"]
+    done = CliRunner().invoke(app, ["finetune", str(sounds), "--task", "scene", *rest])
+    assert done.exit_code == 0, done.output
+    protocol = dcasenet.load(tmp_path / "out").spec.protocol
+    assert "4 held-out examples of 2 recordings" in protocol, protocol
+    folds = ["finetune", str(sounds), "--task", "scene", *rest, "--folds", "2", "--overwrite"]
+    done = CliRunner().invoke(app, folds)
+    assert done.exit_code == 0, done.output
+    assert "2 folds over 8 examples of 4 recordings" in done.stdout
+    rest[-1] = "^[0-9]"
+    wrong = CliRunner().invoke(app, ["finetune", str(sounds), "--task", "scene", *rest])
+    assert wrong.exit_code == 2
+
+
 def test_finetune_refuses_wrong_calls(base: Path, sounds: Path, tmp_path: Path) -> None:
     rest = ["-o", str(tmp_path / "out"), "--model", str(base)]
     wrong_task = CliRunner().invoke(app, ["finetune", str(sounds), "--task", "speech", *rest])

@@ -20,7 +20,7 @@ from dcasenet.inference.model import SoundModel
 from dcasenet.spec import ModelSpec, Task
 from dcasenet.text import json_text
 from dcasenet.train.data.dataset import Example, SoundDataset, Split
-from dcasenet.train.data.resolve import as_dataset
+from dcasenet.train.data.resolve import Group, as_dataset
 from dcasenet.train.data.splits import hold_out, k_folds
 from dcasenet.train.finetuning.data import FinetuningData, gather, n_recordings
 from dcasenet.train.finetuning.evaluation import Evaluation, evaluate, predict, verb
@@ -136,7 +136,7 @@ class CrossValidation:
         return self.to_text()
 
 
-def cross_validate(
+def cross_validate(  # noqa: PLR0913 - the options of `finetune` that it shares
     model: SoundModel,
     data: str | os.PathLike[str] | SoundDataset,
     task: Task,
@@ -145,6 +145,7 @@ def cross_validate(
     freeze: Freeze = "trunk",
     validation: float = 0.2,
     seed: int = 0,
+    group: Group | None = None,
     work_dir: str | os.PathLike[str] | None = None,
     **options: Unpack[RecipeOptions],
 ) -> CrossValidation:
@@ -165,6 +166,7 @@ def cross_validate(
         freeze: As for `finetune`.
         validation: Share of a training split that is held out for choices.
         seed: Of everything random.
+        group: As for `finetune`.
         work_dir: As for `finetune`.
         **options: As for `finetune` without freeze.
 
@@ -192,7 +194,7 @@ def cross_validate(
         (1.0, [[4, 0], [0, 4]])
     """
     check_freeze(freeze)
-    dataset = _all_folds(as_dataset(data, task, validation=0.0, seed=seed))
+    dataset = _all_folds(as_dataset(data, task, validation=0.0, seed=seed, group=group))
     recipe = recipe_for(model, dataset, seed, options)
     spec, _ = own_network(model, task)
     with nullcontext(work_dir) if work_dir is not None else TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from dcasenet.inference.model import SoundModel
 from dcasenet.spec import Task
 from dcasenet.train.data.dataset import SoundDataset
-from dcasenet.train.data.resolve import as_dataset
+from dcasenet.train.data.resolve import Group, as_dataset
 from dcasenet.train.finetuning.cross_validation import (
     CrossValidation,
     all_to_train,
@@ -42,6 +42,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
     validation: float = 0.2,
     folds: int | CrossValidation | None = None,
     seed: int = 0,
+    group: Group | None = None,
     work_dir: str | os.PathLike[str] | None = None,
 ) -> SoundModel:
     """Teach a model the labels of somebody's own recordings.
@@ -71,6 +72,8 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
             which gives the report), or such a report. Its figures go into the spec, and a linear
             head is then trained on everything.
         seed: Of everything random; the same machine, seed and data give the same model.
+        group: Gives the recording that a file of a folder or table was cut from, so that no
+            recording is both trained on and held out, such as ``"^[^_]+"``; see `as_dataset`.
         work_dir: Folder for decoded audio, checkpoints and logs; with it, a run that was
             interrupted goes on from its last epoch. By default a temporary one.
 
@@ -79,7 +82,7 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
         and training data on. `SoundModel.save_pretrained` saves it.
 
     Raises:
-        ValueError: The task, `freeze` or a number is none.
+        ValueError: The task, `freeze`, `group` or a number is none.
         DcasenetError: The data cannot be trained on or is labeled for another task, or the loss is
             not finite.
         AudioError, WeightsError: See `dcasenet.load`.
@@ -117,13 +120,14 @@ def finetune(  # noqa: PLR0913 - the one function that takes every option there 
                 freeze=freeze,
                 validation=validation,
                 seed=seed,
+                group=group,
                 work_dir=folder,
                 **options,
             )
         # A head that folds have chosen the decay of needs no validation split.
         is_chosen = isinstance(report, CrossValidation) and freeze == "trunk"
         share = 0.0 if is_chosen else validation
-        dataset = as_dataset(data, task, validation=share, seed=seed)
+        dataset = as_dataset(data, task, validation=share, seed=seed, group=group)
         if is_chosen:
             dataset = all_to_train(dataset)
         recipe = recipe_for(model, dataset, seed, options)

@@ -160,6 +160,26 @@ def test_folder_table_and_data_set_are_all_data(miniatures: ModuleType, tmp_path
     assert as_dataset(folder_data, "scene") is folder_data
 
 
+def test_a_pattern_says_which_files_are_one_recording(tmp_path: Path) -> None:
+    for name in ("dog/a_1", "dog/a_2", "dog/b_1", "dog/b_2", "rain/c_1", "rain/c_2", "rain/d_1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.wav").touch()
+    for pattern in ("^[^_]+", "^(.)_", lambda path: path.name[0]):
+        data = as_dataset(tmp_path, "scene", validation=0.5, group=pattern)
+        assert {example.recording for example in data.examples} == {*"abcd"}
+        held_out = {e.recording for e in data.split("validation")}
+        assert len(held_out) == 2
+        assert not held_out & {e.recording for e in data.split("train")}
+    with pytest.raises(ValueError, match=r"group='\(' is not a regular expression: missing \)"):
+        as_dataset(tmp_path, "scene", group="(")
+    with pytest.raises(
+        ValueError, match=r"group='\^\[ab\]' finds nothing in the name of .*c_1\.wav"
+    ):
+        as_dataset(tmp_path, "scene", group="^[ab]")
+    with pytest.raises(ValueError, match=r"is for a folder or a table.*Leave group out"):
+        as_dataset(data, "scene", group="^[ab]")
+
+
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DcasenetError, match=r"neither a folder nor a table .*nowhere.*Accepted"):
         as_dataset(tmp_path / "nowhere", "scene")
