@@ -102,7 +102,7 @@ class GraphLogMel32(GraphLogMel):
         return ((mel + 1e-5).log() + 4.5) / 5.0
 
 
-class Tags(nn.Module):
+class TagNetwork(nn.Module):
     """Logits of the clip alone; the input is a waveform, or the log-mel where that is given."""
 
     def __init__(self, teacher: Teacher, frontend: nn.Module) -> None:
@@ -123,7 +123,7 @@ def exported(width: float, *, from_waveform: bool) -> Any:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Tags(teacher, frontend).eval(),
+            TagNetwork(teacher, frontend).eval(),
             (inputs,),
             written,
             dynamo=False,

@@ -18,7 +18,7 @@ from dcasenet.cli import weights as cli_weights
 from dcasenet.cli.answering import CommandQuery, respond
 from dcasenet.cli.options import (
     STDIN,
-    EventOptions,
+    DetectionOptions,
     Level,
     ModelOptions,
     OutputOptions,
@@ -173,7 +173,7 @@ def tags(
 def events(
     files: Paths,
     of_model: ModelOptions,
-    how: EventOptions,
+    how: DetectionOptions,
     reading: ReadingOptions,
     to: OutputOptions,
 ) -> None:

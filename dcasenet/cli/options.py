@@ -171,7 +171,7 @@ class ModelOptions(CheckpointOptions):
 
 
 @dataclass(frozen=True)
-class EventOptions:
+class DetectionOptions:
     """How events are found."""
 
     threshold: ThresholdOption = None

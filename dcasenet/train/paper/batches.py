@@ -1,4 +1,4 @@
-"""The paper's three streams: crops of scene clips, of tag clips, of event recordings' log-mels.
+"""The paper's three samplers: crops of scene clips, of tag clips, of event recordings' log-mels.
 
 Source: the authors' ``dataloaders.py`` and ``utils.py``.
 """
@@ -47,7 +47,7 @@ class Labeled(NamedTuple):
 PaperBatch = dict[Task, Labeled]
 
 
-class Stream(Protocol):
+class TaskSampler(Protocol):
     """Training examples of one task."""
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Stream(Protocol):
         """Return a random crop of an example, and its truth."""
 
 
-class ClipStream:
+class ClipSampler:
     """Scene or tag clips: 5 s of waveform at random; a shorter clip is doubled until it has them.
 
     Args:
@@ -95,7 +95,7 @@ class ClipStream:
         return crop(waveform, self._n_samples, random), self._truth[index]
 
 
-class EventStream:
+class EventSampler:
     """Event recordings: 30 s of a log-mel that was normalized over the whole recording.
 
     A crop of 1,500 frames has 37 steps of 0.8 s; its last 4 of 300 rows have none and are not
@@ -166,11 +166,11 @@ class EventStream:
 class PaperBatches(Dataset[PaperBatch]):
     """One epoch of batches; batch i of epoch e depends on the seed, e, i and the rank alone.
 
-    A stream gives every example once, in a random order, then every example again in another one.
-    Of several processes, each takes every so-manieth batch of the same streams.
+    A sampler gives every example once, in a random order, then every example again in another one.
+    Of several processes, each takes every n-th batch of the same samplers.
 
     Args:
-        streams: Training examples of each task.
+        samplers: Training examples of each task.
         recipe: Batch sizes, steps per epoch, seed.
         epoch: Number of the epoch.
         rank: Which of several processes that train together.
@@ -179,13 +179,13 @@ class PaperBatches(Dataset[PaperBatch]):
 
     def __init__(
         self,
-        streams: Mapping[Task, Stream],
+        samplers: Mapping[Task, TaskSampler],
         recipe: PaperRecipe,
         epoch: int,
         rank: int = 0,
         n_ranks: int = 1,
     ) -> None:
-        self._streams, self._recipe = streams, recipe
+        self._samplers, self._recipe = samplers, recipe
         self._epoch, self._rank, self._n_ranks = epoch, rank, n_ranks
         self._orders: dict[tuple[Task, int], NDArray[np.int64]] = {}
 
@@ -197,18 +197,18 @@ class PaperBatches(Dataset[PaperBatch]):
             raise IndexError(f"There is no batch {index} among {len(self)}.")
         step = (self._epoch * len(self) + index) * self._n_ranks + self._rank
         batch: PaperBatch = {}
-        for task, stream in self._streams.items():
+        for task, sampler in self._samplers.items():
             size = self._recipe.batch_size(task)
-            drawn = [self._draw(task, stream, step * size + i) for i in range(size)]
+            drawn = [self._draw(task, sampler, step * size + i) for i in range(size)]
             sounds, truths = (np.stack(values) for values in zip(*drawn, strict=True))
             batch[task] = Labeled(torch.from_numpy(sounds), torch.from_numpy(truths))
         return batch
 
-    def _draw(self, task: Task, stream: Stream, position: int) -> tuple[Floats, Floats]:
-        """Draw what is at a place of a stream that has no end."""
-        sweep, place = divmod(position, len(stream))
+    def _draw(self, task: Task, sampler: TaskSampler, position: int) -> tuple[Floats, Floats]:
+        """Draw what is at a place of a sampler that has no end."""
+        sweep, place = divmod(position, len(sampler))
         if (task, sweep) not in self._orders:
             seed = [self._recipe.seed, TASKS.index(task), sweep]
-            self._orders[task, sweep] = np.random.default_rng(seed).permutation(len(stream))
+            self._orders[task, sweep] = np.random.default_rng(seed).permutation(len(sampler))
         crops = np.random.default_rng([self._recipe.seed, TASKS.index(task), sweep, place, 1])
-        return stream.draw(int(self._orders[task, sweep][place]), crops)
+        return sampler.draw(int(self._orders[task, sweep][place]), crops)

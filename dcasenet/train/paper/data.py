@@ -1,4 +1,4 @@
-"""The paper's data sets as training reads them: decoded once, as streams and a validation set."""
+"""The paper's data sets as training reads them: decoded once, as samplers and a validation set."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dcasenet.train.data.features import extract
 from dcasenet.train.data.store import decode_examples
 from dcasenet.train.engine.validation import ValidationBatch, share_of
 from dcasenet.train.paper.batches import (
-    ClipStream,
-    EventStream,
+    ClipSampler,
+    EventSampler,
     PaperBatch,
     PaperBatches,
-    Stream,
+    TaskSampler,
 )
 from dcasenet.train.paper.recipe import PaperRecipe
 from dcasenet.train.paper.validation import PaperValidationSet
@@ -34,12 +34,12 @@ class PaperData:
 
     Attributes:
         sets: Task → data set.
-        streams: Task → training examples.
+        samplers: Task → training examples.
         validation_set: The validation set.
     """
 
     sets: Mapping[Task, SoundDataset]
-    streams: Mapping[Task, Stream]
+    samplers: Mapping[Task, TaskSampler]
     validation_set: PaperValidationSet
 
     @property
@@ -68,7 +68,7 @@ def paper_data(sets: Mapping[Task, SoundDataset], recipe: PaperRecipe, cache: Pa
         )
     selection: Split = "test" if recipe.select_on_test else "validation"
     rate = FrontEndSettings().sample_rate
-    streams: dict[Task, Stream] = {}
+    samplers: dict[Task, TaskSampler] = {}
     stores = {}
     for task in recipe.tasks:
         data = sets[task]
@@ -83,11 +83,13 @@ def paper_data(sets: Mapping[Task, SoundDataset], recipe: PaperRecipe, cache: Pa
             device = "cuda" if torch.cuda.is_available() else "cpu"
             frontend = LogMel(FrontEndSettings()).eval().to(device)
             features = extract(usable, stores[task], frontend, cache)
-            streams[task] = EventStream(data.labels, usable, features, recipe.event_seconds)
+            samplers[task] = EventSampler(data.labels, usable, features, recipe.event_seconds)
         else:
-            streams[task] = ClipStream(task, data.labels, usable, stores[task], recipe.clip_seconds)
+            samplers[task] = ClipSampler(
+                task, data.labels, usable, stores[task], recipe.clip_seconds
+            )
     chosen = {task: sets[task] for task in recipe.tasks}
-    return PaperData(chosen, streams, PaperValidationSet(chosen, stores, selection))
+    return PaperData(chosen, samplers, PaperValidationSet(chosen, stores, selection))
 
 
 def _examples_of(data: SoundDataset, split: Split) -> list[Example]:
@@ -123,7 +125,7 @@ class PaperModule(lightning.LightningDataModule):
         epoch, rank, n_ranks = 0, 0, 1
         if trainer is not None:
             epoch, rank, n_ranks = trainer.current_epoch, trainer.global_rank, trainer.world_size
-        batches = PaperBatches(self._data.streams, self._recipe, epoch, rank, n_ranks)
+        batches = PaperBatches(self._data.samplers, self._recipe, epoch, rank, n_ranks)
         on_gpu = torch.cuda.is_available()
         return DataLoader(batches, batch_size=None, num_workers=self._workers, pin_memory=on_gpu)
 

@@ -12,7 +12,7 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.spec import FrontEndSettings
 from dcasenet.train.data.features import FeatureStore, extract
 from dcasenet.train.data.store import WaveformStore, decode_examples
-from dcasenet.train.paper.batches import ClipStream, EventStream, PaperBatches
+from dcasenet.train.paper.batches import ClipSampler, EventSampler, PaperBatches
 from dcasenet.train.paper.data import PaperData, paper_data
 
 
@@ -43,7 +43,7 @@ def test_the_recipe_is_the_authors(job: ModuleType) -> None:
 
 
 def test_batches_have_the_shapes_they_say(job: ModuleType, data: PaperData) -> None:
-    batch = PaperBatches(data.streams, job.RECIPE, epoch=0)[0]
+    batch = PaperBatches(data.samplers, job.RECIPE, epoch=0)[0]
     assert batch["scene"].sound.shape == (2, 43_201)
     assert batch["tag"].sound.shape == (2, 43_201)
     assert batch["event"].sound.shape == (2, 128, 200)
@@ -70,7 +70,7 @@ def test_every_example_comes_once_in_each_sweep(job: ModuleType, data: PaperData
     assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == [0, 1, 2, 3, 4, 5]
     assert first != second
     assert first == epoch(0)
-    # Two processes share one stream: together they read what one with twice the batch does.
+    # Two processes share one sampler: together they read what one with twice the batch does.
     halves = [epoch(0, rank=rank, n_ranks=2) for rank in (0, 1)]
     doubled = PaperBatches({"scene": Numbers()}, replace(recipe, n_scene=4), 0)
     for index, batch in enumerate(doubled):
@@ -84,15 +84,17 @@ def test_short_clips_are_doubled_and_long_ones_cut_anywhere(
     sets = job.paper_sets(paper_folder)
     examples = sets["tag"].split("train")
     store = decode_examples(examples, paper_folder, 24_000)
-    stream = ClipStream("tag", job.TAGS, examples, store, seconds=1.0)
+    sampler = ClipSampler("tag", job.TAGS, examples, store, seconds=1.0)
     random = np.random.default_rng(0)
     short = store.waveform(examples[0])  # 0.4 s, doubled twice
-    cut, truth = stream.draw(0, random)
+    cut, truth = sampler.draw(0, random)
     assert len(cut) == 24_001
     assert truth.tolist() == [1, 1, 0]
     assert np.array_equal(cut[: 24_001 - len(short)], cut[len(short) :])
     scenes = sets["scene"].split("train")
-    long = ClipStream("scene", job.SCENES, scenes, decode_examples(scenes, paper_folder, 24_000), 1)
+    long = ClipSampler(
+        "scene", job.SCENES, scenes, decode_examples(scenes, paper_folder, 24_000), 1
+    )
     starts = {long.draw(0, random)[0].tobytes() for _ in range(5)}
     assert len(starts) == 5
 
@@ -105,9 +107,9 @@ def test_events_are_normalized_as_a_whole_and_then_cut(
     assert features.n_frames(examples[1]) == whole.shape[1] == 320
     cut = features.crop(examples[1], 100, 200)
     assert np.abs(cut - whole[:, 100:300].numpy()).max() < 0.01  # float16
-    stream = EventStream(job.EVENTS, examples, features, seconds=4.0)
+    sampler = EventSampler(job.EVENTS, examples, features, seconds=4.0)
     for seed in range(20):
-        sound, truth = stream.draw(1, np.random.default_rng(seed))
+        sound, truth = sampler.draw(1, np.random.default_rng(seed))
         first = next(
             i for i in range(0, 121, 5) if np.array_equal(sound, features.crop(examples[1], i, 200))
         )
@@ -132,7 +134,7 @@ def test_recordings_shorter_than_a_crop_are_refused(
 ) -> None:
     examples = job.paper_sets(paper_folder)["event"].split("train")
     with pytest.raises(DcasenetError, match="None of the 2 event recordings is 30 s long"):
-        EventStream(job.EVENTS, examples, features, seconds=30.0)
+        EventSampler(job.EVENTS, examples, features, seconds=30.0)
 
 
 def test_recordings_shorter_than_a_crop_are_counted(
@@ -145,8 +147,8 @@ def test_recordings_shorter_than_a_crop_are_counted(
     examples = job.paper_sets(paper_folder)["event"].split("train")
     n_frames = {example.key: n for example, n in zip(examples, (199, 320), strict=True)}
     monkeypatch.setattr(features, "n_frames", lambda example: n_frames[example.key])
-    stream = EventStream(job.EVENTS, examples, features, seconds=4.0)
-    assert len(stream) == 1
+    sampler = EventSampler(job.EVENTS, examples, features, seconds=4.0)
+    assert len(sampler) == 1
     assert "1 of 2 event recordings are not trained on: they are shorter than 4 s" in caplog.text
 
 

@@ -29,7 +29,7 @@ def labels(job: ModuleType) -> dict[Task, tuple[str, ...]]:
 @pytest.fixture(scope="module")
 def batch(job: ModuleType, paper_folder: Path) -> PaperBatch:
     data = paper_data(job.paper_sets(paper_folder), job.RECIPE, paper_folder)
-    return PaperBatches(data.streams, job.RECIPE, epoch=0)[0]
+    return PaperBatches(data.samplers, job.RECIPE, epoch=0)[0]
 
 
 @pytest.mark.parametrize("architecture", ["v1", "v2", "v3"])
