@@ -184,7 +184,7 @@ def _event_figures(
     n_labels = results[0].reference.shape[1]
     for name, collar in COLLARS.items():
         counts = np.stack([event_counts(f.events, f.found, n_labels, collar) for f in results])
-        standard |= event_figures("event", name, by_recording(counts, of))
+        standard |= event_figures("event", f"{name}_with_offset", by_recording(counts, of))
     blocks = by_recording(np.stack([paper_counts(f.reference, f.prediction) for f in results]), of)
     paper: dict[str, Figure] = {
         "paper_f1": lambda weights: paper_f1(np.tensordot(weights, blocks, axes=1)),
