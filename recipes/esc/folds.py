@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 import dcasenet
 from dcasenet.models.frontend import LogMel
+from dcasenet.train.engine.precision import has_fast_bfloat16
 from recipes.bank import decode_whole
 from recipes.recordings import LabeledClip, read_recordings
 
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips = clips_of(((r, decode_whole(r, options.data)) for r in recordings), device)
     model = dcasenet.load("v3", weights=options.checkpoint).to(device)
     settings = FineTuning(epochs=options.epochs)
-    half = torch.bfloat16 if device.type == "cuda" else None
+    half = torch.bfloat16 if has_fast_bfloat16(device.type) else None
     tuned = range(1, N_FOLDS + 1) if options.epochs else ()
     found = evaluate(model.frontend, model.network, clips, tuned, settings, half)
     sys.stdout.write(f"{found}\n")
