@@ -100,13 +100,7 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimizer.step()
-        self._update_average(min(self.averaging, (1 + n_steps) / (10 + n_steps)))
-
-    @torch.no_grad()
-    def _update_average(self, decay: float) -> None:
-        own = [v for v in self.student.state_dict().values() if v.is_floating_point()]
-        kept = [v for v in self.average.state_dict().values() if v.is_floating_point()]
-        torch._foreach_lerp_(kept, own, 1.0 - decay)
+        follow(self.average, self.student, n_steps, self.averaging)
 
     def state(self) -> dict[str, Any]:
         """Return all that is needed to go on."""
@@ -241,22 +235,7 @@ class StudentTrainer:
     def _features(self, mixtures: Mixtures) -> Tensor:
         """Return what the students read: the front ends are equal, so one pass serves all."""
         log_mel = self.learners[0].student.frontend(mixtures.degraded)
-        return self._mask(log_mel)
-
-    def _mask(self, log_mel: Tensor) -> Tensor:
-        """Mask one stretch of frames and one of bins in a share of the batch (SpecAugment)."""
-        n, n_mels, n_frames = log_mel.shape
-        g, device = self.mixer.generator, self.device
-
-        def stretch(size: int, longest: int) -> Tensor:
-            length = torch.rand(n, 1, generator=g, device=device) * longest
-            length *= torch.rand(n, 1, generator=g, device=device) < self.schedule.masks
-            start = torch.rand(n, 1, generator=g, device=device) * (size - length)
-            place = torch.arange(size, device=device)
-            return (place >= start) & (place < start + length)
-
-        frames, bins = stretch(n_frames, 20), stretch(n_mels, 16)
-        return log_mel.masked_fill(frames[:, None, :] | bins[:, :, None], 0.0)
+        return mask(log_mel, self.mixer.generator, self.schedule.masks)
 
     def _measure(self) -> None:
         """Measure the mean and deviation of each mel bin and of the teacher's embedding."""
@@ -371,3 +350,39 @@ class _Timer:
 
     def shares(self) -> dict[str, float]:
         return self.laps
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, n_steps: int, decay: float) -> None:
+    """Let an average of a model's weights follow it, faster in the first steps."""
+    own = [v for v in model.state_dict().values() if v.is_floating_point()]
+    kept = [v for v in average.state_dict().values() if v.is_floating_point()]
+    torch._foreach_lerp_(kept, own, 1.0 - min(decay, (1 + n_steps) / (10 + n_steps)))
+
+
+def mask(
+    log_mel: Tensor,
+    generator: torch.Generator,
+    share: float = 1.0,
+    widest: tuple[int, int] = (16, 20),
+) -> Tensor:
+    """Mask one stretch of bins and one of frames in a share of the batch (SpecAugment).
+
+    Args:
+        log_mel: (batch, bins, frames), normalized.
+        generator: Draws on its device.
+        share: Chance that there is a stretch, for each of the two.
+        widest: Most bins and most frames of a stretch.
+    """
+    n, n_mels, n_frames = log_mel.shape
+    device = log_mel.device
+
+    def stretch(size: int, longest: int) -> Tensor:
+        length = torch.rand(n, 1, generator=generator, device=device) * longest
+        length *= torch.rand(n, 1, generator=generator, device=device) < share
+        start = torch.rand(n, 1, generator=generator, device=device) * (size - length)
+        place = torch.arange(size, device=device)
+        return (place >= start) & (place < start + length)
+
+    frames, bins = stretch(n_frames, widest[1]), stretch(n_mels, widest[0])
+    return log_mel.masked_fill(frames[:, None, :] | bins[:, :, None], 0.0)

@@ -36,6 +36,7 @@ from dcasenet.models.frontend import LogMel
 from dcasenet.train.engine.precision import has_fast_bfloat16
 from recipes.bank import decode_whole
 from recipes.recordings import LabeledClip, read_recordings
+from recipes.training import follow, mask
 
 log = logging.getLogger(__name__)
 
@@ -338,7 +339,7 @@ def fine_tune(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        _follow(average, model, min(0.99, (1 + step) / (10 + step)))
+        follow(average, model, step, 0.99)
         losses.append(loss.detach())
     accuracy = _accuracy(frontend, average, _subset(clips, clips.fold == held_out))
     return FineTuned(accuracy, tuple(torch.stack(losses).tolist() if losses else ()))
@@ -369,20 +370,7 @@ def _augmented(
     mixed = (1 - share) * waveform + share * waveform[other]
     truth = nnf.one_hot(clips.target[chosen], N_CLASSES).float()
     truth = (1 - share) * truth + share * truth[other]
-    log_mel = frontend(level * mixed)
-    frames, bins = log_mel.shape[2], log_mel.shape[1]
-    begin_t, begin_f = uniform(n, 1) * (frames - 25), uniform(n, 1) * (bins - 16)
-    t, f = torch.arange(frames, device=device), torch.arange(bins, device=device)
-    masked_t = (t >= begin_t) & (t < begin_t + 25 * uniform(n, 1))
-    masked_f = (f >= begin_f) & (f < begin_f + 16 * uniform(n, 1))
-    return log_mel.masked_fill(masked_t[:, None, :] | masked_f[:, :, None], 0.0), truth
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    kept = [v for v in average.state_dict().values() if v.is_floating_point()]
-    own = [v for v in model.state_dict().values() if v.is_floating_point()]
-    torch._foreach_lerp_(kept, own, 1.0 - decay)
+    return mask(frontend(level * mixed), generator), truth
 
 
 @torch.no_grad()
