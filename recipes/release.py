@@ -26,26 +26,15 @@ from torch import Tensor
 import dcasenet
 from dcasenet.atomic import write_bytes
 from dcasenet.inference.calibration import calibration, segments
-from dcasenet.inference.events import decode_events
 from dcasenet.inference.model import SoundModel
 from dcasenet.results import Event, Events
 from dcasenet.spec import ModelSpec, OperatingCurve
-from dcasenet.train.metrics.events import event_counts
-from dcasenet.train.metrics.figures import event_figures
-from dcasenet.train.metrics.intervals import values
-from dcasenet.train.metrics.thresholds import best_thresholds
 from dcasenet.weights.checkpoint import write
 from dcasenet.weights.manifest import DEFAULT_STAGES
 from recipes import familiarity
 from recipes.bank import SAMPLE_RATE, Decoded, decode_all, in_split, waveform_of
-from recipes.evaluate import (
-    ONSET_COLLAR,
-    EvaluationSet,
-    MetricTable,
-    evaluate,
-    event_rows,
-    render,
-)
+from recipes.decoding import best_decoding
+from recipes.evaluate import EvaluationSet, MetricTable, evaluate, render
 from recipes.labels import LabelSets
 from recipes.pack import label_sets
 from recipes.package import WINDOW, one_grid, read_description
@@ -55,14 +44,9 @@ from recipes.students import N_TAUGHT_TAGS
 
 log = logging.getLogger(__name__)
 
-# What is less likely is not reported, whatever soundscapes with loud backgrounds gain by it.
-LOWEST_THRESHOLD = 0.25
-# What is likelier is reported, even of an event that is seldom right: it must not fall silent.
-HIGHEST_THRESHOLD = 0.6
 # Soundscapes of validation that thresholds and hysteresis are chosen on. In 30, an event sounds in
 # some 20 places only.
 N_WATCHED = 120
-HYSTERESES = (1.0, 0.8, 0.6, 0.5, 0.4)
 TEMPERATURES = tuple(np.round(np.geomspace(0.4, 3.0, 41), 3).tolist())
 TRAINING_DATA = (
     "{clips} recordings ({minutes} minutes), each CC0, CC BY, OGA BY, public domain or Apache-2.0; "
@@ -91,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scapes = make_soundscapes(decoded, labels, "validation", N_WATCHED)
     model = load(path)
     detected = [model.detect_events(s.waveform, SAMPLE_RATE, reject=False) for s in scapes]
-    curves, thresholds = measure_events(detected, scapes, labels)
-    spec = dataclasses.replace(spec, curves=curves, thresholds=thresholds)
-    spec = dataclasses.replace(spec, hysteresis=best_hysteresis(detected, scapes, spec))
+    thresholds, hysteresis = best_decoding(detected, scapes, labels.events)
+    spec = dataclasses.replace(spec, thresholds=thresholds, hysteresis=hysteresis)
+    spec = dataclasses.replace(spec, curves=operating_curves(detected, scapes, labels))
     train = in_split(decoded, "train")
     known = familiarity.measure(load(path), train, watched, WINDOW)
     spec = dataclasses.replace(spec, familiarity=known)
@@ -140,13 +124,10 @@ def cool(tensors: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
     return {n: (v / temperature).to(v.dtype) if n in last else v for n, v in tensors.items()}
 
 
-def measure_events(
+def operating_curves(
     detected: Sequence[Events], scapes: Sequence[Scape], labels: LabelSets
-) -> tuple[dict[str, OperatingCurve], dict[str, float]]:
-    """Return curves and thresholds of the events, over segments of soundscapes.
-
-    Curves are of one event each; thresholds are those of the best F1 of all events together.
-    """
+) -> dict[str, OperatingCurve]:
+    """Return precision and recall of each event by threshold, over segments of soundscapes."""
     parts = [
         segments(
             events,
@@ -155,30 +136,7 @@ def measure_events(
         for events, scape in zip(detected, scapes, strict=True)
     ]
     truth, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-    curves = calibration(labels.events, truth, values, len(scapes)).curves
-    best = best_thresholds(truth, values, LOWEST_THRESHOLD, HIGHEST_THRESHOLD)
-    return dict(curves), dict(zip(labels.events, best, strict=True))
-
-
-def best_hysteresis(detected: Sequence[Events], scapes: Sequence[Scape], spec: ModelSpec) -> float:
-    """Return the share of the thresholds of the best event-based F1."""
-
-    def score(share: float) -> float:
-        counts = []
-        for events, scape in zip(detected, scapes, strict=True):
-            found = decode_events(
-                events.probabilities, spec.events, events.hop, spec.thresholds, hysteresis=share
-            )
-            predicted, true = event_rows(found, scape, spec.events)
-            counts.append(
-                event_counts(true, predicted, len(spec.events), ONSET_COLLAR, offset_share=None)
-            )
-        figures = values(event_figures("event", "200ms", np.array(counts)), len(counts))
-        f1 = figures["event_f1_200ms"]
-        log.info("hysteresis %.1f: an event-based F1 of %.3f", share, f1)
-        return f1
-
-    return max(HYSTERESES, key=score)
+    return dict(calibration(labels.events, truth, values, len(scapes)).curves)
 
 
 def training_description(spec: ModelSpec, training: Sequence[Decoded]) -> dict[str, Any]:

@@ -14,18 +14,14 @@ import torch
 from safetensors.torch import load_file
 
 import dcasenet
-from dcasenet.results import Events
-from dcasenet.spec import ModelSpec
 from recipes import familiarity, release
 from recipes.bank import SAMPLE_RATE, Decoded
+from recipes.decoding import HYSTERESES, THRESHOLDS
 from recipes.labels import LabelSets
 from recipes.package import save_student
 from recipes.recordings import LabeledClip
-from recipes.release import HIGHEST_THRESHOLD, HYSTERESES, LOWEST_THRESHOLD
-from recipes.soundscapes import PlacedEvent, Scape
 from recipes.students import Student, StudentSettings
 
-STEP = 0.16
 OFFICE = "dcase2016_task2/cough"
 
 
@@ -69,7 +65,7 @@ def test_the_files_that_ship(folder: Path, clips: Sequence[Decoded]) -> None:
     spec = model.spec
     assert spec.stage == "open"
     assert spec.license == "CC BY 4.0"
-    assert LOWEST_THRESHOLD <= spec.thresholds["dog"] <= HIGHEST_THRESHOLD
+    assert spec.thresholds["dog"] in THRESHOLDS
     assert spec.hysteresis in HYSTERESES
     assert spec.context["event"].window == 10.0
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLE_RATE)
@@ -97,40 +93,6 @@ def test_the_temperature_divides_the_logits_of_the_environments_alone(folder: Pa
     torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio), rtol=1e-2, atol=0.0)
 
 
-def test_thresholds_are_where_events_and_the_rest_part(labels: LabelSets) -> None:
-    scape = scape_of(PlacedEvent(0, 1.0, 3.0))
-    for sounding, silent, lowest, highest in (
-        (0.5, 0.4, 0.4, 0.5),
-        (0.1, 0.0, LOWEST_THRESHOLD, HIGHEST_THRESHOLD),  # below what is ever reported
-        (0.9, 0.8, HIGHEST_THRESHOLD, HIGHEST_THRESHOLD),  # an event must not fall silent
-    ):
-        found = detected(probabilities(scape, sounding, silent))
-        curves, thresholds = release.measure_events([found], [scape], labels)
-        assert lowest <= thresholds["dog"] <= highest
-        assert set(curves) == {"dog"}
-
-
-@pytest.mark.parametrize(("tail", "best"), [(0.3, 0.5), (0.1, 1.0)])
-def test_an_event_lasts_as_long_as_serves_the_onsets(
-    spec: ModelSpec, tail: float, best: float
-) -> None:
-    """A dip below the threshold within an event is no second onset where it lasts on."""
-    scape = scape_of(PlacedEvent(0, 1.0, 5.0))
-    values = probabilities(scape, 0.8, 0.0)
-    values[15:18] = tail
-    chosen = release.best_hysteresis([detected(values)], [scape], spec)
-    if tail == 0.3:
-        assert 0.5 * chosen <= tail
-    else:
-        assert chosen == best
-
-
-@pytest.fixture
-def spec(labels: LabelSets) -> ModelSpec:
-    plain = dcasenet.load().spec
-    return replace(plain, events=labels.events, thresholds={"dog": 0.5}, curves={})
-
-
 def test_authors_are_credited_on_one_line_each_whatever_they_are_called(
     decoded: Sequence[Decoded],
 ) -> None:
@@ -138,17 +100,3 @@ def test_authors_are_credited_on_one_line_each_whatever_they_are_called(
     credited = release.credits_of([replace(decoded[0], recording=made)])
     assert "## a &lt;b> / c (CC0)" in credited
     assert f"- {made.key}: x y" in credited
-
-
-def scape_of(*events: PlacedEvent) -> Scape:
-    return Scape(np.zeros(8 * SAMPLE_RATE, np.float32), events, ())
-
-
-def probabilities(scape: Scape, sounding: float, silent: float) -> np.ndarray:
-    times = (np.arange(50) + 0.5) * STEP
-    active = [any(e.onset <= t < e.offset for e in scape.events) for t in times]
-    return np.where(active, sounding, silent).astype(np.float32)[:, None]
-
-
-def detected(values: np.ndarray) -> Events:
-    return Events(items=(), labels=("dog",), probabilities=values, hop=STEP, resolution=STEP)
