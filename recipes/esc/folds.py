@@ -77,7 +77,7 @@ class FineTuning:
     """
 
     epochs: int = 20
-    batch: int = 64
+    batch: int = 32
     learning_rate: float = 3e-4
     warm_up: float = 0.1
     mixup: float = 0.5
