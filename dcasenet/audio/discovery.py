@@ -82,8 +82,9 @@ def find_recordings(paths: Iterable[StrPath]) -> Listing:
         found.update(dict.fromkeys(_walk(path, passed_over) if Path(path).is_dir() else [path]))
     if not found:
         others = f" (it contains {describe_counts(passed_over)})" if passed_over else ""
+        searched = ", ".join(given) or "an empty list of paths"
         raise AudioError(
-            f"There is no recording in {', '.join(given) or 'nothing'}{others}. Give files, or "
+            f"There is no recording in {searched}{others}. Give files, or "
             f"folders with files that end in {', '.join(sorted(SUFFIXES))}."
         )
     return Listing(list(found), passed_over)

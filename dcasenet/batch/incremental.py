@@ -10,10 +10,10 @@ returns them, come at the end.
 has its best scene or five best tags, from onset to offset; those of the whole recording have no
 times.
 
-``.jsonl`` has one object per line, with ``filename`` and ``task``. ``"scene"``, ``"tag"`` and
-``"event"``: onset, offset and the values of `Scene.to_dict`, `Tags.to_dict` and `Event.to_dict`.
-``"recording"``, the last line of a job that was not stopped: the values of `Analysis.to_dict`,
-without the events.
+``.jsonl`` has one object per line, with ``filename`` and ``task``. ``"scene"`` and ``"tag"``:
+onset, offset, familiarity and is_sure of the window, and its scenes or tags as `Scene.to_dict` and
+`Tags.to_dict` have them. ``"event"``: the values of `Event.to_dict`. ``"recording"``, the last line
+of a job that was not stopped: the values of `Analysis.to_dict`, without the events.
 
 The provenance of the results is in ``<output>.provenance.json``, written last.
 """
@@ -30,6 +30,7 @@ import numpy as np
 
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import AudioInfo, ReadOptions, StreamedAudio
+from dcasenet.inference.familiarity import SHORTEST
 from dcasenet.inference.operating_points import limits_for
 from dcasenet.inference.pipeline import BATCH_SECONDS
 from dcasenet.inference.postprocess import Decoding
@@ -181,6 +182,9 @@ class _JsonLines:
 
     def __init__(self, source: str) -> None:
         self._source = source
+        # Of the most familiar window, as of a whole recording.
+        self._familiarity: float | None = None
+        self._is_sure = True
 
     def head(self) -> str:
         return ""
@@ -188,17 +192,26 @@ class _JsonLines:
     def lines(self, update: StreamUpdate) -> str:
         windows: list[tuple[str, Scene | Tags]] = [("scene", scene) for scene in update.scenes]
         windows += [("tag", tags) for tags in update.tags]
-        text = [
-            self._line(task, onset=item.times[0, 0], offset=item.times[0, 1], **item.values_dict())
-            for task, item in windows
-        ]
+        text = []
+        for task, item in windows:
+            self._see(item)
+            onset, offset = item.times[0]
+            doubt = {"familiarity": item.familiarity, "is_sure": item.is_sure}
+            text.append(self._line(task, onset=onset, offset=offset, **doubt, **item.values_dict()))
         return "".join([*text, *(self._line("event", **e.to_dict()) for e in update.events)])
+
+    def _see(self, item: Scene | Tags) -> None:
+        known, highest = item.familiarity, self._familiarity
+        if known is not None and (highest is None or known > highest):
+            self._familiarity, self._is_sure = known, item.is_sure
 
     def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], info: AudioInfo) -> str:
         return self._line(
             "recording",
             duration=info.duration,
             warnings=list(info.warnings),
+            familiarity=self._familiarity,
+            is_sure=self._is_sure and (self._familiarity is None or info.duration >= SHORTEST),
             scene=scenes[0].to_dict() if scenes else None,
             tags=[scored.to_dict() for scored in tags],
         )

@@ -43,6 +43,7 @@ from dcasenet.batch.writers import TableKind, check_count, check_output, compani
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.spec import Task
+from dcasenet.text import shorten_list
 from dcasenet.types import MAX_DURATION, Channels, DecodingOptions, Threshold
 
 if TYPE_CHECKING:
@@ -233,6 +234,12 @@ def _run(
     output: Path,
     **options: Unpack[JobOptions],
 ) -> Summary:
+    if unknown := options.keys() - JobOptions.__annotations__.keys():
+        raise TypeError(
+            f"A job has no option {shorten_list(sorted(unknown))}. Beside the arguments of the "
+            f"function there are {', '.join(JobOptions.__annotations__)}; how events are detected "
+            "is given to detect_events as decoding={'threshold': 0.5}."
+        )
     check_output(output, job.command)
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     described = {"inputs": [str(path) for path in given], **job.describe()}

@@ -228,7 +228,7 @@ def _check_plot(plot: Path, files: list[Path], to: OutputOptions, overwrite: boo
         raise typer.BadParameter("--plot and --output do not go together; call the command twice.")
     if len(files) != 1 or files[0].is_dir() or str(files[0]) == STDIN:
         raise typer.BadParameter(
-            f"--plot draws one file; {len(files)} were given, or a folder, or standard input."
+            "--plot draws one file; it draws no folder, no standard input, and not several files."
         )
     check_picture(plot, overwrite)
 

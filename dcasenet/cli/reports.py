@@ -19,7 +19,7 @@ from dcasenet.cli.options import (
     refusing_options,
     with_options,
 )
-from dcasenet.cli.output import printable, progress, say, tell_passed_over, watching
+from dcasenet.cli.output import fail, printable, progress, say, tell_passed_over, watching
 
 
 def register(app: typer.Typer) -> None:
@@ -73,6 +73,8 @@ def report(
     failed = f", {summary.n_failed:,} failed" if summary.n_failed else ""
     say(f"{output}: {count(summary.n_files, 'recording')}{failed}")
     tell_passed_over(summary.passed_over)
+    for reason in summary.failures:
+        fail(reason)
     if summary.n_failed:
         raise typer.Exit(1)
 

@@ -143,8 +143,8 @@ def check_event_windows(window: float, hop: float, step: float = STEP) -> None:
     most = int(window / step + 1e-9)
     if not (abs(steps - round(steps)) < 1e-6 and 1 <= round(steps) <= most):
         raise ValueError(
-            f"hop={hop} does not fit a window of {window} s; give hop= as well, a multiple of "
-            f"{step} s from {step} to {round(most * step, 2)}."
+            f"hop={hop} does not fit a window of {window} s; give a hop that is a multiple of "
+            f"{step} s, from {step} to {round(most * step, 2)}."
         )
 
 

@@ -60,12 +60,13 @@ def to_onnx(
         model: The model to export.
         path: The file to write; one that this function wrote before is replaced.
         tasks: Tasks whose logits are outputs; by default all of the model. With ``("scene",)``
-            alone, the GRUs of v2 and v3 are omitted, and so is the embedding.
+            alone, the GRUs of v2 and v3 are omitted, and so is the embedding, unless the model
+            has statistics of what is familiar, which need it.
         precision: ``"float32"``, or ``"int8"`` for convolutions in 8 bits: a third of the size
             and faster, several times as fast on processors with VNNI.
         calibrate: Recordings on which the ranges of int8 are measured, similar to those that the
             model will be used on; about a hundred are enough, of which at most 30 s each are used.
-            The stage ``open`` needs none, since its ranges are in the package.
+            The stages ``distilled`` and ``open`` need none: their ranges are in the package.
         overwrite: Whether to replace any other file of this name as well.
 
     Returns:

@@ -138,6 +138,8 @@ class Graph(nn.Module):
         super().__init__()
         self.log_mel = GraphLogMel(model.frontend)
         self.tasks = tuple(tasks)
+        # A scene alone is computed without the embedding, which tells how familiar a window is.
+        self.asked = self.tasks if model.spec.familiarity is None else (*self.tasks, "event")
         self.names: list[str] = []
         networks = {
             task: _whole(network)
@@ -152,7 +154,7 @@ class Graph(nn.Module):
         log_mel = self.log_mel(waveform)
         answers: dict[str, Tensor] = {}
         if self.network is not None:
-            outputs = self.network(log_mel, tasks=self.tasks)
+            outputs = self.network(log_mel, tasks=self.asked)
             answers |= {task: getattr(outputs, task) for task in self.tasks}
             if outputs.embedding is not None:
                 answers[EMBEDDING] = outputs.embedding

@@ -47,14 +47,16 @@ class ReportSummary:
     Attributes:
         output: The page.
         n_files: Number of recordings.
-        n_failed: Number of recordings that could not be used; the page shows the reasons.
+        n_failed: Number of recordings that could not be used.
         passed_over: Number of files in the folders without an audio suffix, by suffix.
+        failures: Why, one reason for each of them.
     """
 
     output: Path
     n_files: int
     n_failed: int
     passed_over: Counter[str]
+    failures: tuple[str, ...] = ()
 
 
 def write_report(
@@ -125,7 +127,8 @@ def write_report(
             if watch is not None:
                 watch(done, len(recordings))
         report.finish()
-    return ReportSummary(output, len(recordings), report.n_failed, found.passed_over)
+    reasons = tuple(report.failures)
+    return ReportSummary(output, len(recordings), len(reasons), found.passed_over, reasons)
 
 
 def check_replaceable(output: Path, overwrite: bool) -> None:
@@ -162,7 +165,7 @@ class _Report:
         self._rows: list[dict[str, Any]] = []
         self._provenance: dict[str, Any] = {}
         self._seconds = 0.0
-        self.n_failed = 0
+        self.failures: list[str] = []
 
     def add(self, path: str, threshold: Threshold) -> None:
         """Analyze a recording and write its pictures and results."""
@@ -184,7 +187,7 @@ class _Report:
             self._draw(path, analysis, row)
         except AudioError as error:
             row["error"] = one_line(str(error))
-            self.n_failed += 1
+            self.failures.append(row["error"])
         self._rows.append(row)
 
     def finish(self) -> None:
@@ -192,7 +195,7 @@ class _Report:
         n_files = len(self._rows)
         minutes = self._seconds / 60
         length = f"{minutes:,.1f} min" if minutes >= 1 else f"{self._seconds:.1f} s"
-        failed = f", {self.n_failed:,} failed" if self.n_failed else ""
+        failed = f", {len(self.failures):,} failed" if self.failures else ""
         spec = self._model.spec
         meta = {
             "summary": f"{n_files:,} recording{'' if n_files == 1 else 's'}, {length}{failed}. "

@@ -65,6 +65,7 @@ class ModelSpec:
         training_data: What it was trained on, with the license of the data.
         datasets: Names of the data sets among it, for the metadata of a model card.
         metrics: Measured or published figures: task → name → value.
+        measured_on: Task → the data that its `metrics` are of, where that is not `datasets`.
         protocol: How `metrics` were measured.
         source: Where the weights come from, for people.
         members: Task → stage, for a model whose tasks are separate checkpoints.
@@ -92,6 +93,7 @@ class ModelSpec:
     training_data: str = "unknown"
     datasets: tuple[str, ...] = ()
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    measured_on: Mapping[str, str] = field(default_factory=dict)
     protocol: str = ""
     source: str = ""
     members: Mapping[Task, str] = field(default_factory=dict)

@@ -109,8 +109,9 @@ def _results(spec: ModelSpec) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     results = []
-    data = markdown(", ".join(spec.datasets) or f"the data of {spec.stage}")
     for task, figures in spec.metrics.items():
+        named = spec.measured_on.get(task) or ", ".join(spec.datasets)
+        data = markdown(named or f"the data of {spec.stage}")
         for name, value in figures.items():
             split, figure = next(
                 ((split, name.removeprefix(p)) for p, split in SPLITS if name.startswith(p)),

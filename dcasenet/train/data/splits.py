@@ -18,17 +18,17 @@ from dcasenet.train.data.dataset import SPLITS, Example
 def hold_out(
     examples: Sequence[Example], share: float, seed: int
 ) -> tuple[list[Example], list[str]]:
-    """Move a share of the training split's recordings to validation.
+    """Move a share of the training split to validation, by whole recordings.
 
-    Recordings are taken label by label, a recording of several labels under its rarest: the share
-    of each label's recordings, rounded, and at least one. Never are all recordings of a label held
-    out: where labels share recordings that may leave one without any in validation, which is said.
-    What is drawn depends on the seed and the names of the recordings, not on the order of the
-    examples.
+    Recordings are taken label by label, a recording of several labels under its rarest: up to the
+    share of each label's examples, rounded, and at least one recording. Never are all recordings of
+    a label held out: where labels share recordings that may leave one without any in validation,
+    which is said. What is drawn depends on the seed and the names of the recordings, not on the
+    order of the examples.
 
     Args:
         examples: Examples; those that are not in the training split stay as they are.
-        share: Share to hold out, 0 to below 1; 0 holds out nothing.
+        share: Share of the examples to hold out, 0 to below 1; 0 holds out nothing.
         seed: The same seed holds out the same.
 
     Returns:
@@ -55,10 +55,11 @@ def hold_out(
     labels_of = _labels_by_recording(e for e in examples if e.split == "train")
     frequency = _frequency(labels_of)
     random = np.random.default_rng(seed)
+    sizes = Counter(recording_of(e) for e in examples if e.split == "train")
     held: set[str] = set()
     for _, recordings in sorted(_by_rarest_label(labels_of, frequency).items()):
-        n = min(max(1, round(share * len(recordings))), len(recordings) - 1)
-        held.update(recordings[i] for i in random.permutation(len(recordings))[:n])
+        drawn = [recordings[i] for i in random.permutation(len(recordings))]
+        held.update(_up_to(share, drawn, sizes))
     _mend_hold_out(held, labels_of, frequency, random)
     moved = [
         replace(example, split="validation")
@@ -78,6 +79,18 @@ def hold_out(
         if names
     ]
     return moved, remarks
+
+
+def _up_to(share: float, recordings: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
+    """Take recordings in order, up to a share of their examples, at least one and never all."""
+    most = max(1, round(share * sum(sizes[recording] for recording in recordings)))
+    taken, n = [], 0
+    for recording in recordings:
+        if n + sizes[recording] <= most:
+            taken.append(recording)
+            n += sizes[recording]
+    taken = taken or [min(recordings, key=lambda recording: sizes[recording])]
+    return taken[: len(recordings) - 1]
 
 
 def _mend_hold_out(

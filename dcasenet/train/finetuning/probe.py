@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dcasenet.audio.preprocess import AudioInfo
 from dcasenet.errors import DcasenetError
+from dcasenet.inference.familiarity import familiarity
 from dcasenet.inference.postprocess import Decoder, InferredChunk, Query
 from dcasenet.inference.verbs import SoundVerbs
 from dcasenet.results import Floats
@@ -65,11 +66,14 @@ class Head:
         weight: (labels, embedding size).
         bias: (labels,).
         decay: The weight decay that it was trained with.
+        familiar: Share of the recordings it learned from that the checkpoint knows the like of; 1
+            without statistics.
     """
 
     weight: Tensor
     bias: Tensor
     decay: float = DECAY
+    familiar: float = 1.0
 
     def logits(self, embeddings: Floats, task: Task) -> Floats:
         """Answer a window as a network does, (1, labels) or (1, steps, labels)."""
@@ -143,7 +147,20 @@ def train_head(
         [_targets(item, e, data) for item, e in zip(train, data.train, strict=True)]
     )
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
-    return [solve(x, y, data.task, decay) for decay in decays]
+    heads = [solve(x, y, data.task, decay) for decay in decays]
+    familiar = familiar_share(spec, train)
+    return [dataclasses.replace(head, familiar=familiar) for head in heads]
+
+
+def familiar_share(spec: ModelSpec, recordings: Sequence[Embedded]) -> float:
+    """Return the share of recordings with a window that a checkpoint knows the like of."""
+    if spec.familiarity is None or not recordings:
+        return 1.0
+    highest = [
+        familiarity(spec.familiarity, np.stack([w.mean(axis=0) for w in item.embeddings])).max()
+        for item in recordings
+    ]
+    return float(np.mean(np.array(highest) >= spec.familiarity.limit))
 
 
 def embed(

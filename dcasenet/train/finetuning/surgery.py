@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,6 +28,9 @@ from dcasenet.weights.hub import member_spec
 FIELDS: dict[Task, str] = {"scene": "scenes", "tag": "tags", "event": "events"}
 # Shares of examples that a label starts from are kept within these.
 RAREST, COMMONEST = 1e-3, 0.5
+# Share of the recordings that a checkpoint has to know the like of, to go on saying of others
+# whether it does.
+FAMILIAR = 0.95
 
 
 def own_network(model: SoundModel, task: Task) -> tuple[ModelSpec, nn.Module]:
@@ -56,7 +59,7 @@ def with_linear_head(
     task = data.task
     spec, network = own_network(model, task)
     note = "a linear head on the frozen backbone", "weight decay"
-    own = described(_relabeled(spec, data, "linear"), data, evaluation, *note)
+    own = described(_relabeled(spec, data, head), data, evaluation, *note)
     gone = (f"{NETWORK}linear.{task}.", *(f"{NETWORK}{n}." for n in NETWORKS[spec.name].own[task]))
     tensors = {
         name: tensor.clone()
@@ -72,7 +75,7 @@ def with_linear_head(
         return SoundModel(own, frontend, network, model.precision).to(model.device)
     loaders = dict(model.composed.loaders)
     loaders[task] = partial(copy.deepcopy, network)
-    whole = described(_relabeled(model.spec, data, "linear"), data, evaluation, *note)
+    whole = described(_relabeled(model.spec, data, head), data, evaluation, *note)
     whole = dataclasses.replace(whole, members={**model.spec.members, task: own.stage})
     return SoundModel(whole, frontend, ComposedNetwork(loaders), model.precision).to(model.device)
 
@@ -138,6 +141,8 @@ def described(
     task, train, held = data.task, data.train, data.validation
     figures = {f"validation_{name}": round(v, 4) for name, v in evaluation.figures.items()}
     metrics = {other: values for other, values in spec.metrics.items() if other != task}
+    before = ", ".join(spec.datasets)
+    measured_on = {other: spec.measured_on.get(other, before) for other in metrics}
     others = f" Other tasks: {spec.protocol}" if metrics and spec.protocol else ""
     thresholds = dict(spec.thresholds)
     if task == "event":
@@ -154,23 +159,24 @@ def described(
     return dataclasses.replace(
         spec,
         metrics={**metrics, **({task: figures} if figures else {})},
+        measured_on={**measured_on, task: data.name},
         thresholds=thresholds,
-        protocol=f"{task}, {how}: {measured}, by the verb's own windows.{bias}{others}",
+        protocol=f"{task}, {how}: {measured}, in the model's own windows.{bias}{others}",
         training_data=(
             f"{data.name}: {len(train)} examples of {n_recordings(train)} recordings "
             f"({task}; their license is the user's to state), after: {spec.training_data}"
         ),
         datasets=tuple(dict.fromkeys((data.name, *spec.datasets))),
-        source=f"Fine-tuned by dcasenet.train.finetune from {spec.source or spec.stage}",
+        source=f"Fine-tuned by dcasenet.train.finetune. Before: {spec.source or spec.stage}",
     )
 
 
-def _relabeled(spec: ModelSpec, data: FinetuningData, head: Literal["linear"] | None) -> ModelSpec:
+def _relabeled(spec: ModelSpec, data: FinetuningData, head: Head | None) -> ModelSpec:
     """Return a spec with the data's labels for its task, and a name of its own."""
     task = data.task
     heads = dict(spec.heads)
     if head:
-        heads[task] = head
+        heads[task] = "linear"
     return dataclasses.replace(
         spec,
         stage=f"{spec.stage}+{data.name}",
@@ -180,8 +186,9 @@ def _relabeled(spec: ModelSpec, data: FinetuningData, head: Literal["linear"] | 
         thresholds={} if task == "event" else spec.thresholds,
         hysteresis=1.0 if task == "event" else spec.hysteresis,
         curves={} if task == "event" else spec.curves,
-        # Under a linear head alone the embedding is the one that was measured.
-        familiarity=spec.familiarity if head else None,
+        # Under a linear head alone the embedding is the one that was measured. Where it knows
+        # nothing like the recordings, the model would never be sure of its own labels.
+        familiarity=spec.familiarity if head and head.familiar >= FAMILIAR else None,
         file=None,
         **{FIELDS[task]: data.labels},  # type: ignore[arg-type]
     )
