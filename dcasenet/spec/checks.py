@@ -175,8 +175,7 @@ def checks(spec: ModelSpec) -> dict[str, bool]:
         and all(is_name(task) and _is_figures(values) for task, values in spec.metrics.items()),
         "measured_on": isinstance(spec.measured_on, Mapping)
         and all(
-            is_name(task) and is_text(name, LONGEST_TEXT)
-            for task, name in spec.measured_on.items()
+            is_name(task) and is_text(name, LONGEST_TEXT) for task, name in spec.measured_on.items()
         ),
         "datasets": all(is_name(name) for name in spec.datasets),
         "selected_for": spec.selected_for is None or _is_task(spec.selected_for),

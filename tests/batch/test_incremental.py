@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import dcasenet
 from dcasenet import AudioError
 from dcasenet.audio import libsndfile
 from dcasenet.batch import incremental
@@ -84,6 +85,25 @@ def test_lines_of_json_hold_the_same(model: SoundVerbs[Any], recording: Path) ->
     assert [tag["label"] for tag in whole["tags"]] == [tag.label for tag in analysis.tags]
     scene = next(row for row in rows if row["task"] == "scene")
     assert (scene["onset"], scene["offset"]) == (0.0, pytest.approx(5.0, abs=1e-3))
+
+
+def test_lines_of_json_say_what_the_model_is_not_sure_of(tmp_path: Path) -> None:
+    shipped = dcasenet.load(runtime="auto")
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(12 * 24_000), 24_000)
+    for path, is_sure in ((silence, False), (Path(dcasenet.example()), True)):
+        output = tmp_path / f"{path.stem}.jsonl"
+        write_results(shipped, path, output)
+        *windows, whole = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+        analysis = shipped.analyze(path)
+        assert (whole["is_sure"], analysis.is_sure) == (is_sure, is_sure)
+        assert whole["familiarity"] == pytest.approx(analysis.familiarity, abs=1e-5)
+        doubts = [row["is_sure"] for row in windows if row["task"] in ("scene", "tag")]
+        assert len(doubts) >= 2
+        assert any(doubts) is is_sure
+        write_results(shipped, path, output, reject=False)
+        last = json.loads(output.read_text("utf-8").splitlines()[-1])
+        assert (last["is_sure"], last["familiarity"]) == (True, None)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])

@@ -50,6 +50,15 @@ def test_rows_equal_the_verbs_in_the_order_of_the_files(
     assert not list(tmp_path.glob("*.parts"))
 
 
+@pytest.mark.parametrize("function", [runner.analyze, runner.tag])
+def test_options_that_a_job_does_not_have_are_refused(
+    fake_model: Any, clips: Path, tmp_path: Path, function: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"no option chanels, treshold\. .*decoding=\{'threshold'"):
+        function(fake_model, [clips], tmp_path / "out.jsonl", treshold=1.0, chanels="each")
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_parquet_holds_what_json_lines_hold(
     tiny_model: SoundModel, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ def test_report(run: Run, wav: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_text("no sound")
     done = run("report", wav, tmp_path / "broken.wav", "-o", page)
     assert (done.code, done.out) == (1, f"{page}: 2 recordings, 1 failed\n")
+    assert "broken.wav cannot be read as audio" in done.err
 
 
 def test_reports_that_cannot_be(run: Run, wav: Path, tmp_path: Path) -> None:

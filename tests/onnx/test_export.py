@@ -19,6 +19,7 @@ from dcasenet import (
     TaskNotAvailableError,
     WeightsError,
 )
+from dcasenet.inference import familiarity
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.onnx import runtime
 from dcasenet.onnx.export import to_onnx
@@ -82,6 +83,22 @@ def test_some_tasks_alone(
         np.testing.assert_allclose(analysis.tags.values, expected.tags.values, atol=1e-4)
         with pytest.raises(TaskNotAvailableError, match="no scene head"):
             model.classify_scene(waveform, RATE)
+
+
+def test_a_scene_alone_is_sure_of_what_the_model_is_sure_of(
+    tiny_model: SoundModel, tmp_path: Path, noise: Noise
+) -> None:
+    around = np.random.default_rng(0).standard_normal((40, tiny_model.spec.embedding_size))
+    known = familiarity.fit(around.astype("f4"), around.astype("f4"), rank=4)
+    spec = dataclasses.replace(tiny_model.spec, familiarity=known)
+    model = SoundModel(spec, tiny_model.frontend, tiny_model.network)
+    file = to_onnx(model, tmp_path / "scene.onnx", ("scene",))
+    outputs = [value.name for value in onnx.load(file).graph.output]
+    assert outputs == ["scene", "embedding"]
+    for waveform in (noise(RATE), np.zeros(RATE, np.float32)):
+        scene, expected = (m.classify_scene(waveform, RATE) for m in (runtime.load(file), model))
+        assert scene.familiarity == pytest.approx(expected.familiarity, abs=1e-3)
+        assert scene.is_sure == expected.is_sure
 
 
 def test_a_model_of_several_networks(

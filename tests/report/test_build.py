@@ -119,6 +119,7 @@ def test_a_recording_that_fails_is_a_row(answering: Any, recordings: Path, tmp_p
     os.link(recordings / "clip001.wav", recordings / "clip049.wav")
     done = write_report(answering, recordings, tmp_path / "page.html")
     assert (done.n_files, done.n_failed) == (2, 1)
+    assert ["clip049.wav is empty" in reason for reason in done.failures] == [True]
     rows = json.loads(part((tmp_path / "page.html").read_text("utf-8"), "rows"))
     assert [bool(row["error"]) for row in rows] == [False, True]
     assert "clip049.wav is empty" in rows[1]["error"]

@@ -43,6 +43,19 @@ def test_a_recording_is_in_one_split() -> None:
     assert len({name[0] for name in names}) == 1
 
 
+def test_the_share_is_of_examples_by_whole_recordings() -> None:
+    """Of recordings of 32 and 8 clips a fifth of the clips is the smaller, whatever the seed."""
+    examples = [clip(f"p{i}", recording="p", scene="a") for i in range(32)]
+    examples += [clip(f"q{i}", recording="q", scene="a") for i in range(8)]
+    for seed in range(8):
+        assert {name[0] for name in held(examples, seed=seed)} == {"q"}
+    # None is as small as a twentieth: the smallest is taken.
+    assert {name[0] for name in held(examples, share=0.05)} == {"q"}
+    many = [clip(f"{r}{i}", recording=str(r), scene="a") for r in range(30) for i in range(1 + r)]
+    assert len(many) == 465
+    assert 60 <= len(held(many)) <= 93
+
+
 def test_a_recording_counts_under_its_rarest_label() -> None:
     often = [clip(f"o{i}", tags=("often",)) for i in range(10)]
     seldom = [clip(f"s{i}", tags=("often", "seldom")) for i in range(2)]

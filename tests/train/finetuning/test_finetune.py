@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from huggingface_hub import ModelCard
 
 import dcasenet
 from dcasenet import DcasenetError, SoundModel, TaskNotAvailableError
@@ -22,6 +23,7 @@ from dcasenet.models.dcasenet import create
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import FrontEndSettings, ModelSpec, Task
+from dcasenet.text import markdown
 from dcasenet.train import AudioFolder, Example, LabeledEvent, SoundDataset, finetune, untrained
 from dcasenet.train.metrics.events import event_counts, score_of, segment_counts
 from dcasenet.weights.model_card import model_card
@@ -209,6 +211,27 @@ def test_familiarity_is_kept_as_long_as_the_backbone_is(model: SoundModel, sound
     assert (after.familiarity, after.is_sure) == (before.familiarity, before.is_sure)
     trained = finetune(knowing, sounds, "scene", freeze="none", epochs=1, batch_size=4)
     assert trained.spec.familiarity is None
+    # Of recordings that are nothing like what it knows, it would never be sure.
+    spec = dataclasses.replace(
+        spec, familiarity=familiarity.fit(around + 100, around + 100, rank=4)
+    )
+    elsewhere = SoundModel(spec, model.frontend, model.network)
+    assert not elsewhere.classify_scene(audio, RATE).is_sure
+    tuned = finetune(elsewhere, sounds, "scene")
+    assert tuned.spec.familiarity is None
+    assert tuned.classify_scene(audio, RATE).is_sure
+
+
+def test_figures_name_the_data_that_they_are_of(model: SoundModel, sounds: Path) -> None:
+    model.spec = dataclasses.replace(model.spec, datasets=("parks",))
+    tuned = finetune(model, sounds, "scene")
+    assert tuned.spec.datasets == (sounds.name, "parks")
+    assert tuned.spec.measured_on == {"scene": sounds.name, "tag": "parks"}
+    again = finetune(tuned, sounds, "tag")
+    assert again.spec.measured_on == {"scene": sounds.name, "tag": sounds.name}
+    results = ModelCard(model_card(tuned.spec, "mine")).data.eval_results
+    named = {(result.metric_type, result.dataset_name) for result in results}
+    assert {("lwlrap", "parks"), ("accuracy", markdown(sounds.name))} <= named
 
 
 def test_of_a_composed_model_the_tasks_own_backbone_is_probed(sounds: Path, tmp_path: Path) -> None:
