@@ -125,6 +125,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
         ready = exports.ready(released, precision, access)
         if ready is not None:
             return ready
+    requested = runtime
     if runtime == AUTO:
         runtime = "onnx" if precision == "int8" else "torch"
     try:
@@ -133,9 +134,14 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
     except ImportError as error:
         if error.name != "torch":
             raise
+        reason = (
+            "runtime='torch' was requested, or is the default; runtime='auto' does without where "
+            "an ONNX file ships or is cached"
+            if requested == "torch"
+            else f"no ONNX file of it in {precision} ships with the package or is cached"
+        )
         raise ImportError(
-            f"Loading {str(weights or name)!r} needs torch: runtime={runtime!r} was requested, or "
-            f"no ONNX file of it ships with the package or is cached. Type: pip install dcasenet",
+            f"Loading {str(weights or name)!r} needs torch: {reason}. Type: pip install torch",
             name="torch",
         ) from error
 

@@ -95,6 +95,16 @@ def json_text(value: object, indent: int | None = None) -> str:
     )
 
 
+def count(number: int, what: str) -> str:
+    """Return a number of things.
+
+    Example:
+        >>> count(1, "file"), count(1_000, "file")
+        ('1 file', '1,000 files')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def shorten_list(names: Sequence[str], shown: int = SHOWN) -> str:
     """List the first few of several names, and count the rest.
 

@@ -19,6 +19,7 @@ from dcasenet.audio.resample import Resampler
 from dcasenet.errors import AudioError
 from dcasenet.results import Floats
 from dcasenet.spec import ModelSpec
+from dcasenet.text import count
 from dcasenet.types import MAX_DURATION, Audio, Audios, Channels, Rate, check_flags, check_number
 
 # Length in seconds of the segments in which cancelling channels are detected.
@@ -253,9 +254,10 @@ class Downmix:
     ) -> None:
         check_channels_option(channels)
         if not isinstance(channels, str) and channels >= n_channels:
+            known = "0" if n_channels == 1 else f"0 to {n_channels - 1}"
             raise AudioError(
-                f"{source} has {n_channels} channel(s), and channels={channels} was given. "
-                f"Accepted are 0 to {n_channels - 1}, 'mix' and 'each'."
+                f"{source} has {count(n_channels, 'channel')}, and channels={channels} was given. "
+                f"Accepted are {known}, 'mix' and 'each'."
             )
         self._channels = channels
         self._is_mixed = channels == "mix" and n_channels > 1

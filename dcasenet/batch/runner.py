@@ -256,10 +256,13 @@ def _run(
     except DcasenetError:
         raise
     except OSError as error:
-        raise JobError(
-            f"{output} cannot be written: {error.strerror or error}. Finished rows are kept in "
-            f"{store.folder}: free some space and run the same command again to continue."
-        ) from error
+        kept = (
+            f" Finished rows are kept in {store.folder}: free some space and run the same command "
+            "again to continue."
+            if store.folder.is_dir()
+            else ""
+        )
+        raise JobError(f"{output} cannot be written: {error.strerror or error}.{kept}") from error
     return Summary(output, len(files), n_failed, resumed, listing.passed_over)
 
 

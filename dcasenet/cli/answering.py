@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dcasenet.audio.discovery import find_recordings
-from dcasenet.cli.batch import count, interruptible, run_job, write_as_it_goes
+from dcasenet.cli.batch import interruptible, run_job, write_as_it_goes
 from dcasenet.cli.options import STDIN, Engine, OutputOptions, audio_of, refusing_options
 from dcasenet.cli.output import (
     Printer,
@@ -27,6 +27,7 @@ from dcasenet.cli.output import (
 from dcasenet.errors import DcasenetError, JobError
 from dcasenet.results import Result
 from dcasenet.results.formats import ANY_RESULT, FORMATS, export, format_of, suffix_of
+from dcasenet.text import count
 
 if TYPE_CHECKING:
     from dcasenet.batch.progress import Summary

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from dcasenet.cli.output import say, tell_passed_over
 from dcasenet.errors import JobError
-from dcasenet.text import one_line
+from dcasenet.text import count, one_line
 
 if TYPE_CHECKING:
     from dcasenet.batch.progress import Progress, Summary
@@ -179,13 +179,3 @@ def _duration(seconds: float) -> str:
     if hours:
         return f"{hours:,} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-
-
-def count(number: int, what: str) -> str:
-    """Return a number of things.
-
-    Example:
-        >>> count(1, "file"), count(1_000, "file")
-        ('1 file', '1,000 files')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dcasenet.cli.batch import count, interruptible
+from dcasenet.cli.batch import interruptible
 from dcasenet.cli.options import (
     CheckpointOptions,
     ModelOptions,
@@ -20,6 +20,7 @@ from dcasenet.cli.options import (
     with_options,
 )
 from dcasenet.cli.output import fail, printable, progress, say, tell_passed_over, watching
+from dcasenet.text import count
 
 
 def register(app: typer.Typer) -> None:

@@ -143,7 +143,9 @@ def redact(
             f"{target} is the recording itself, which is never replaced. Give another output."
         )
     if os.path.lexists(target) and not overwrite:
-        raise JobError(f"{target} exists already. Give another output, or overwrite=True.")
+        raise JobError(
+            f"{target} exists already. Give another output, or overwrite=True (--overwrite)."
+        )
     events = model.detect_events(path)
     pad = max(PAD, events.resolution) if pad is None else pad
     spans = silent_spans(events, chosen, threshold, pad)

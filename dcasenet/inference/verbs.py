@@ -511,8 +511,9 @@ class SoundVerbs(ABC, Generic[Array]):
         Args:
             audio: One audio or a sequence of them.
             sample_rate: Rate of arrays, in Hz.
-            level: ``"clip"``: one vector (`ModelSpec.embedding_size`,), the mean over all steps.
-                ``"frame"``: an `Embedding` with a vector for each `ModelSpec.step`.
+            level: ``"clip"``: one vector (`ModelSpec.embedding_size`,), the mean over all steps
+                but those of silence that windows are cut from (`Context`). ``"frame"``: an
+                `Embedding` with a vector for each `ModelSpec.step`, of 0 in such silence.
             task: Whose backbone, for a model whose tasks have networks of their own.
             channels: How several channels are handled; see `dcasenet.types.Options`.
             channels_last: Arrays are (samples, channels).

@@ -23,7 +23,7 @@ from dcasenet.plot.series import curves_of, scenes_over_time
 from dcasenet.report.page import GENERATOR, Page, quantized
 from dcasenet.results import Analysis, Floats
 from dcasenet.results.writing import input_stamped
-from dcasenet.text import one_line
+from dcasenet.text import count, one_line
 from dcasenet.types import check_flags
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class _Report:
         failed = f", {len(self.failures):,} failed" if self.failures else ""
         spec = self._model.spec
         meta = {
-            "summary": f"{n_files:,} recording{'' if n_files == 1 else 's'}, {length}{failed}. "
+            "summary": f"{count(n_files, 'recording')}, {length}{failed}. "
             f"Model: {one_line(spec.name)} {one_line(spec.stage)}.",
             "tasks": list(spec.tasks),
             "folder": _common_folder([row["name"] for row in self._rows]),

@@ -71,10 +71,10 @@ def hold_out(
     single = sorted(label for label, n in frequency.items() if n == 1)
     needed = sorted(frequency.keys() - held_labels - {*single})
     remarks = [
-        f"Validation has none of {shorten_list(names, shown=20)}: {why}."
+        f"Nothing of {shorten_list(names, shown=20)} is held out for validation: {why}."
         for names, why in (
-            (single, "one recording, which trains"),
-            (needed, "it shares its recordings with labels that need them to train"),
+            (single, "there is one recording, for training"),
+            (needed, "its recordings are also those of labels that need them to train"),
         )
         if names
     ]

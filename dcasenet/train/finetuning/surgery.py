@@ -17,6 +17,7 @@ from dcasenet.models.dcasenet import NETWORKS, create
 from dcasenet.models.frontend import LogMel
 from dcasenet.models.per_task import ComposedNetwork
 from dcasenet.spec import TASKS, ModelSpec, Task
+from dcasenet.text import count
 from dcasenet.train.finetuning.data import FinetuningData, n_recordings
 from dcasenet.train.finetuning.evaluation import Evaluation
 from dcasenet.train.finetuning.probe import Head
@@ -150,7 +151,8 @@ def described(
     measured = "no validation: trained on everything"
     bias = ""
     if held:
-        measured = f"validation on {len(held)} held-out examples of {n_recordings(held)} recordings"
+        held_out = count(n_recordings(held), "recording")
+        measured = f"validation on {count(len(held), 'held-out example')} of {held_out}"
         choices = f"{chosen} and thresholds were" if task == "event" else f"{chosen} was"
         bias = (
             f" The {choices} chosen on these same recordings, so the figures are optimistic: "
@@ -163,7 +165,8 @@ def described(
         thresholds=thresholds,
         protocol=f"{task}, {how}: {measured}, in the model's own windows.{bias}{others}",
         training_data=(
-            f"{data.name}: {len(train)} examples of {n_recordings(train)} recordings "
+            f"{data.name}: {count(len(train), 'example')} of "
+            f"{count(n_recordings(train), 'recording')} "
             f"({task}; their license is the user's to state), after: {spec.training_data}"
         ),
         datasets=tuple(dict.fromkeys((data.name, *spec.datasets))),

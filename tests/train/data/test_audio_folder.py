@@ -84,7 +84,9 @@ def test_a_class_with_one_clip_trains_and_is_reported(
 ) -> None:
     data = AudioFolder(miniatures.class_folders(tmp_path, rain=1, dog=2))
     assert [example.scene for example in data.split("validation")] == ["dog"]
-    assert data.left_out == ("Validation has none of rain: one recording, which trains.",)
+    assert data.left_out == (
+        "Nothing of rain is held out for validation: there is one recording, for training.",
+    )
 
 
 def test_what_is_no_class_or_no_recording_is_reported(

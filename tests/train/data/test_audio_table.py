@@ -65,7 +65,9 @@ def test_events_are_joined_by_file(miniatures: ModuleType, tmp_path: Path) -> No
     assert (data.task, data.labels) == ("event", ("cat", "dog"))
     assert data[0].events == (LabeledEvent("cat", 0.25, 1.0), LabeledEvent("dog", 1.5, 2.0))
     assert data[1].events == ()
-    assert data.left_out == ("Validation has none of cat, dog: one recording, which trains.",)
+    assert data.left_out == (
+        "Nothing of cat, dog is held out for validation: there is one recording, for training.",
+    )
 
 
 def test_a_label_is_a_scene_or_a_tag(miniatures: ModuleType, tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def test_where_no_split_has_every_label_training_has() -> None:
         assert trained == {*"abc"}
         (missing,) = {*"abc"} - held_out
         assert remarks == [
-            f"Validation has none of {missing}: it shares its recordings with labels that need "
-            "them to train."
+            f"Nothing of {missing} is held out for validation: its recordings are also those of "
+            "labels that need them to train."
         ]
 
 
@@ -129,7 +129,9 @@ def test_a_label_in_one_fold_alone_is_refused() -> None:
 def test_a_label_of_one_recording_trains_and_is_named() -> None:
     moved, remarks = hold_out([clip("a", scene="a"), clip("b", scene="b")], 0.5, 0)
     assert {example.split for example in moved} == {"train"}
-    assert remarks == ["Validation has none of a, b: one recording, which trains."]
+    assert remarks == [
+        "Nothing of a, b is held out for validation: there is one recording, for training."
+    ]
 
 
 def test_other_splits_stay() -> None:
