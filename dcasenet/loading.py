@@ -141,7 +141,7 @@ def load(  # noqa: PLR0913 - the one function that takes every option there is
             else f"no ONNX file of it in {precision} ships with the package or is cached"
         )
         raise ImportError(
-            f"Loading {str(weights or name)!r} needs torch: {reason}. Type: pip install torch",
+            f"Loading {str(weights or name)!r} needs torch: {reason}. Type: pip install dcasenet",
             name="torch",
         ) from error
 

@@ -61,7 +61,7 @@ def test_every_command_chooses_channels(
 def test_a_channel_that_is_not_there_fails(run: Callable[..., Any], stereo: Path) -> None:
     result = run("tags", stereo, "--channels", 2)
     assert result.exit_code == 1
-    assert "has 2 channel(s), and channels=2 was given" in result.stderr.replace("\n", " ")
+    assert "has 2 channels, and channels=2 was given" in result.stderr.replace("\n", " ")
     result = run("tags", stereo, "--channels", "left")
     assert result.exit_code == 2
     assert "--channels left is not known" in " ".join(result.stderr.split())
