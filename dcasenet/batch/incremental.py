@@ -21,7 +21,7 @@ The provenance of the results is in ``<output>.provenance.json``, written last.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ import numpy as np
 
 from dcasenet.audio.io import Reader
 from dcasenet.audio.preprocess import AudioInfo, ReadOptions, StreamedAudio
-from dcasenet.inference.familiarity import SHORTEST
 from dcasenet.inference.operating_points import limits_for
 from dcasenet.inference.pipeline import BATCH_SECONDS
 from dcasenet.inference.postprocess import Decoding
@@ -121,7 +120,7 @@ def write_results(
             info = audio_stream.info
             lines = form.lines(decoder.close(info))
             scenes, tags = (_ranked(model.spec, task, decoder) for task in ("scene", "tag"))
-            write(lines + form.end(scenes, tags, info))
+            write(lines + form.end(scenes, tags, info, decoder.doubt(info)))
     described = {**asdict(decoding), "channels": channels}
     made = model.provenance(VERB, described, decoder.grids)
     writing.write_provenance(path, with_recording(made, os.fspath(audio)))
@@ -169,7 +168,13 @@ class _Csv:
         ]
         return csv_text(self._row(*row) for row in rows)
 
-    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], info: AudioInfo) -> str:
+    def end(
+        self,
+        scenes: list[ScoredLabel],
+        tags: list[ScoredLabel],
+        info: AudioInfo,
+        doubt: Mapping[str, Any],
+    ) -> str:
         rows = [("scene", scored) for scored in scenes[:1]] + [("tag", s) for s in tags[:TOP]]
         return csv_text(self._row(task, s.label, "", "", s.probability) for task, s in rows)
 
@@ -182,9 +187,6 @@ class _JsonLines:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        # Of the most familiar window, as of a whole recording.
-        self._familiarity: float | None = None
-        self._is_sure = True
 
     def head(self) -> str:
         return ""
@@ -194,24 +196,23 @@ class _JsonLines:
         windows += [("tag", tags) for tags in update.tags]
         text = []
         for task, item in windows:
-            self._see(item)
             onset, offset = item.times[0]
             doubt = {"familiarity": item.familiarity, "is_sure": item.is_sure}
             text.append(self._line(task, onset=onset, offset=offset, **doubt, **item.values_dict()))
         return "".join([*text, *(self._line("event", **e.to_dict()) for e in update.events)])
 
-    def _see(self, item: Scene | Tags) -> None:
-        known, highest = item.familiarity, self._familiarity
-        if known is not None and (highest is None or known > highest):
-            self._familiarity, self._is_sure = known, item.is_sure
-
-    def end(self, scenes: list[ScoredLabel], tags: list[ScoredLabel], info: AudioInfo) -> str:
+    def end(
+        self,
+        scenes: list[ScoredLabel],
+        tags: list[ScoredLabel],
+        info: AudioInfo,
+        doubt: Mapping[str, Any],
+    ) -> str:
         return self._line(
             "recording",
             duration=info.duration,
             warnings=list(info.warnings),
-            familiarity=self._familiarity,
-            is_sure=self._is_sure and (self._familiarity is None or info.duration >= SHORTEST),
+            **doubt,
             scene=scenes[0].to_dict() if scenes else None,
             tags=[scored.to_dict() for scored in tags],
         )

@@ -410,19 +410,36 @@ class FamiliarityDecoder(Decoder[AnyResult]):
     """
 
     def __init__(self, inner: Callable[[], Decoder[AnyResult]], limit: float) -> None:
-        self._inner, self._limit = inner(), limit
-        self._highest = 0.0
+        self._inner, self._pool = inner(), FamiliarityPool(limit)
 
     def add(self, chunk: InferredChunk) -> None:
         """Take the next window."""
         self._inner.add(chunk)
-        self._highest = max(self._highest, familiarity_of(chunk) or 0.0)
+        self._pool.add(chunk)
 
     def result(self, info: AudioInfo) -> AnyResult:
         """Return the result, after the last window."""
+        return with_fields(self._inner.result(info), **self._pool.fields(info))
+
+
+class FamiliarityPool:
+    """How familiar a recording is: as its most familiar window; one that is too short is not.
+
+    Args:
+        limit: Familiarity below which the model is not sure.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit, self._highest = limit, 0.0
+
+    def add(self, chunk: InferredChunk) -> None:
+        """Take the next window."""
+        self._highest = max(self._highest, familiarity_of(chunk) or 0.0)
+
+    def fields(self, info: AudioInfo) -> dict[str, Any]:
+        """Return the fields of a result that say so, after the last window."""
         known = self._highest if info.duration >= SHORTEST else 0.0
-        result = self._inner.result(info)
-        return with_fields(result, familiarity=known, is_sure=known >= self._limit)
+        return {"familiarity": known, "is_sure": known >= self._limit}
 
 
 def familiarity_of(chunk: InferredChunk) -> float | None:

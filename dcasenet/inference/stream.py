@@ -30,6 +30,7 @@ from dcasenet.inference.familiarity import FAMILIARITY
 from dcasenet.inference.pipeline import Infer, infer_chunks
 from dcasenet.inference.postprocess import (
     Decoding,
+    FamiliarityPool,
     InferredChunk,
     SceneDecoder,
     TagDecoder,
@@ -144,8 +145,10 @@ class StreamDecoder:
         if "event" in grids:
             grids["event"] = self._grid
         self._limit: float | None = None
+        self._familiarity: FamiliarityPool | None = None
         if decoding.reject and spec.familiarity is not None:
             self._limit = spec.familiarity.limit
+            self._familiarity = FamiliarityPool(self._limit)
             grids[FAMILIARITY] = next(iter(grids.values()))
         self.grids = grids
         self._windows = SlidingWindows(grids)
@@ -205,6 +208,12 @@ class StreamDecoder:
         """Probabilities of scenes and tags over all windows so far, by task."""
         return {task: pool.pooled().astype(np.float32) for task, pool in self._pools.items()}
 
+    def doubt(self, info: AudioInfo) -> dict[str, Any]:
+        """Return how familiar the recording is, and whether the model is sure, after its end."""
+        if self._familiarity is None:
+            return {"familiarity": None, "is_sure": True}
+        return self._familiarity.fields(info)
+
     def _process(self, chunks: Sequence[Chunk], info: AudioInfo) -> StreamUpdate:
         """Infer windows: scenes and tags of each are results, steps of events are joined."""
         scenes: list[Scene] = []
@@ -219,6 +228,8 @@ class StreamDecoder:
                 self._pools["tag"].add(tags.values.astype(np.float64), inferred.level)
             if "event" in inferred.outputs:
                 self._join(self._steps, inferred)
+            if self._familiarity is not None:
+                self._familiarity.add(inferred)
         return StreamUpdate(tuple(scenes), tuple(all_tags))
 
     def _inferred(self, chunks: Sequence[Chunk]) -> list[InferredChunk]:

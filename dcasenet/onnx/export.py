@@ -93,7 +93,7 @@ def to_onnx(
     check_flags(overwrite=overwrite)
     if not overwrite and os.path.lexists(path) and not _is_exported(path):
         raise refusal(path)
-    content = serialized(model, tasks, precision=precision, calibrate=calibrate)
+    content = serialized(model, _checked(model, tasks), precision=precision, calibrate=calibrate)
     try:
         write_bytes(path, content)
     except OSError as error:
@@ -123,8 +123,8 @@ def serialized(
     precision: str = "float32",
     calibrate: Sequence[Audio] | None = None,
 ) -> bytes:
-    """Return the content of the file that `to_onnx` writes; arguments and errors are the same."""
-    wanted = _checked(model, tasks)
+    """Return the content of the file that `to_onnx` writes; the model has to have the tasks."""
+    wanted = model.spec.tasks if tasks is None else tuple(task for task in TASKS if task in tasks)
     if precision not in PRECISIONS:
         raise ValueError(
             f"precision={precision!r} cannot be exported; give one of {', '.join(PRECISIONS)}."
@@ -181,14 +181,15 @@ def traced(model: SoundModel, tasks: tuple[Task, ...]) -> Any:
     return without_idle_casts(onnx.load_from_string(written.getvalue()))
 
 
-def _checked(model: SoundModel, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
+def _checked(model: SoundModel, tasks: Sequence[Task] | None) -> Sequence[Task] | None:
+    """Refuse tasks that cannot be exported."""
     if tasks is None:
-        return model.spec.tasks
+        return None
     if isinstance(tasks, str) or not tasks or not set(tasks) <= set(TASKS):
         raise ValueError(f"tasks={tasks!r} cannot be exported; give some of {TASKS}, or None.")
     for task in tasks:
         require(model.spec, task)
-    return tuple(task for task in TASKS if task in tasks)
+    return tasks
 
 
 def _onnx() -> Any:

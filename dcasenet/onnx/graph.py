@@ -139,7 +139,7 @@ class Graph(nn.Module):
         self.log_mel = GraphLogMel(model.frontend)
         self.tasks = tuple(tasks)
         # A scene alone is computed without the embedding, which tells how familiar a window is.
-        self.asked = self.tasks if model.spec.familiarity is None else (*self.tasks, "event")
+        self.requested = self.tasks if model.spec.familiarity is None else (*self.tasks, "event")
         self.names: list[str] = []
         networks = {
             task: _whole(network)
@@ -154,7 +154,7 @@ class Graph(nn.Module):
         log_mel = self.log_mel(waveform)
         answers: dict[str, Tensor] = {}
         if self.network is not None:
-            outputs = self.network(log_mel, tasks=self.asked)
+            outputs = self.network(log_mel, tasks=self.requested)
             answers |= {task: getattr(outputs, task) for task in self.tasks}
             if outputs.embedding is not None:
                 answers[EMBEDDING] = outputs.embedding

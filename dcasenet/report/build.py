@@ -47,16 +47,19 @@ class ReportSummary:
     Attributes:
         output: The page.
         n_files: Number of recordings.
-        n_failed: Number of recordings that could not be used.
         passed_over: Number of files in the folders without an audio suffix, by suffix.
-        failures: Why, one reason for each of them.
+        failures: Why recordings could not be used, one reason for each.
     """
 
     output: Path
     n_files: int
-    n_failed: int
     passed_over: Counter[str]
-    failures: tuple[str, ...] = ()
+    failures: tuple[str, ...]
+
+    @property
+    def n_failed(self) -> int:
+        """Number of recordings that could not be used."""
+        return len(self.failures)
 
 
 def write_report(
@@ -127,8 +130,7 @@ def write_report(
             if watch is not None:
                 watch(done, len(recordings))
         report.finish()
-    reasons = tuple(report.failures)
-    return ReportSummary(output, len(recordings), len(reasons), found.passed_over, reasons)
+    return ReportSummary(output, len(recordings), found.passed_over, tuple(report.failures))
 
 
 def check_replaceable(output: Path, overwrite: bool) -> None:
