@@ -107,11 +107,13 @@ def write_results(
         decoder = StreamDecoder(model.infer_known, model.spec, decoding)
         audio_stream = StreamedAudio(reader, model.spec, options.channels, strict=options.strict)
         form = FORMS[path.suffix](reader.source)
-        with path.open("w", encoding="utf-8", newline="") as file:
+        # Without a buffer, lines reach the file in one write: a kill in between would cut one.
+        with path.open("wb", buffering=0) as file:
 
             def write(text: str) -> None:
-                file.write(text)
-                file.flush()
+                left = memoryview(text.encode("utf-8"))
+                while left:
+                    left = left[file.write(left) :]
 
             write(form.head())
             length = round(STRETCH_SECONDS * model.spec.frontend.sample_rate)
