@@ -44,7 +44,7 @@ class MixtureSettings:
         further_events: Mean number of events beyond the first in 10 s, between these.
         event_level: Level of an event over its background, in dB.
         equalizer: Deviation of the gain of each octave or so, in dB.
-        equalizer_share: Chance of it.
+        equalizer_share: Chance of it, for each event of a soundscape and for each mixture.
         room_share: Chance of a room's reverberation.
         low_pass: Hz between which a low-pass for the student alone is drawn.
         low_pass_share: Chance of it.
@@ -59,7 +59,7 @@ class MixtureSettings:
     third: float = 0.3
     layer_level: tuple[float, float] = (-18.0, 6.0)
     speeds: tuple[float, float] = (-4.0, 4.0)
-    speed_share: float = 0.4
+    speed_share: float = 0.6
     events: int = 9
     further_events: tuple[float, float] = (0.7, 7.3)
     event_level: tuple[float, float] = (-3.0, 30.0)
@@ -273,6 +273,7 @@ class MixtureSampler:
         time = torch.arange(min(longest, int(length.max()) + 1), device=self.device)
         whole, part = _positions(time[None], speed)
         sound = bank.read(bank.burst_start[bursts], bank.burst_length[bursts], whole, part)
+        sound = self._equalized(sound)
         ramp = torch.minimum(time + 1.0, length[:, None] - time).div(FADE / 2).clamp(0.0, 1.0)
         position = onset.long()[:, None] + time
         sound = sound * ramp * gain[:, None] * (position < n_samples)
@@ -316,7 +317,7 @@ class MixtureSampler:
         s = self.settings
         waveform = torch.cat([part.waveform for part in parts])
         n, n_samples = waveform.shape
-        n_fft = 1 << (n_samples - 1).bit_length()
+        n_fft = _power_of_two(n_samples)
         spectrum = torch.fft.rfft(waveform, n=n_fft)
         frequency = torch.fft.rfftfreq(n_fft, 1.0 / SAMPLE_RATE, device=self.device)
         colored = spectrum * self._equalizers(n, frequency) * self._rooms(n, n_fft)
@@ -345,6 +346,14 @@ class MixtureSampler:
             tag_known=torch.cat([part.tag_known for part in parts]),
         )
 
+    def _equalized(self, sound: Tensor) -> Tensor:
+        """Give each sound another microphone: the few that an event has are learned by heart."""
+        n, n_samples = sound.shape
+        n_fft = _power_of_two(n_samples)
+        frequency = torch.fft.rfftfreq(n_fft, 1.0 / SAMPLE_RATE, device=self.device)
+        spectrum = torch.fft.rfft(sound, n=n_fft) * self._equalizers(n, frequency)
+        return torch.fft.irfft(spectrum, n=n_fft)[:, :n_samples]
+
     def _equalizers(self, n: int, frequency: Tensor) -> Tensor:
         """Draw smooth gains over log frequency, (batch, frequencies)."""
         n_points = 8
@@ -369,6 +378,11 @@ class MixtureSampler:
         tail = tail * (level * self._chance(n, self.settings.room_share))[:, None]
         spectra: Tensor = 1.0 + torch.fft.rfft(tail, n=n_fft)
         return spectra
+
+
+def _power_of_two(n_samples: int) -> int:
+    """Return the smallest power of two that is not below, for a fast transform."""
+    return 1 << (n_samples - 1).bit_length()
 
 
 def _positions(time: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
