@@ -1,4 +1,4 @@
-"""ESC-50's five folds: a linear probe on the frozen embedding, and the whole network fine-tuned.
+"""ESC-50's five folds: linear probes on frozen features, and the network fine-tuned.
 
 ::
 
@@ -8,9 +8,11 @@ The checkpoint must not have read ESC-50 (``python -m recipes.train … --withou
 "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015: accuracy on each of the
 five folds after training on the other four, and their mean.
 
-Fine-tuning begins where the probe ends, with its linear layer on top of the network: the first
-gradients of a random one would spoil what the network knows (Kumar et al., "Fine-Tuning can Distort
-Pretrained Features and Underperform Out-of-Distribution", ICLR 2022).
+One probe reads the mean embedding, which is what ``model.embed`` returns; another what the layers
+before it have to say as well (`features`). Fine-tuning begins where the second ends, with its
+linear layer on top of the network: the first gradients of a random one would spoil what the network
+knows (Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+Out-of-Distribution", ICLR 2022). The first blocks stay as they are.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ import copy
 import logging
 import math
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,11 +34,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import dcasenet
+from dcasenet.models.base import mean_over_mel
 from dcasenet.models.frontend import LogMel
+from dcasenet.models.fused import FusedPart
 from dcasenet.train.engine.precision import has_fast_bfloat16
 from recipes.bank import decode_whole
 from recipes.recordings import LabeledClip, read_recordings
-from recipes.training import follow, mask
+from recipes.training import SETTLED_BLOCKS, follow, mask
 
 log = logging.getLogger(__name__)
 
@@ -74,20 +78,22 @@ class FineTuning:
         learning_rate: At its highest.
         warm_up: Share of the steps in which it rises.
         mixup: Chance that a clip is mixed with another.
+        dropout: Share of the features that the classifier does without.
     """
 
     epochs: int = 20
-    batch: int = 32
-    learning_rate: float = 3e-4
+    batch: int = 16
+    learning_rate: float = 5e-4
     warm_up: float = 0.1
     mixup: float = 0.5
+    dropout: float = 0.3
 
     def rate_at(self, step: int, n_steps: int) -> float:
         """Return the learning rate of a step: it rises, then falls to 0 by a cosine.
 
         Example:
             >>> [round(FineTuning().rate_at(step, 100), 6) for step in (0, 9, 55, 100)]
-            [3e-05, 0.000294, 0.000127, 0.0]
+            [5e-05, 0.00049, 0.000211, 0.0]
         """
         rise = min(1.0, (step + 1) / max(1.0, self.warm_up * n_steps))
         return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / n_steps))
@@ -110,37 +116,45 @@ class Accuracies(NamedTuple):
     """What came of all folds.
 
     Attributes:
-        probe: Accuracy of the probe on each.
+        probe: Accuracy on each of the probe of the mean embedding.
+        wide_probe: Accuracy on each of the probe of all `features`.
         fine_tuned: What came of fine-tuning, of each that was.
     """
 
     probe: list[float]
+    wide_probe: list[float]
     fine_tuned: list[FineTuned]
 
     def __str__(self) -> str:
         tuned = [fold.accuracy for fold in self.fine_tuned]
-        parts = (("probe", self.probe), ("fine-tuned", tuned))
+        parts = (
+            ("probe", self.probe),
+            ("probe of all features", self.wide_probe),
+            ("fine-tuned", tuned),
+        )
         return ", ".join(f"{name} {mean_and_folds(values)}" for name, values in parts if values)
 
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """A probe: logits are ``x @ weight + bias``.
+    """A probe: logits are ``(x - mean) / deviation @ weight``.
 
     Attributes:
+        mean: Of the features, (size,).
+        deviation: Of the features, (size,).
         weight: (size, classes).
-        bias: (classes,).
     """
 
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
     weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the logits of embeddings, (clips, size)."""
-        return x @ self.weight + self.bias
+        """Return the logits of features, (clips, size)."""
+        return (x - self.mean) / self.deviation @ self.weight
 
     def accuracy(self, x: NDArray[np.float64], target: NDArray[np.int64]) -> float:
-        """Return the share of embeddings whose highest logit is their class's."""
+        """Return the share of clips whose highest logit is their class's."""
         return float((self(x).argmax(axis=1) == target).mean())
 
 
@@ -194,56 +208,84 @@ def evaluate(
         settings: How to fine-tune.
         half: Type of the convolutions where the device is faster in it; None for float32.
     """
-    embedding = embed(frontend, network, clips)
-    found = Accuracies(probe(embedding, clips), [])
+    of_clips, n_embedding = read(frontend, network, clips)
+    found = Accuracies(probe(of_clips[:, :n_embedding], clips), probe(of_clips, clips), [])
     log.info("%s", found)
     for fold in tuned:
-        result = fine_tune(frontend, network, embedding, clips, fold, settings, half)
+        result = fine_tune(frontend, network, of_clips, clips, fold, settings, half)
         found.fine_tuned.append(result)
         log.info("fold %d: fine-tuned %.3f", fold, result.accuracy)
     return found
 
 
-def embed(frontend: LogMel, network: nn.Module, clips: EscClips, batch: int = 64) -> Tensor:
-    """Return the mean embedding of each clip, (clips, size) float32, in evaluation mode."""
+def features(network: Any, lower: Callable[[Tensor], Tensor], log_mel: Tensor) -> list[Tensor]:
+    """Return what a network makes of clips, each (clips, size).
+
+    The mean embedding; the mean and the most of what the GRUs read; what the environments' branch
+    makes of the clip.
+
+    Args:
+        network: A `DcaseNetV3`.
+        lower: Its first `SETTLED_BLOCKS` blocks.
+        log_mel: (clips, bins, frames).
+    """
+    shared = network.trunk[SETTLED_BLOCKS:](lower(log_mel[:, None]))
+    scene_map = network.scene_block(shared)
+    sequence = mean_over_mel(torch.cat((network.common(shared), scene_map), dim=1))
+    embedding, _ = network.embed(sequence)
+    branch = network.scene_branch(scene_map).mean(dim=(2, 3))
+    return [embedding.mean(dim=1), sequence.mean(dim=1), sequence.amax(dim=1), branch]
+
+
+def read(frontend: LogMel, network: Any, clips: EscClips, batch: int = 64) -> tuple[Tensor, int]:
+    """Return the `features` of each clip side by side, and how many of them are its embedding.
+
+    Args:
+        frontend: Front end of the network.
+        network: It is read in evaluation mode.
+        clips: The clips.
+        batch: Clips that are read at once.
+
+    Returns:
+        (clips, size) float32, the embedding first, and the size of the embedding.
+    """
     network.eval()
     found = []
     with torch.no_grad():
         for waveform in torch.split(clips.waveform, batch):
-            outputs = network(frontend(waveform.float() / 32_768.0), ())
-            found.append(outputs.embedding.mean(dim=1).float())
-    return torch.cat(found)
+            log_mel = frontend(waveform.float() / 32_768.0)
+            found.append(features(network, network.trunk[:SETTLED_BLOCKS], log_mel))
+    parts = [torch.cat(part).float() for part in zip(*found, strict=True)]
+    return torch.cat(parts, dim=1), parts[0].shape[1]
 
 
-def probe(embedding: Tensor, clips: EscClips) -> list[float]:
-    """Return the accuracy of a ridge classifier on each fold."""
-    x, target = embedding.double().cpu().numpy(), clips.target.cpu().numpy()
+def probe(of_clips: Tensor, clips: EscClips) -> list[float]:
+    """Return the accuracy on each fold of a ridge classifier on features, (clips, size)."""
+    x, target = of_clips.double().cpu().numpy(), clips.target.cpu().numpy()
     fold = clips.fold.cpu().numpy()
     return [
-        fit_probe(embedding, clips, held_out).accuracy(
-            x[fold == held_out], target[fold == held_out]
-        )
+        fit_probe(of_clips, clips, held_out).accuracy(x[fold == held_out], target[fold == held_out])
         for held_out in range(1, N_FOLDS + 1)
     ]
 
 
-def fit_probe(embedding: Tensor, clips: EscClips, held_out: int) -> LinearLayer:
-    """Fit a ridge classifier to the embeddings of four folds, and scale its scores to logits.
+def fit_probe(of_clips: Tensor, clips: EscClips, held_out: int) -> LinearLayer:
+    """Fit a ridge classifier to the features of four folds, and scale its scores to logits.
 
     The ridge (by accuracy) and the scale (by the loss of fine-tuning) are chosen on one of the
     four folds, with the other three.
 
     Args:
-        embedding: Of each clip, (clips, size).
+        of_clips: Features of each, (clips, size).
         clips: The clips.
         held_out: Fold that is not looked at, 1 to 5.
     """
-    x, target = embedding.double().cpu().numpy(), clips.target.cpu().numpy()
+    x, target = of_clips.double().cpu().numpy(), clips.target.cpu().numpy()
     fold = clips.fold.cpu().numpy()
     inner = held_out % N_FOLDS + 1
     train, watched = (fold != held_out) & (fold != inner), fold == inner
     fits = {ridge: _fit_ridge(x[train], target[train], ridge) for ridge in RIDGES}
-    # Of equals the strongest: it asks the least of the embedding.
+    # Of equals the strongest: it asks the least of the features.
     chosen = max(
         reversed(RIDGES), key=lambda ridge: fits[ridge].accuracy(x[watched], target[watched])
     )
@@ -256,7 +298,7 @@ def fit_probe(embedding: Tensor, clips: EscClips, held_out: int) -> LinearLayer:
         ),
     )
     layer = _fit_ridge(x[fold != held_out], target[fold != held_out], chosen)
-    return LinearLayer(scale * layer.weight, scale * layer.bias)
+    return replace(layer, weight=scale * layer.weight)
 
 
 def _fit_ridge(x: NDArray[np.float64], target: NDArray[np.int64], ridge: float) -> LinearLayer:
@@ -264,23 +306,33 @@ def _fit_ridge(x: NDArray[np.float64], target: NDArray[np.int64], ridge: float) 
     scaled = (x - mean) / deviation
     truth = np.eye(N_CLASSES)[target] - 1.0 / N_CLASSES
     gram = scaled.T @ scaled + ridge * np.eye(x.shape[1]) * len(truth) / 100.0
-    weight = np.linalg.solve(gram, scaled.T @ truth) / deviation[:, None]
-    return LinearLayer(weight, -mean @ weight)
+    return LinearLayer(mean, deviation, np.linalg.solve(gram, scaled.T @ truth))
 
 
 class _Classifier(nn.Module):
-    """The network with a probe's layer on its mean embedding."""
+    """The network with a probe's layer on its features; the first blocks stay as they are."""
 
-    def __init__(self, network: nn.Module, layer: LinearLayer) -> None:
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, network: Any, layer: LinearLayer, dropout: float, half: torch.dtype | None
+    ) -> None:
         super().__init__()
+        settled = network.trunk[:SETTLED_BLOCKS].requires_grad_(False).eval()
+        self.lower = FusedPart(settled, half or torch.float32, in_pieces=True)
         self.network = network
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("mean", torch.from_numpy(layer.mean).float())
+        self.register_buffer("deviation", torch.from_numpy(layer.deviation).float())
         self.head = nn.Linear(*layer.weight.shape)
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(layer.weight.T))
-            self.head.bias.copy_(torch.from_numpy(layer.bias))
+            self.head.bias.zero_()
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.network(log_mel, ()).embedding.mean(dim=1))
+        x = torch.cat(features(self.network, self.lower, log_mel), dim=1)
+        logits: Tensor = self.head(self.dropout((x - self.mean) / self.deviation))
         return logits
 
     def train(self, mode: bool = True) -> _Classifier:
@@ -295,7 +347,7 @@ class _Classifier(nn.Module):
 def fine_tune(
     frontend: LogMel,
     network: nn.Module,
-    embedding: Tensor,
+    of_clips: Tensor,
     clips: EscClips,
     held_out: int,
     settings: FineTuning | None = None,
@@ -308,7 +360,7 @@ def fine_tune(
     Args:
         frontend: Front end of the network.
         network: What is copied.
-        embedding: What `embed` returned of them.
+        of_clips: Their features, as `read` returned them.
         clips: The clips.
         held_out: Fold that is evaluated, 1 to 5.
         settings: How to fine-tune.
@@ -317,11 +369,12 @@ def fine_tune(
     s = settings or FineTuning()
     device = clips.waveform.device
     generator = torch.Generator(device).manual_seed(held_out)
-    layer = fit_probe(embedding, clips, held_out)
-    model = _Classifier(copy.deepcopy(network), layer).to(device).train()
+    layer = fit_probe(of_clips, clips, held_out)
+    model = _Classifier(copy.deepcopy(network), layer, s.dropout, half).to(device).train()
     average = copy.deepcopy(model).eval()
     train = _subset(clips, clips.fold != held_out)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, weight_decay=0.01)
     n_steps = s.epochs * math.ceil(len(train.target) / s.batch)
     losses = []
     order = torch.empty(0, dtype=torch.long, device=device)
@@ -337,7 +390,7 @@ def fine_tune(
             group["lr"] = s.rate_at(step, n_steps)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(learned, 5.0)
         optimizer.step()
         follow(average, model, step, 0.99)
         losses.append(loss.detach())

@@ -23,14 +23,15 @@ from recipes.esc.folds import (
     FineTuning,
     _augmented,
     _Classifier,
-    embed,
     fine_tune,
     fit_probe,
     main,
     probe,
+    read,
 )
 
 NOISE_FOLD = 5
+MEAN_AND_FOLDS = r"([01]\.\d{3}) \(((?: ?[01]\.\d{3}){5})\)"
 TONES = (300.0, 900.0, 2_700.0)
 
 
@@ -76,8 +77,18 @@ def network(frontend: LogMel, clips: EscClips) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def embedding(frontend: LogMel, network: nn.Module, clips: EscClips) -> Tensor:
-    return embed(frontend, network, clips)
+def of_clips(frontend: LogMel, network: nn.Module, clips: EscClips) -> Tensor:
+    return read(frontend, network, clips)[0]
+
+
+def test_the_embedding_comes_first_as_the_network_returns_it(
+    frontend: LogMel, network: nn.Module, clips: EscClips
+) -> None:
+    of_clips, n_embedding = read(frontend, network, clips)
+    with torch.no_grad():
+        expected = network(frontend(clips.waveform.float() / 32_768.0), ()).embedding.mean(dim=1)
+    torch.testing.assert_close(of_clips[:, :n_embedding], expected, rtol=1e-4, atol=1e-5)
+    assert of_clips.shape[1] > n_embedding
 
 
 def test_one_command_prints_the_probe_of_a_checkpoint(
@@ -86,30 +97,33 @@ def test_one_command_prints_the_probe_of_a_checkpoint(
     weights = Path(dcasenet.__file__).parent / "data" / "distilled" / "model.safetensors"
     main([str(open_folder), "--checkpoint", str(weights)])
     printed = capsys.readouterr().out
-    found = re.fullmatch(r"probe ([01]\.\d{3}) \(((?: ?[01]\.\d{3}){5})\)\n", printed)
+    found = re.fullmatch(
+        rf"probe {MEAN_AND_FOLDS}, probe of all features {MEAN_AND_FOLDS}\n", printed
+    )
     assert found is not None
-    accuracies = [float(text) for text in found[2].split()]
-    assert float(found[1]) == pytest.approx(np.mean(accuracies), abs=1e-3)
+    for mean, folds in (found.groups()[:2], found.groups()[2:]):
+        accuracies = [float(text) for text in folds.split()]
+        assert float(mean) == pytest.approx(np.mean(accuracies), abs=1e-3)
 
 
 def test_without_epochs_it_is_the_probe(
-    frontend: LogMel, network: nn.Module, embedding: Tensor, clips: EscClips
+    frontend: LogMel, network: nn.Module, of_clips: Tensor, clips: EscClips
 ) -> None:
-    probed = probe(embedding, clips)
+    probed = probe(of_clips, clips)
     assert probed[0] > 0.5 > probed[NOISE_FOLD - 1]  # of three classes
     for held_out in (1, NOISE_FOLD):
         settings = FineTuning(epochs=0)
-        tuned = fine_tune(frontend, network, embedding, clips, held_out, settings)
+        tuned = fine_tune(frontend, network, of_clips, clips, held_out, settings)
         assert tuned.accuracy == pytest.approx(probed[held_out - 1])
         assert tuned.losses == ()
 
 
 def test_the_loss_falls_from_where_the_probe_is_and_the_network_stays(
-    frontend: LogMel, network: nn.Module, embedding: Tensor, clips: EscClips
+    frontend: LogMel, network: nn.Module, of_clips: Tensor, clips: EscClips
 ) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    settings = FineTuning(epochs=8, batch=8, learning_rate=3e-4, mixup=0.0)
-    tuned = fine_tune(frontend, network, embedding, clips, NOISE_FOLD, settings)
+    settings = FineTuning(epochs=8, batch=8, learning_rate=3e-4, mixup=0.0, dropout=0.0)
+    tuned = fine_tune(frontend, network, of_clips, clips, NOISE_FOLD, settings)
     assert len(tuned.losses) == 8 * 3
     assert tuned.losses[0] < 3  # a layer that knows nothing begins at log 50, 3.9
     assert np.mean(tuned.losses[-8:]) < np.mean(tuned.losses[:8]) - 0.2
@@ -118,9 +132,10 @@ def test_the_loss_falls_from_where_the_probe_is_and_the_network_stays(
 
 
 def test_training_normalizes_as_the_probe_was_fitted(
-    frontend: LogMel, network: nn.Module, embedding: Tensor, clips: EscClips
+    frontend: LogMel, network: nn.Module, of_clips: Tensor, clips: EscClips
 ) -> None:
-    model = _Classifier(copy.deepcopy(network), fit_probe(embedding, clips, NOISE_FOLD))
+    layer = fit_probe(of_clips, clips, NOISE_FOLD)
+    model = _Classifier(copy.deepcopy(network), layer, dropout=0.0, half=None)
     log_mel = frontend(clips.waveform[:4].float() / 32_768.0)
     expected = model.eval()(log_mel)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
@@ -131,14 +146,14 @@ def test_training_normalizes_as_the_probe_was_fitted(
 
 
 def test_the_probe_does_not_look_at_the_fold_that_is_held_out(
-    embedding: Tensor, clips: EscClips
+    of_clips: Tensor, clips: EscClips
 ) -> None:
     held_out = clips.fold == NOISE_FOLD
     other = dataclasses.replace(clips, target=torch.where(held_out, 7, clips.target))
-    changed = torch.where(held_out[:, None], torch.zeros_like(embedding), embedding)
-    layer, same = fit_probe(embedding, clips, NOISE_FOLD), fit_probe(changed, other, NOISE_FOLD)
+    changed = torch.where(held_out[:, None], torch.zeros_like(of_clips), of_clips)
+    layer, same = fit_probe(of_clips, clips, NOISE_FOLD), fit_probe(changed, other, NOISE_FOLD)
     np.testing.assert_array_equal(layer.weight, same.weight)
-    np.testing.assert_array_equal(layer.bias, same.bias)
+    np.testing.assert_array_equal(layer.mean, same.mean)
 
 
 def test_training_reads_the_levels_that_evaluation_reads(clips: EscClips) -> None:
