@@ -352,7 +352,8 @@ class MixtureSampler:
         n_fft = _power_of_two(n_samples)
         frequency = torch.fft.rfftfreq(n_fft, 1.0 / SAMPLE_RATE, device=self.device)
         spectrum = torch.fft.rfft(sound, n=n_fft) * self._equalizers(n, frequency)
-        return torch.fft.irfft(spectrum, n=n_fft)[:, :n_samples]
+        equalized: Tensor = torch.fft.irfft(spectrum, n=n_fft)[:, :n_samples]
+        return equalized
 
     def _equalizers(self, n: int, frequency: Tensor) -> Tensor:
         """Draw smooth gains over log frequency, (batch, frequencies)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -22,6 +23,8 @@ N_TAUGHT_TAGS = 527
 TEACHER_EMBEDDING = 384
 # Least target of a tag that the label of a recording names: labels are not always audible.
 LABEL_TARGET = 0.8
+# Of the layer from its embedding to the teacher's, for a student that was trained before.
+RIDGE = 0.1
 # How much more its cross-entropy counts than that of what only the teacher says.
 LABEL_WEIGHT = 3.0
 
@@ -246,11 +249,43 @@ class Student(nn.Module):
         losses["tag"] = _binary(outputs.tag.float(), truth, weight)
         losses["ranking"] = _listwise(outputs.tag.float(), truth)
         losses["columns"] = _binary(tags, lesson.columns[:, :n])
-        taught = (lesson.embedding[:, :n] - self.embedding_mean) / self.embedding_deviation
+        taught = self._scaled(lesson.embedding[:, :n])
         guess = self.projection(columns).float()
         clip = (guess.mean(dim=1) - taught.mean(dim=1)).square().mean()
         losses["embedding"] = clip + 0.5 * (guess - taught).square().mean()
         return losses
+
+    def _scaled(self, embedding: Tensor) -> Tensor:
+        return (embedding - self.embedding_mean) / self.embedding_deviation
+
+    @torch.no_grad()
+    def fit_projection(self, waveforms: Sequence[Tensor], embeddings: Sequence[Tensor]) -> None:
+        """Fit the layer to the teacher's embedding by ridge regression, in evaluation mode.
+
+        A random one would pull at all that was learned before, until it has been learned itself.
+
+        Args:
+            waveforms: Batches of mixtures, (batch, samples).
+            embeddings: What the teacher makes of each, (batch, columns, 384), not yet scaled.
+        """
+        if self.projection is None:
+            return
+        own, taught = [], []
+        is_training = self.training
+        self.eval()
+        for waveform, embedding in zip(waveforms, embeddings, strict=True):
+            columns = _columns(self.network(self.frontend(waveform), ()).embedding)
+            n = min(columns.shape[1], embedding.shape[1])
+            own.append(columns[:, :n].flatten(0, 1).double())
+            taught.append(self._scaled(embedding[:, :n]).flatten(0, 1).double())
+        self.train(is_training)
+        x, y = torch.cat(own), torch.cat(taught)
+        mean, deviation = x.mean(dim=0), x.std(dim=0).clamp(min=1e-6)
+        x = (x - mean) / deviation
+        gram = x.T @ x / len(x) + RIDGE * torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
+        weight = torch.linalg.solve(gram, x.T @ (y - y.mean(dim=0)) / len(x)) / deviation[:, None]
+        self.projection.weight.copy_(weight.T)
+        self.projection.bias.copy_(y.mean(dim=0) - mean @ weight)
 
 
 def _columns(embedding: Tensor) -> Tensor:

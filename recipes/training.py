@@ -238,13 +238,17 @@ class StudentTrainer:
         return mask(log_mel, self.mixer.generator, self.schedule.masks)
 
     def _measure(self) -> None:
-        """Measure the mean and deviation of each mel bin and of the teacher's embedding."""
+        """Measure the mean and deviation of each mel bin and of the teacher's embedding.
+
+        What was trained before also gets its way to that embedding, which no checkpoint holds.
+        """
         frontend = self.learners[0].student.frontend
-        values, embeddings = [], []
+        values, embeddings, read = [], [], []
         with torch.no_grad():
             for _ in range(4):
                 mixtures = self.mixer.draw(min(64, self.schedule.batch), DURATIONS[0])
                 values.append(frontend.log_mel(mixtures.degraded))
+                read.append(mixtures.degraded)
                 if self.lecturer:
                     embeddings.append(self.lecturer(mixtures.clean).embedding)
         bins = torch.cat(values).transpose(0, 1).flatten(1)
@@ -257,6 +261,8 @@ class StudentTrainer:
                     flat = torch.cat(embeddings).flatten(0, 1)
                     student.embedding_mean.copy_(flat.mean(dim=0))
                     student.embedding_deviation.copy_(flat.std(dim=0).clamp(min=1e-3))
+                    if self.settled:
+                        student.fit_projection(read, embeddings)
 
     def _report(self, sums: dict[str, float], rate: float) -> None:
         figures = {name: round(value / REPORT_EVERY, 4) for name, value in sums.items()}

@@ -92,6 +92,32 @@ def test_goes_on_from_where_it_was_saved(bank: Bank, tmp_path: Path) -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_what_was_trained_before_begins_with_its_way_to_the_teachers_embedding() -> None:
+    torch.manual_seed(0)
+    student = Student(StudentSettings("distilled", 1 / 16, taught=True), (2, 2, 1), NAMED).train()
+    waveforms = [0.1 * torch.randn(4, 2 * SAMPLE_RATE) for _ in range(2)]
+    with torch.no_grad():
+        student.eval()
+        own = [student.network(student.frontend(w), ()).embedding for w in waveforms]
+        student.train()
+    to_teacher = torch.randn(own[0].shape[2], 384)
+    columns = [(o[:, :12].unflatten(1, (6, 2)).mean(dim=2)) @ to_teacher for o in own]
+    student.embedding_mean.copy_(torch.cat(columns).mean(dim=(0, 1)))
+    student.embedding_deviation.copy_(torch.cat(columns).flatten(0, 1).std(dim=0))
+
+    @torch.no_grad()
+    def error() -> float:
+        assert student.projection is not None
+        guess = student.projection(own[0][:, :12].unflatten(1, (6, 2)).mean(dim=2))
+        taught = (columns[0] - student.embedding_mean) / student.embedding_deviation
+        return float((guess - taught).square().mean())
+
+    assert error() > 0.5
+    student.fit_projection(waveforms, columns)
+    assert error() < 0.2
+    assert student.training
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [({"seed": 3}, "seed"), ({"rate": 1e-4}, "schedule"), ({"clips": 2}, "recordings")],
