@@ -75,14 +75,42 @@ def test_rows_without_known_events_say_so(bank: Bank) -> None:
     assert bool(mixtures.tag[rows, 1 + mixtures.scene[known]].all())
 
 
-def test_an_event_that_is_too_long_fades_where_its_label_ends(bank: Bank) -> None:
-    noise = torch.randint(-9_000, 9_000, (5 * SAMPLE_RATE,), dtype=torch.int16)
-    long = dataclasses.replace(
+def with_bursts_of_noise(bank: Bank, seconds: float) -> Bank:
+    n_samples = round(seconds * SAMPLE_RATE)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(-9_000, 9_000, (n_samples,), dtype=torch.int16, generator=generator)
+    return dataclasses.replace(
         bank,
         samples=torch.cat((bank.samples, noise)),
         burst_start=torch.full_like(bank.burst_start, len(bank.samples)),
-        burst_length=torch.full_like(bank.burst_length, len(noise)),
+        burst_length=torch.full_like(bank.burst_length, n_samples),
     )
+
+
+def test_each_event_of_a_soundscape_has_a_microphone_of_its_own(bank: Bank) -> None:
+    noisy = with_bursts_of_noise(bank, seconds=0.5)
+
+    def spread(equalizer_share: float) -> float:
+        """Return by how many dB the balance of high and low differs between a row's events."""
+        settings = dataclasses.replace(
+            PLAIN, synthetic=0.0, soundscapes=1.0, environments=0.0, event_level=(60.0, 60.0),
+            equalizer_share=equalizer_share,
+        )  # fmt: skip
+        mixtures = MixtureSampler(noisy, settings, seed=1).draw(16, 8.0)
+        step = round(0.16 * SAMPLE_RATE)
+        power = torch.fft.rfft(mixtures.clean.unfold(1, step, step)).abs().square()
+        middle = power.shape[2] // 2
+        balance = 10 * (power[..., middle:].sum(2) / power[..., 1:middle].sum(2)).log10()
+        active = mixtures.event[:, : power.shape[1], 0] > 0
+        rows = [row[on] for row, on in zip(balance, active, strict=True) if on.sum() > 6]
+        return float(torch.stack([row.std() for row in rows]).mean())
+
+    assert spread(0.0) < 0.5
+    assert spread(1.0) > 1.5
+
+
+def test_an_event_that_is_too_long_fades_where_its_label_ends(bank: Bank) -> None:
+    long = with_bursts_of_noise(bank, seconds=5.0)
     settings = dataclasses.replace(
         PLAIN, speeds=(-4.0, -4.0), speed_share=1.0, synthetic=0.0, soundscapes=1.0,
         environments=0.0, events=1, event_level=(40.0, 40.0),
