@@ -85,9 +85,8 @@ class Learner:
 
     def __init__(self, student: Student, schedule: Schedule) -> None:
         self.student = student
-        fused = next(student.parameters()).is_cuda
         self.optimizer = torch.optim.AdamW(
-            student.parameters(), weight_decay=schedule.weight_decay, fused=fused
+            student.parameters(), weight_decay=schedule.weight_decay, fused=True
         )
         self.average = copy.deepcopy(student).eval().requires_grad_(False)
         self.averaging = schedule.averaging

@@ -374,7 +374,7 @@ def fine_tune(
     average = copy.deepcopy(model).eval()
     train = _subset(clips, clips.fold != held_out)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(learned, weight_decay=0.01, fused=True)
     n_steps = s.epochs * math.ceil(len(train.target) / s.batch)
     losses = []
     order = torch.empty(0, dtype=torch.long, device=device)
