@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dcasenet.errors import WeightsError
+from dcasenet.models.fused import fold
 
 SAMPLE_RATE = 32_000
 # From one column of the map to the next: 32 frames of 10 ms.
@@ -250,4 +251,13 @@ def load_teacher(path: Path) -> Teacher:
         raise WeightsError(
             f"{path} does not hold the teacher's weights: {error}. {WHERE}"
         ) from None
-    return teacher.eval().requires_grad_(False)
+    _fold(teacher.eval())
+    return teacher.requires_grad_(False)
+
+
+@torch.no_grad()
+def _fold(teacher: Teacher) -> None:
+    """Fold the batch norms into the convolutions before them: it never learns."""
+    for module in teacher.modules():
+        if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Conv2d):
+            module[0], module[1] = fold(module[0], module[1]), nn.Identity()
