@@ -122,7 +122,7 @@ def test_the_loss_falls_from_where_the_probe_is_and_the_network_stays(
     frontend: LogMel, network: nn.Module, of_clips: Tensor, clips: EscClips
 ) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    settings = FineTuning(epochs=8, batch=8, learning_rate=3e-4, mixup=0.0, dropout=0.0)
+    settings = FineTuning(epochs=8, batch=8, learning_rate=3e-4, mixup=0.0)
     tuned = fine_tune(frontend, network, of_clips, clips, NOISE_FOLD, settings)
     assert len(tuned.losses) == 8 * 3
     assert tuned.losses[0] < 3  # a layer that knows nothing begins at log 50, 3.9
@@ -135,7 +135,7 @@ def test_training_normalizes_as_the_probe_was_fitted(
     frontend: LogMel, network: nn.Module, of_clips: Tensor, clips: EscClips
 ) -> None:
     layer = fit_probe(of_clips, clips, NOISE_FOLD)
-    model = _Classifier(copy.deepcopy(network), layer, dropout=0.0, half=None)
+    model = _Classifier(copy.deepcopy(network), layer, half=None)
     log_mel = frontend(clips.waveform[:4].float() / 32_768.0)
     expected = model.eval()(log_mel)
     statistics = {name: value.clone() for name, value in model.named_buffers()}
