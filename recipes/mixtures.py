@@ -347,7 +347,7 @@ class MixtureSampler:
         )
 
     def _equalized(self, sound: Tensor) -> Tensor:
-        """Give each sound another microphone: the few that an event has are learned by heart."""
+        """Filter each sound as another microphone would: an event has few recordings."""
         n, n_samples = sound.shape
         n_fft = _power_of_two(n_samples)
         frequency = torch.fft.rfftfreq(n_fft, 1.0 / SAMPLE_RATE, device=self.device)

@@ -42,8 +42,8 @@ def test_a_second_of_noise_hides_no_rooster(model: SoundModel) -> None:
 
 
 def test_without_hysteresis_every_step_is_above_the_threshold(model: SoundModel) -> None:
-    own = model.detect_events(dcasenet.example(), threshold={"rooster": 0.6})
-    strict = model.detect_events(dcasenet.example(), threshold={"rooster": 0.6}, hysteresis=1.0)
+    own = model.detect_events(dcasenet.example(), threshold={"rooster": 0.9})
+    strict = model.detect_events(dcasenet.example(), threshold={"rooster": 0.9}, hysteresis=1.0)
     longer, shorter = (sum(e.offset - e.onset for e in events) for events in (own, strict))
     assert 0 < shorter < longer
     for event in strict:

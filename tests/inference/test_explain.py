@@ -212,7 +212,7 @@ def test_the_bins_centers_are_those_of_the_filters() -> None:
 
 def test_without_the_seconds_that_count_the_crow_is_gone() -> None:
     model = dcasenet.load()
-    found = model.explain(dcasenet.example(), "rooster", steps=4)
+    found = model.explain(dcasenet.example(), "rooster", steps=8)
     assert all(1.3 < span.onset < span.offset < 3.3 for span in found.spans)  # it crows there
     audio = read(dcasenet.example())
     counts = np.zeros(audio.n_samples, bool)
