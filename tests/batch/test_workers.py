@@ -117,7 +117,10 @@ def test_ctrl_c_does_not_wait_for_a_file_that_never_comes(
     with pytest.raises(KeyboardInterrupt), Workers(1, read_pipes) as workers:
         list(workers.read([str(fifo)]))
     thread.join()
-    # Read here, since the pool's own thread may be the one that learned of its end.
+    # Read here, since the pool's own thread may be the one that learned of its end, a moment later.
+    deadline = time.monotonic() + 10
+    while any(child.exitcode is None for child in ended) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert [child.exitcode for child in ended] == [-signal.SIGTERM]
 
 
