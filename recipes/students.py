@@ -23,10 +23,10 @@ N_TAUGHT_TAGS = 527
 TEACHER_EMBEDDING = 384
 # Least target of a tag that the label of a recording names: labels are not always audible.
 LABEL_TARGET = 0.8
-# Of the layer from its embedding to the teacher's, for a student that was trained before.
-RIDGE = 0.1
 # How much more its cross-entropy counts than that of what only the teacher says.
 LABEL_WEIGHT = 3.0
+# Of the layer to the teacher's embedding, for a student that was trained before.
+RIDGE = 0.1
 
 
 @dataclass(frozen=True)

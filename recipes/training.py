@@ -252,16 +252,17 @@ class StudentTrainer:
                     embeddings.append(self.lecturer(mixtures.clean).embedding)
         bins = torch.cat(values).transpose(0, 1).flatten(1)
         for learner in self.learners:
-            for student in (learner.student, learner.average):
-                if not self.settled:
-                    student.frontend.mean.copy_(bins.mean(dim=1))
-                    student.frontend.deviation.copy_(bins.std(dim=1))
-                if embeddings:
-                    flat = torch.cat(embeddings).flatten(0, 1)
-                    student.embedding_mean.copy_(flat.mean(dim=0))
-                    student.embedding_deviation.copy_(flat.std(dim=0).clamp(min=1e-3))
-                    if self.settled:
-                        student.fit_projection(read, embeddings)
+            student = learner.student
+            if not self.settled:
+                student.frontend.mean.copy_(bins.mean(dim=1))
+                student.frontend.deviation.copy_(bins.std(dim=1))
+            if embeddings:
+                flat = torch.cat(embeddings).flatten(0, 1)
+                student.embedding_mean.copy_(flat.mean(dim=0))
+                student.embedding_deviation.copy_(flat.std(dim=0).clamp(min=1e-3))
+                if self.settled:
+                    student.fit_projection(read, embeddings)
+            learner.average.load_state_dict(student.state_dict())
 
     def _report(self, sums: dict[str, float], rate: float) -> None:
         figures = {name: round(value / REPORT_EVERY, 4) for name, value in sums.items()}
