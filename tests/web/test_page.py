@@ -85,6 +85,7 @@ def test_an_event_plays_from_its_onset(page: Page, write_wav: Write, noise: Nois
 
     def click_the_last() -> bool:
         rows = page.find("events").find_elements("tag name", "tr")
+        assert rows
         try:
             onsets.append(float(rows[-1].text.split(" s")[0].split()[-1]))
             rows[-1].click()
